@@ -1,0 +1,136 @@
+//! The relay: moves RTP, RTCP and T.38 packets between the two ends of a stream. Knows nothing of SIP.
+//!
+//! The switch says declaratively what a session should look like ([`Command::Set`]); the relay
+//! opens, points and closes sockets to make it so, and reports ([`Event`]).
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// A relay session: all media streams of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// The most streams (SDP `m=` lines) that one session relays.
+pub const MAX_STREAMS: usize = 8;
+
+/// What the switch tells the relay.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// From now on the session is exactly this; `None` is an `m=` line that is not relayed.
+    /// Counters of streams that stay are kept.
+    Set {
+        /// Which session.
+        session: SessionId,
+        /// Its streams, by index of their `m=` line.
+        streams: Vec<Option<Stream>>,
+    },
+    /// The session is over; answered by [`Event::Closed`].
+    Close {
+        /// Which session.
+        session: SessionId,
+    },
+}
+
+/// Two ends and what joins them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stream {
+    /// The caller's end.
+    pub a: End,
+    /// The other one.
+    pub b: Far,
+}
+
+/// What a stream's first end is joined to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Far {
+    /// Another end: packets are forwarded both ways.
+    End(End),
+    /// The echo test: RTP goes back where it came from, with the SSRC shifted; RTCP does not.
+    Echo,
+}
+
+/// One end of a stream: where the relay listens, and who may speak.
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    /// Where RTP is received, an even port; RTCP is received on the next port.
+    pub local: SocketAddr,
+    /// Where packets are sent until the end's real source is known. `None`: not known yet.
+    pub remote: Option<Remote>,
+    /// Who may speak.
+    pub admit: Admit,
+    /// Which negotiation this is: when it changes, the lock on the source is opened again.
+    pub window: u32,
+    /// How long this end may be silent before [`Event::Silent`]; `None` where nothing is promised.
+    pub silence: Option<Duration>,
+}
+
+/// Where an end's SDP wants its packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// RTP.
+    pub rtp: SocketAddr,
+    /// RTCP; equal to `rtp` where multiplexed (RFC 5761).
+    pub rtcp: SocketAddr,
+}
+
+/// Whose packets are accepted. The first packet locks to its source address and port; after two
+/// seconds of silence another port of the same address may take the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    /// Only this address, any port.
+    Address(IpAddr),
+    /// Any address: the first that sends has it (`nat-media = learn`).
+    Anyone,
+}
+
+/// What the relay tells the switch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A socket could not be opened: the session does not work.
+    Failed {
+        /// Which session.
+        session: SessionId,
+        /// The address that could not be bound.
+        local: SocketAddr,
+        /// Why, in the system's words.
+        reason: String,
+    },
+    /// An end kept silent for longer than it may; said once for each window.
+    Silent {
+        /// Which session.
+        session: SessionId,
+        /// Which end.
+        side: Side,
+    },
+    /// The session is closed, and this is what it moved.
+    Closed {
+        /// Which session.
+        session: SessionId,
+        /// What came from the `a` ends of all its streams.
+        a: Counters,
+        /// What came from the `b` ends of all its streams.
+        b: Counters,
+    },
+}
+
+/// One of the two ends of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The caller's.
+    A,
+    /// The other one.
+    B,
+}
+
+/// What was received from one side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// RTP packets accepted.
+    pub packets: u64,
+    /// Their bytes, without IP and UDP headers.
+    pub bytes: u64,
+    /// Packets missing by RTP sequence number.
+    pub lost: u64,
+    /// Packets from strangers, dropped.
+    pub strangers: u64,
+}

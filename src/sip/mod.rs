@@ -1,0 +1,1 @@
+//! The wire: SIP messages, headers, digest, SDP. Pure functions on bytes, no sockets, clocks or state.

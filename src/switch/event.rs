@@ -1,0 +1,154 @@
+//! What goes in and what comes out of the switch.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::flow::{Flow, StreamId};
+use crate::config::Number;
+use crate::media;
+
+/// One thing that happened to the exchange.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram, or one framed message of a stream, at most 65,535 bytes.
+    Packet {
+        /// Where it came from.
+        flow: Flow,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// A stream connection was closed by the other side.
+    Closed(StreamId),
+    /// A media relay's report.
+    Media(media::Event),
+    /// The wall clock, in milliseconds since 1970: at start, and when it was set. Used for `Date`.
+    Clock(u64),
+    /// [`super::Switch::deadline`] has come.
+    Tick,
+    /// End every call with BYE, for a reason that is logged.
+    HangUp(&'static str),
+}
+
+/// One thing that the exchange wants done. Drained in this order: media, sends, events, so that
+/// a packet never invites media to a port that is not open, and nobody is told of what was not done.
+#[derive(Debug)]
+pub enum Output {
+    /// For the relay.
+    Media(media::Command),
+    /// Bytes to a flow; one message.
+    Send(Flow, Vec<u8>),
+    /// A stream to be closed, once what was sent on it is written.
+    Close(StreamId),
+    /// For people to read.
+    Event(Event),
+}
+
+/// What people are told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A phone has a new binding (a refresh is not told).
+    Registered {
+        /// The extension.
+        extension: Number,
+        /// Where the phone is.
+        flow: Flow,
+        /// For how long.
+        expires: Duration,
+        /// What it calls itself, at most 64 bytes, printable ASCII.
+        agent: String,
+    },
+    /// A binding is gone.
+    Unregistered {
+        /// The extension.
+        extension: Number,
+        /// Where the phone was.
+        flow: Flow,
+        /// Why.
+        cause: Gone,
+    },
+    /// Somebody was refused.
+    Refused {
+        /// Who.
+        remote: SocketAddr,
+        /// What was asked, e.g. `REGISTER`, at most 32 bytes, printable ASCII.
+        method: String,
+        /// Whom they claimed to be or wanted to reach, at most 64 bytes, printable ASCII.
+        number: String,
+        /// Why, with the configuration key that governs it where there is one.
+        why: &'static str,
+    },
+    /// A call rings.
+    CallStarted(CallParties),
+    /// It was answered.
+    CallAnswered(CallParties),
+    /// It is over: the call record.
+    CallEnded(CallRecord),
+    /// Anything else that needs a look, a sentence.
+    Notice(String),
+}
+
+/// Why a binding ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// The phone said so.
+    Removed,
+    /// It did not refresh in time.
+    Expired,
+    /// Another phone of the extension took its place.
+    Replaced,
+}
+
+/// Who calls whom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallParties {
+    /// Which call: numbers go up from 1 for as long as the process lives.
+    pub call: u64,
+    /// The caller's extension.
+    pub from: Number,
+    /// What was dialled.
+    pub to: Number,
+    /// Who answered, if somebody did.
+    pub by: Option<Number>,
+}
+
+/// What is left of a call when it is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallRecord {
+    /// Who called whom.
+    pub parties: CallParties,
+    /// From the INVITE to the end.
+    pub duration: Duration,
+    /// From the answer to the end, if it was answered.
+    pub talked: Option<Duration>,
+    /// Why it ended.
+    pub cause: Cause,
+    /// What came from the caller.
+    pub caller_media: media::Counters,
+    /// What came from the callee.
+    pub callee_media: media::Counters,
+}
+
+/// Why a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The caller hung up.
+    CallerHungUp,
+    /// The callee hung up.
+    CalleeHungUp,
+    /// The caller gave up before an answer.
+    Cancelled,
+    /// Nobody answered, or it was refused: the final status that the caller got.
+    Refused(u16),
+    /// The longest allowed call.
+    CallLimit,
+    /// Promised sound did not come.
+    MediaTimeout,
+    /// The relay could not open its ports.
+    MediaFailed,
+    /// A side did not answer in time what it had to.
+    SignallingTimeout,
+    /// Taken over by another call (Replaces, RFC 3891).
+    Replaced,
+    /// The operator ended it.
+    Operator,
+}
