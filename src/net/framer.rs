@@ -213,3 +213,213 @@ fn number(digits: &[u8]) -> Option<usize> {
         number.saturating_mul(10).saturating_add(digit)
     }))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What came out of a stream: messages as text, `None` for a ping.
+    type Frames = (Vec<Option<String>>, Result<(), Broken>);
+
+    /// Feeds a stream in pieces that end where `cuts` says.
+    fn feed(stream: &[u8], cuts: &[usize]) -> Frames {
+        let mut framer = Framer::default();
+        let mut frames = Vec::new();
+        let mut start = 0;
+        for end in cuts.iter().copied().chain([stream.len()]) {
+            let result = framer.feed(&stream[start..end], |frame| {
+                frames.push(match frame {
+                    Frame::Message(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+                    Frame::Ping => None,
+                });
+                true
+            });
+            if result.is_err() {
+                return (frames, result);
+            }
+            start = end;
+        }
+        (frames, Ok(()))
+    }
+
+    fn messages(stream: &str) -> Vec<String> {
+        let (frames, result) = feed(stream.as_bytes(), &[]);
+        assert_eq!(result, Ok(()));
+        frames.into_iter().flatten().collect()
+    }
+
+    fn broken(stream: &str) -> (Vec<String>, Broken) {
+        let (frames, result) = feed(stream.as_bytes(), &[]);
+        (frames.into_iter().flatten().collect(), result.unwrap_err())
+    }
+
+    const INVITE: &str = "INVITE sip:1@h SIP/2.0\r\nl: 4\r\nTo: a\r\n\r\nv=0\n";
+    const BYE: &str = "BYE sip:1@h SIP/2.0\r\nTo: b\r\nContent-Length: 0\r\n\r\n";
+
+    #[test]
+    fn cuts_by_content_length_in_any_spelling() {
+        for line in [
+            "Content-Length: 3",
+            "content-LENGTH:3",
+            "l: 003",
+            "L \t : \t3 ",
+            "Content-Length:\r\n  3",
+            "l: 3\r\nSubject: l: 9\r\nContent-Length: 3",
+        ] {
+            let message = format!("X sip:h SIP/2.0\r\nFoo: 9\r\n {line}\r\n{line}\r\n\r\nabc");
+            assert_eq!(
+                messages(&format!("{message}{BYE}")),
+                [&message, BYE],
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn lines_may_end_with_lf_alone() {
+        let message = "BYE sip:h SIP/2.0\nl: 2\n\nab";
+        assert_eq!(messages(&format!("{message}{BYE}")), [message, BYE]);
+    }
+
+    #[test]
+    fn the_same_frames_wherever_the_stream_is_split() {
+        let stream = format!("\r\n{INVITE}\r\n\r\n{BYE}{BYE}\r\n\r\n\r\n\r\n\r\n{INVITE}\r\n\r\n");
+        let stream = stream.as_bytes();
+        let whole = feed(stream, &[]);
+        let expected: Vec<_> = [
+            Some(INVITE),
+            None,
+            Some(BYE),
+            Some(BYE),
+            None,
+            None,
+            Some(INVITE),
+            None,
+        ]
+        .map(|frame| frame.map(str::to_owned))
+        .into();
+        assert_eq!(whole, (expected, Ok(())));
+        for a in 0..=stream.len() {
+            for b in a..=stream.len() {
+                assert_eq!(feed(stream, &[a, b]), whole, "split at {a} and {b}");
+            }
+        }
+        let each: Vec<usize> = (0..=stream.len()).collect();
+        assert_eq!(feed(stream, &each), whole);
+    }
+
+    #[test]
+    fn a_message_without_a_usable_length_is_handed_over_as_far_as_its_header_goes() {
+        for line in [
+            "Subject: none",
+            "Content-Length:",
+            "Content-Length: -1",
+            "Content-Length: +1",
+            "Content-Length: 1 1",
+            "Content-Length: 1, 1",
+            "l: 1\r\nContent-Length: 2",
+        ] {
+            let header = format!("BYE sip:h SIP/2.0\r\n{line}\r\n\r\n");
+            let (handed, why) = broken(&format!("{INVITE}{header}{BYE}"));
+            assert_eq!(
+                (handed, why),
+                (vec![INVITE.to_owned(), header], Broken::Length),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_message_may_be_as_long_as_a_datagram_and_no_longer() {
+        let header = "BYE sip:h SIP/2.0\r\nl: 65000\r\nS: ".to_owned();
+        for (excess, fits) in [(0, true), (1, false)] {
+            let padding = MESSAGE_MAX - 65_000 - header.len() - 4 + excess;
+            let message = format!(
+                "{header}{}\r\n\r\n{}",
+                "p".repeat(padding),
+                "b".repeat(65_000)
+            );
+            assert_eq!(message.len(), MESSAGE_MAX + excess);
+            match fits {
+                true => assert_eq!(messages(&format!("{message}{BYE}")).len(), 2),
+                false => assert_eq!(broken(&message).1, Broken::Message),
+            }
+        }
+        let boundless = "BYE sip:h SIP/2.0\r\nl: 99999999999999999999999999\r\n\r\n";
+        assert_eq!(
+            broken(boundless),
+            (vec![boundless.to_owned()], Broken::Message)
+        );
+    }
+
+    #[test]
+    fn a_header_section_that_does_not_end_is_given_up() {
+        for line in ["X: y\r\n", "y"] {
+            let mut framer = Framer::default();
+            let mut fed = 0;
+            while framer.feed(line.as_bytes(), |_| unreachable!()).is_ok() {
+                fed += line.len();
+                assert_eq!(framer.held(), fed);
+                assert!(fed <= HEADER_MAX);
+            }
+            assert!(fed > HEADER_MAX - line.len());
+        }
+    }
+
+    #[test]
+    fn what_follows_the_end_is_dropped() {
+        let mut framer = Framer::default();
+        let mut count = 0;
+        let stream = format!("{BYE}{BYE}INV");
+        let result = framer.feed(stream.as_bytes(), |_| {
+            count += 1;
+            false
+        });
+        assert_eq!((result, count, framer.held()), (Ok(()), 1, 0));
+    }
+
+    #[test]
+    fn each_byte_is_searched_once() {
+        // 30 KB of header a byte at a time: 4.5e8 looks if each search began anew, which a debug
+        // build does not do in the time that this test allows itself.
+        let start = std::time::Instant::now();
+        for _ in 0..20 {
+            let mut framer = Framer::default();
+            for _ in 0..30_000 {
+                framer.feed(b"x", |_| unreachable!()).unwrap();
+            }
+        }
+        assert!(start.elapsed() < std::time::Duration::from_secs(2));
+    }
+
+    #[test]
+    fn garbage_never_panics_and_never_holds_more_than_a_message() {
+        let alphabet = b"\r\n\r\n\r\n:l 01234Content-Length\0\xff";
+        let mut state = 1u64;
+        let mut random = |below: usize| {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (state >> 33) as usize % below
+        };
+        for _ in 0..2_000 {
+            let mut framer = Framer::default();
+            for _ in 0..50 {
+                let piece: Vec<u8> = (0..random(200))
+                    .map(|_| alphabet[random(alphabet.len())])
+                    .collect();
+                let mut handed = 0;
+                let result = framer.feed(&piece, |frame| {
+                    handed += matches!(frame, Frame::Message(bytes) if !bytes.is_empty()) as usize;
+                    true
+                });
+                assert!(handed <= piece.len());
+                assert!(framer.held() <= MESSAGE_MAX + piece.len());
+                if result.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use smol::Timer;
 
+use super::Machine;
 use super::clock::Clock;
 use super::stream::Streams;
 use super::sys::Inbox;
 use super::udp::Udp;
-use super::Machine;
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
 

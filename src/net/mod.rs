@@ -14,7 +14,7 @@
 //! | unfinished messages and unsent bytes of all connections | 32 MiB | closed is who needs more |
 
 mod clock;
-mod framer;
+pub mod framer;
 mod hub;
 mod stream;
 pub mod sys;
@@ -125,11 +125,7 @@ pub fn run(
 }
 
 /// Feeds what comes by one UDP socket.
-async fn receive<M: Machine>(
-    hub: &RefCell<Hub<'_, M>>,
-    inbox: &RefCell<Inbox>,
-    index: usize,
-) {
+async fn receive<M: Machine>(hub: &RefCell<Hub<'_, M>>, inbox: &RefCell<Inbox>, index: usize) {
     let socket = hub.borrow().udp[index].socket.clone();
     let mut failures = 0;
     loop {
@@ -176,10 +172,7 @@ async fn tick<M: Machine>(hub: &RefCell<Hub<'_, M>>) {
 }
 
 /// Ends when the process should.
-async fn stop<M: Machine>(
-    hub: &RefCell<Hub<'_, M>>,
-    signals: Async<Signals>,
-) -> io::Result<()> {
+async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) -> io::Result<()> {
     loop {
         match next_signal(&signals).await? {
             Signal::HangUp => {}

@@ -15,9 +15,9 @@ use rustix::net::sockopt;
 use smol::future::yield_now;
 use smol::{Async, Timer};
 
+use super::Machine;
 use super::framer::{Frame, Framer};
 use super::hub::{Hub, Trouble};
-use super::Machine;
 use crate::switch::{Flow, Input, StreamId, Transport};
 
 /// The most connections at a time. When there are as many, a new one is closed at once: those
@@ -373,10 +373,7 @@ impl<M: Machine> Hub<'_, M> {
 }
 
 /// Accepts connections.
-pub(super) async fn accept<M: Machine>(
-    hub: &RefCell<Hub<'_, M>>,
-    listener: Async<TcpListener>,
-) {
+pub(super) async fn accept<M: Machine>(hub: &RefCell<Hub<'_, M>>, listener: Async<TcpListener>) {
     loop {
         match listener.read_with(TcpListener::accept).await {
             Ok((socket, _)) => hub.borrow_mut().accept(socket),

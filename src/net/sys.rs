@@ -512,3 +512,167 @@ extern "C" fn on_signal(signal: libc::c_int) {
         *libc::__errno_location() = errno;
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    fn wildcard(ipv6: bool) -> UdpSocket {
+        let socket = match ipv6 {
+            true => UdpSocket::bind("[::]:0").unwrap(),
+            false => UdpSocket::bind("0.0.0.0:0").unwrap(),
+        };
+        receive_packet_info(&socket, ipv6).unwrap();
+        socket
+    }
+
+    fn wait(socket: &UdpSocket) {
+        socket
+            .set_read_timeout(Some(std::time::Duration::from_secs(5)))
+            .unwrap();
+        let _ = socket.peek(&mut [0]);
+    }
+
+    #[test]
+    fn a_wildcard_socket_answers_from_the_address_that_was_asked() {
+        for asked in ["127.0.0.1", "127.0.0.2", "127.7.8.9", "::1"] {
+            let asked: IpAddr = asked.parse().unwrap();
+            let server = wildcard(asked.is_ipv6());
+            let client =
+                UdpSocket::bind((asked.is_ipv6().then_some("::1").unwrap_or("127.0.0.1"), 0));
+            let client = client.unwrap();
+            let server_address = SocketAddr::new(asked, server.local_addr().unwrap().port());
+            client.send_to(b"who?", server_address).unwrap();
+
+            wait(&server);
+            let mut inbox = Inbox::new(4, 100);
+            assert_eq!(inbox.receive(&server).unwrap(), 1);
+            let datagram = inbox.datagrams().next().unwrap();
+            let remote = client.local_addr().unwrap();
+            assert_eq!(
+                datagram,
+                Datagram {
+                    bytes: b"who?",
+                    local: Some(asked),
+                    remote
+                }
+            );
+
+            let answer = Outgoing {
+                bytes: b"me",
+                from: datagram.local,
+                to: datagram.remote,
+            };
+            assert_eq!(send(&server, [answer].into_iter()).unwrap(), 1);
+            wait(&client);
+            let mut buffer = [0; 10];
+            assert_eq!(client.recv_from(&mut buffer).unwrap(), (2, server_address));
+        }
+    }
+
+    #[test]
+    fn batches_keep_their_order_and_their_limit() {
+        let (server, client) = (wildcard(true), UdpSocket::bind("[::1]:0").unwrap());
+        let to = SocketAddr::new(
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+            server.local_addr().unwrap().port(),
+        );
+        let texts: Vec<String> = (0..BATCH + 10).map(|n| format!("number {n}")).collect();
+        let all = || {
+            texts.iter().map(|text| Outgoing {
+                bytes: text.as_bytes(),
+                from: None,
+                to,
+            })
+        };
+        assert_eq!(send(&client, all()).unwrap(), BATCH);
+        assert_eq!(send(&client, all().skip(BATCH)).unwrap(), 10);
+
+        wait(&server);
+        let mut inbox = Inbox::new(50, 100);
+        let mut received = Vec::new();
+        for expected in [50, texts.len() - 50] {
+            assert_eq!(inbox.receive(&server).unwrap(), expected);
+            received.extend(inbox.datagrams().map(|d| d.bytes.to_vec()));
+        }
+        assert_eq!(
+            received,
+            texts.iter().map(|text| text.as_bytes()).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            inbox.receive(&server).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        assert_eq!(inbox.datagrams().count(), 0);
+    }
+
+    #[test]
+    fn the_largest_datagrams_arrive_whole_and_leave_no_memory_behind() {
+        let (server, client) = (wildcard(true), UdpSocket::bind("[::1]:0").unwrap());
+        let to = SocketAddr::new(
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+            server.local_addr().unwrap().port(),
+        );
+        let large: Vec<u8> = (0..65_527u32).map(|n| n as u8).collect();
+        let mut inbox = Inbox::new(BATCH, 65_536);
+        for round in 0..3 {
+            client.send_to(&large, to).unwrap();
+            client.send_to(b"small", to).unwrap();
+            wait(&server);
+            assert_eq!(inbox.receive(&server).unwrap(), 2, "round {round}");
+            let received: Vec<_> = inbox.datagrams().map(|d| d.bytes.to_vec()).collect();
+            assert_eq!(received, [large.clone(), b"small".to_vec()]);
+        }
+        let _ = inbox.receive(&server);
+        assert!(inbox.buffer[8192..].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_skipped() {
+        let (server, client) = (wildcard(false), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let to = ("127.0.0.1", server.local_addr().unwrap().port());
+        for text in ["short", "too long for a slot", "fits"] {
+            client.send_to(text.as_bytes(), to).unwrap();
+        }
+        wait(&server);
+        let mut inbox = Inbox::new(8, 6);
+        assert_eq!(inbox.receive(&server).unwrap(), 3);
+        let texts: Vec<_> = inbox.datagrams().map(|d| d.bytes).collect();
+        assert_eq!(texts, [&b"short"[..], b"fits"]);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_reached_is_an_error_of_its_own_datagram() {
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let good = Outgoing {
+            bytes: b"x",
+            from: None,
+            to: client.local_addr().unwrap(),
+        };
+        let bad = Outgoing {
+            to: "127.0.0.1:0".parse().unwrap(),
+            ..good
+        };
+        assert_eq!(send(&client, [good, bad, good].into_iter()).unwrap(), 1);
+        assert!(send(&client, [bad, good].into_iter()).is_err());
+        assert_eq!(send(&client, [].into_iter()).unwrap(), 0);
+    }
+
+    #[test]
+    fn addresses_survive_the_way_to_the_kernel_and_back() {
+        for address in ["192.0.2.1:5060", "[2001:db8::1]:5061", "[fe80::1%3]:7"] {
+            let address: SocketAddr = address.parse().unwrap();
+            assert_eq!(Name::new(address).0.address(), Some(address));
+        }
+        assert_eq!(
+            Name {
+                v4: unsafe { mem::zeroed() }
+            }
+            .address(),
+            None
+        );
+    }
+}
