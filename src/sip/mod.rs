@@ -1,1 +1,3 @@
 //! The wire: SIP messages, headers, digest, SDP. Pure functions on bytes, no sockets, clocks or state.
+
+pub mod sdp;
