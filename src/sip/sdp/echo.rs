@@ -23,13 +23,7 @@ fn is_plain_sound(media: &Media<'_>) -> bool {
 /// `port` with all its formats, whatever they are, since what comes is what goes; every other line is
 /// refused. `id` and `version` are those of `o=`; the version goes up by one for each new answer
 /// of a session that differs from the one before. `None` if no line can be taken: 488.
-pub fn echo_answer(
-    offer: &Sdp<'_>,
-    address: IpAddr,
-    port: u16,
-    id: u64,
-    version: u64,
-) -> Option<Vec<u8>> {
+pub fn echo_answer(offer: &Sdp<'_>, address: IpAddr, port: u16, id: u64, version: u64) -> Option<Vec<u8>> {
     let taken = echo_line(offer)?;
     let mut out = Vec::with_capacity(offer.body.len() + 128);
     write_session(&mut out, address, id, version);
@@ -38,8 +32,7 @@ pub fn echo_answer(
     let mut lines = Lines::of(offer.body);
     for (index, media) in offer.media().iter().enumerate() {
         // To this `m=` line, past the attributes of the one before.
-        let Some((_, line)) = lines.by_ref().find_map(|l| l.split().filter(|(k, _)| *k == b'm'))
-        else {
+        let Some((_, line)) = lines.by_ref().find_map(|l| l.split().filter(|(k, _)| *k == b'm')) else {
             break;
         };
         let kind = tokens(line).next().unwrap_or(line);
@@ -75,9 +68,8 @@ pub fn echo_offer(address: IpAddr, port: u16, id: u64, version: u64) -> Vec<u8> 
 
 fn write_session(out: &mut Vec<u8>, address: IpAddr, id: u64, version: u64) {
     let family = if address.is_ipv6() { "IP6" } else { "IP4" };
-    let session = format!(
-        "v=0\r\no=- {id} {version} IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\n"
-    );
+    let session =
+        format!("v=0\r\no=- {id} {version} IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\n");
     out.extend_from_slice(session.as_bytes());
 }
 

@@ -284,8 +284,7 @@ impl<'a> Connection<'a> {
     /// The value of a `c=` line: `IN IP4 224.2.36.42/127`.
     fn parse(value: &'a [u8]) -> Result<Connection<'a>, SdpError> {
         let mut words = tokens(value);
-        let (Some(net), Some(_family), Some(host)) = (words.next(), words.next(), words.next())
-        else {
+        let (Some(net), Some(_family), Some(host)) = (words.next(), words.next(), words.next()) else {
             return Err(SdpError::BadConnection);
         };
         if !net.eq_ignore_ascii_case(b"IN") {

@@ -85,8 +85,7 @@ fn write_media(out: &mut Vec<u8>, text: &[u8], port: u16) {
     let (Some(_kind), Some(old)) = (words.next(), words.next()) else {
         return out.extend_from_slice(text); // not an `m=` line that parses
     };
-    let (start, end) =
-        (text.len() - words.rest().len() - old.len(), text.len() - words.rest().len());
+    let (start, end) = (text.len() - words.rest().len() - old.len(), text.len() - words.rest().len());
     out.extend_from_slice(&text[..start]);
     out.extend_from_slice(port.to_string().as_bytes());
     out.extend_from_slice(&text[end..]);

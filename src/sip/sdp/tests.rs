@@ -208,8 +208,7 @@ fn fax_and_keys_pass() {
 
 #[test]
 fn the_origin_changes_only_with_the_family() {
-    let body =
-        |host: &str| lines(&["v=0", &format!("o=101 8000 8001 IN {host}"), "m=audio 1 RTP/AVP 0"]);
+    let body = |host: &str| lines(&["v=0", &format!("o=101 8000 8001 IN {host}"), "m=audio 1 RTP/AVP 0"]);
     let origin = |body: &[u8], address| {
         let got = String::from_utf8(rewritten(body, address, &[Some(40000)])).unwrap();
         got.lines().find(|l| l.starts_with("o=")).unwrap().to_owned()
@@ -289,7 +288,8 @@ fn rtcp_elsewhere() {
 #[test]
 fn a_missing_connection_is_added_in_its_place() {
     let body = b"v=0\no=- 1 1 IN IP4 10.0.0.1\ns=-\nb=AS:64\nt=0 0\nm=audio 5004 RTP/AVP 0\n";
-    let expected = b"v=0\no=- 1 1 IN IP4 10.0.0.1\ns=-\nc=IN IP4 203.0.113.5\nb=AS:64\nt=0 0\nm=audio 40000 RTP/AVP 0\n";
+    let expected =
+        b"v=0\no=- 1 1 IN IP4 10.0.0.1\ns=-\nc=IN IP4 203.0.113.5\nb=AS:64\nt=0 0\nm=audio 40000 RTP/AVP 0\n";
     assert_eq!(rewritten(body, V4, &[Some(40000)]), expected);
     assert_eq!(Sdp::parse(body).unwrap().media()[0].connection, Connection::None);
 
@@ -328,18 +328,13 @@ fn what_is_refused() {
         "audio +1 RTP/AVP 0",
         "audio /2 RTP/AVP 0",
     ] {
-        assert_eq!(
-            error(format!("v=0\r\nm={media}\r\n").as_bytes()),
-            Some(SdpError::BadMedia),
-            "{media}"
-        );
+        assert_eq!(error(format!("v=0\r\nm={media}\r\n").as_bytes()), Some(SdpError::BadMedia), "{media}");
     }
     for connection in ["", "IN", "IN IP4", "ATM NSAP 47.0091"] {
         let body = format!("v=0\r\nc={connection}\r\n");
         assert_eq!(error(body.as_bytes()), Some(SdpError::BadConnection), "{connection}");
     }
-    let media =
-        |count| format!("v=0\r\nc=IN IP4 10.0.0.1\r\n{}", "m=audio 1 RTP/AVP 0\r\n".repeat(count));
+    let media = |count| format!("v=0\r\nc=IN IP4 10.0.0.1\r\n{}", "m=audio 1 RTP/AVP 0\r\n".repeat(count));
     assert_eq!(error(media(MAX_MEDIA).as_bytes()), None);
     assert_eq!(error(media(MAX_MEDIA + 1).as_bytes()), Some(SdpError::TooManyMedia));
 }
@@ -349,8 +344,7 @@ fn thousands_of_lines_take_linear_time() {
     let time = |count: usize| {
         let body = [
             "v=0\r\nc=IN IP4 10.0.0.1\r\nm=audio 5004 RTP/AVP 0\r\n".to_owned(),
-            "a=candidate:1 1 udp 1 10.0.0.1 5004 typ host\r\na=rtpmap:0 PCMU/8000\r\n"
-                .repeat(count),
+            "a=candidate:1 1 udp 1 10.0.0.1 5004 typ host\r\na=rtpmap:0 PCMU/8000\r\n".repeat(count),
         ]
         .concat();
         let start = Instant::now();
