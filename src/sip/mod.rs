@@ -8,11 +8,13 @@
 mod address;
 mod check;
 mod cseq;
+pub mod digest;
 mod edit;
 mod message;
 mod method;
 mod name;
 mod response;
+pub mod sdp;
 mod text;
 mod uri;
 mod via;
