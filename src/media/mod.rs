@@ -24,7 +24,7 @@ mod sockets;
 mod source;
 mod stream;
 
-pub use ports::{PortAllocator, REST_MS};
+pub use ports::{MOST_RESTING, PortAllocator, REST_MS};
 pub use relay::Relay;
 
 use std::net::{IpAddr, SocketAddr};
