@@ -20,8 +20,8 @@ pub const MOST_RESTING: usize = 448;
 /// a refused call, since the relay admits only the new call's sources. So [`PortAllocator::allocate`] refuses
 /// only when every pair is in use.
 ///
-/// Of the rested pairs the one released last is given first: the relay still holds its sockets open, and a call
-/// that need not open sockets costs a twentieth of one that must.
+/// Of the rested pairs the one released last is given first: the relay still holds its sockets open, and a session
+/// that finds its sockets open costs the relay a tenth of one that has to open them.
 ///
 /// Each operation is O(1) on average. Memory is fixed by the range: 2 bytes and a bit for each pair, and
 /// at most 16 bytes for each resting one.

