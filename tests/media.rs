@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use denwa::media::{
-    Admit, Command, Counters, End, Event, Far, MAX_STREAMS, Relay, Remote, SessionId, Side, Stream,
+    Admit, Command, Counters, End, Event, Far, MAX_SESSIONS, MAX_STREAMS, Relay, Remote, SessionId, Side,
+    Stream,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -632,4 +633,32 @@ fn commands_and_packets_do_not_stand_in_each_others_way() {
     }
     phone.hears_nothing();
     assert_eq!(call.close().0.packets, 200);
+}
+
+#[test]
+fn one_session_too_many_fails_and_a_closed_one_makes_room() {
+    let mut exchange = Exchange::start();
+    let all = MAX_SESSIONS as u64;
+    for session in 0..all {
+        exchange.relay.send(Command::Set { session: SessionId(session), streams: vec![] });
+    }
+    exchange.set(all, vec![]);
+    let event = exchange.event();
+    assert!(matches!(event, Event::Failed { session, .. } if session.0 == all), "{event:?}");
+    exchange.set(0, vec![None]);
+    exchange.close(1);
+    exchange.set(all, vec![]);
+    assert_eq!(exchange.event_within(Duration::ZERO), None);
+}
+
+#[test]
+fn an_executor_can_wait_for_it() {
+    let relay = smol::Async::new(Relay::start().unwrap()).unwrap();
+    for session in 0..100 {
+        relay.get_ref().send(Command::Close { session: SessionId(session) });
+        let mut events = Vec::new();
+        smol::block_on(relay.readable()).unwrap();
+        relay.get_ref().drain(&mut events);
+        assert!(matches!(events[..], [Event::Closed { session: closed, .. }] if closed.0 == session));
+    }
 }
