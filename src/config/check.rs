@@ -9,8 +9,8 @@ use super::de::Said;
 use super::file::{Address, Each, ExtensionKeys, File, Key, List, Time};
 use super::mistake::{Mistakes, Reason};
 use super::{
-    Config, DigestOffer, ExpiresRange, Extension, Identity, Listen, MAX_EXTENSIONS, MAX_GROUPS,
-    MAX_LISTEN, MAX_MEMBERS, NatMedia, NoAnswer, Number, Password, PortRange, Transport,
+    Config, DigestOffer, ExpiresRange, Extension, Identity, Listen, MAX_EXTENSIONS, MAX_GROUPS, MAX_LISTEN,
+    MAX_MEMBERS, NatMedia, NoAnswer, Number, Password, PortRange, Transport,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,29 +35,20 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
             .unwrap_or(default.media_ports),
         listen,
         state: said(file.state).unwrap_or(default.state),
-        register_expires: check
-            .register_expires(file.register_expires)
-            .unwrap_or(default.register_expires),
+        register_expires: check.register_expires(file.register_expires).unwrap_or(default.register_expires),
         keep_alive: check
-            .time(
-                "keep-alive",
-                file.keep_alive,
-                "0s for never, or 1s to 1h",
-                |t| t.is_zero() || (SECOND..=DAY / 24).contains(&t),
-            )
+            .time("keep-alive", file.keep_alive, "0s for never, or 1s to 1h", |t| {
+                t.is_zero() || (SECOND..=DAY / 24).contains(&t)
+            })
             .unwrap_or(default.keep_alive),
         extensions: check.extensions(file.ext, &numbers),
         groups: check.groups(file.group, &numbers),
         echo: said(file.echo),
         call_limit: check
-            .time("call-limit", file.call_limit, "1s to 30d", |t| {
-                (SECOND..=DAY * 30).contains(&t)
-            })
+            .time("call-limit", file.call_limit, "1s to 30d", |t| (SECOND..=DAY * 30).contains(&t))
             .unwrap_or(default.call_limit),
         media_timeout: check
-            .time("media-timeout", file.media_timeout, "1s to 1d", |t| {
-                (SECOND..=DAY).contains(&t)
-            })
+            .time("media-timeout", file.media_timeout, "1s to 1d", |t| (SECOND..=DAY).contains(&t))
             .unwrap_or(default.media_timeout),
         log: said(file.log).unwrap_or(default.log),
     }
@@ -93,13 +84,7 @@ impl Numbers {
         numbers
     }
 
-    fn take(
-        &mut self,
-        number: &Said<Number>,
-        meaning: Meaning,
-        key: &str,
-        mistakes: &mut Mistakes,
-    ) {
+    fn take(&mut self, number: &Said<Number>, meaning: Meaning, key: &str, mistakes: &mut Mistakes) {
         let Some(value) = &number.value else {
             return;
         };
@@ -160,9 +145,7 @@ impl Check<'_> {
             // Without an address all of them are meant, so another socket beside it cannot be bound.
             let covers = |old: &Listen| {
                 (old.transport, old.port) == (new.transport, new.port)
-                    && (old.address == new.address
-                        || old.address.is_none()
-                        || new.address.is_none())
+                    && (old.address == new.address || old.address.is_none() || new.address.is_none())
             };
             match listen.iter().find(|(old, _)| covers(old)) {
                 Some(&(_, first)) => {
@@ -222,18 +205,10 @@ impl Check<'_> {
             listen.transport == Transport::Udp && (range.first..=range.last).contains(&listen.port)
         };
         for listen in listen.iter().filter(spoken) {
-            let listen_line = listen_said
-                .iter()
-                .find(|said| said.value == Some(*listen))
-                .map(|said| said.line);
+            let listen_line =
+                listen_said.iter().find(|said| said.value == Some(*listen)).map(|said| said.line);
             let (port, said_on) = (listen.port, listen_line);
-            wrong(
-                line.or(said_on),
-                Reason::PortsOverlap {
-                    port,
-                    line: said_on,
-                },
-            );
+            wrong(line.or(said_on), Reason::PortsOverlap { port, line: said_on });
         }
         Some(range)
     }
@@ -253,11 +228,7 @@ impl Check<'_> {
         Some(ExpiresRange { min, max })
     }
 
-    fn extensions(
-        &mut self,
-        said: Each<ExtensionKeys>,
-        numbers: &Numbers,
-    ) -> BTreeMap<Number, Extension> {
+    fn extensions(&mut self, said: Each<ExtensionKeys>, numbers: &Numbers) -> BTreeMap<Number, Extension> {
         if said.0.is_empty() {
             self.mistakes.add(None, "", Reason::NoExtensions);
         }
@@ -273,13 +244,7 @@ impl Check<'_> {
         said.0.into_iter().filter_map(extension).collect()
     }
 
-    fn extension(
-        &mut self,
-        number: &Number,
-        line: u32,
-        keys: ExtensionKeys,
-        numbers: &Numbers,
-    ) -> Extension {
+    fn extension(&mut self, number: &Number, line: u32, keys: ExtensionKeys, numbers: &Numbers) -> Extension {
         if keys.password.is_none() {
             self.wrong(line, &format!("ext.{number}"), Reason::NoPassword);
         }
@@ -288,13 +253,9 @@ impl Check<'_> {
         let no_answer = said(keys.no_answer).and_then(|(after, to)| {
             let to = self.target(number, "no-answer", Some(to), numbers);
             let key = format!("ext.{number}.no-answer");
-            let after = self.time(&key, Some(after), "1s to 3m", |t| {
-                (SECOND..=Duration::from_secs(180)).contains(&t)
-            });
-            Some(NoAnswer {
-                after: after?,
-                to: to?,
-            })
+            let after = self
+                .time(&key, Some(after), "1s to 3m", |t| (SECOND..=Duration::from_secs(180)).contains(&t));
+            Some(NoAnswer { after: after?, to: to? })
         });
         Extension {
             password: said(keys.password).unwrap_or(Password::new("")),
@@ -311,13 +272,7 @@ impl Check<'_> {
 
     /// Where calls for `number` are forwarded. A loop is no mistake: it may depend on who is busy,
     /// and a call in one is refused.
-    fn target(
-        &mut self,
-        number: &Number,
-        key: &str,
-        said: Key<Number>,
-        numbers: &Numbers,
-    ) -> Option<Number> {
+    fn target(&mut self, number: &Number, key: &str, said: Key<Number>, numbers: &Numbers) -> Option<Number> {
         let said = said?;
         let target = said.value?;
         if numbers.meaning(&target).is_none() {
@@ -327,11 +282,7 @@ impl Check<'_> {
         Some(target)
     }
 
-    fn groups(
-        &mut self,
-        said: Each<List<Number>>,
-        numbers: &Numbers,
-    ) -> BTreeMap<Number, Vec<Number>> {
+    fn groups(&mut self, said: Each<List<Number>>, numbers: &Numbers) -> BTreeMap<Number, Vec<Number>> {
         if let Some((number, _)) = said.0.get(MAX_GROUPS) {
             self.wrong(number.line, "group", Reason::TooMany { most: MAX_GROUPS });
         }
@@ -355,13 +306,8 @@ impl Check<'_> {
             };
             let reason = match (numbers.meaning(&member), members.get(&member)) {
                 (None, _) => Some(Reason::NoSuchNumber(member.to_string())),
-                (Some(Meaning::Group | Meaning::Echo), _) => {
-                    Some(Reason::NotAnExtension(member.to_string()))
-                }
-                (_, Some(&first)) => Some(Reason::ListedTwice {
-                    word: member.to_string(),
-                    first,
-                }),
+                (Some(Meaning::Group | Meaning::Echo), _) => Some(Reason::NotAnExtension(member.to_string())),
+                (_, Some(&first)) => Some(Reason::ListedTwice { word: member.to_string(), first }),
                 _ if in_order.len() == MAX_MEMBERS => Some(Reason::TooMany { most: MAX_MEMBERS }),
                 _ => None,
             };

@@ -15,8 +15,7 @@ use std::marker::PhantomData;
 
 use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
 use serde::de::{
-    self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess,
-    Visitor,
+    self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -30,14 +29,8 @@ pub(super) fn read<'de, T: Deserialize<'de>>(
     lines: &'de [Line<'de>],
     mistakes: &'de RefCell<Mistakes>,
 ) -> Option<T> {
-    let root = Node {
-        lines,
-        at: 0,
-        mistakes,
-    };
-    T::deserialize(root)
-        .map_err(|Error(reason)| mistakes.borrow_mut().add(None, "", reason))
-        .ok()
+    let root = Node { lines, at: 0, mistakes };
+    T::deserialize(root).map_err(|Error(reason)| mistakes.borrow_mut().add(None, "", reason)).ok()
 }
 
 /// What the file says somewhere: on which line, and what it came to.
@@ -61,10 +54,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Said<T> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Said<T>, A::Error> {
-                Ok(Said {
-                    line: seq.next_element()?.unwrap_or(0),
-                    value: seq.next_element().ok().flatten(),
-                })
+                Ok(Said { line: seq.next_element()?.unwrap_or(0), value: seq.next_element().ok().flatten() })
             }
         }
 
@@ -110,10 +100,7 @@ struct Node<'de> {
 impl<'de> Node<'de> {
     /// The lines of this very key, and those of the keys below it.
     fn split(&self) -> (&'de [Line<'de>], &'de [Line<'de>]) {
-        let own = self
-            .lines
-            .iter()
-            .take_while(|line| line.key.len() < self.at);
+        let own = self.lines.iter().take_while(|line| line.key.len() < self.at);
         self.lines.split_at(own.count())
     }
 
@@ -122,13 +109,7 @@ impl<'de> Node<'de> {
         let (own, below) = self.split();
         for line in below {
             let nearest = Some(line.key[..self.at - 1].to_string());
-            self.note(
-                line,
-                Reason::Unknown {
-                    nearest,
-                    known: &[],
-                },
-            );
+            self.note(line, Reason::Unknown { nearest, known: &[] });
         }
         own
     }
@@ -137,18 +118,9 @@ impl<'de> Node<'de> {
     fn only(&self) -> Option<Word<'de>> {
         let (first, others) = self.leaf().split_first()?;
         for line in others {
-            self.note(
-                line,
-                Reason::SaidTwice {
-                    first: first.number,
-                },
-            );
+            self.note(line, Reason::SaidTwice { first: first.number });
         }
-        Some(Word {
-            text: first.value,
-            line: first,
-            mistakes: self.mistakes,
-        })
+        Some(Word { text: first.value, line: first, mistakes: self.mistakes })
     }
 
     fn value(&self) -> Result<Word<'de>, Error> {
@@ -156,9 +128,7 @@ impl<'de> Node<'de> {
     }
 
     fn note(&self, line: &Line<'_>, reason: Reason) {
-        self.mistakes
-            .borrow_mut()
-            .add(Some(line.number), line.key, reason);
+        self.mistakes.borrow_mut().add(Some(line.number), line.key, reason);
     }
 
     /// Notes that nothing is configured by any of these lines; `known` could stand here.
@@ -179,9 +149,7 @@ impl<'de> Node<'de> {
 
     /// Where the last part that these lines share begins.
     fn start(&self) -> usize {
-        self.lines.first().map_or(0, |line| {
-            line.key[..self.at - 1].rfind('.').map_or(0, |dot| dot + 1)
-        })
+        self.lines.first().map_or(0, |line| line.key[..self.at - 1].rfind('.').map_or(0, |dot| dot + 1))
     }
 }
 
@@ -279,10 +247,7 @@ impl<'de> Parts<'de> {
             }
         }
         Parts {
-            node: Node {
-                lines: below,
-                ..node
-            },
+            node: Node { lines: below, ..node },
             fields,
             own: (has_own && !own.lines.is_empty()).then_some(own),
             next: None,
@@ -294,10 +259,7 @@ impl<'de> Parts<'de> {
 impl<'de> MapAccess<'de> for Parts<'de> {
     type Error = Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Error> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
         if let Some(own) = self.own.take() {
             self.next = Some(own);
             return seed.deserialize(BorrowedStrDeserializer::new("")).map(Some);
@@ -315,21 +277,12 @@ impl<'de> MapAccess<'de> for Parts<'de> {
         let count = self.node.lines.iter().take_while(same).count();
         let (lines, others) = self.node.lines.split_at(count);
         self.node.lines = others;
-        let node = Node {
-            lines,
-            at: end + 1,
-            mistakes: self.node.mistakes,
-        };
+        let node = Node { lines, at: end + 1, mistakes: self.node.mistakes };
         if !self.is_map && !self.fields.contains(&part) {
             node.note_unknown(self.fields);
         }
         self.next = Some(node);
-        seed.deserialize(Word {
-            text: part,
-            line: first,
-            mistakes: self.node.mistakes,
-        })
-        .map(Some)
+        seed.deserialize(Word { text: part, line: first, mistakes: self.node.mistakes }).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
@@ -349,31 +302,20 @@ struct LineThen<'de, D> {
 
 impl<'de, D> LineThen<'de, D> {
     fn new(line: &'de Line<'de>, value: D, mistakes: &'de RefCell<Mistakes>) -> Self {
-        LineThen {
-            line,
-            told_line: false,
-            value: Some((value, mistakes)),
-        }
+        LineThen { line, told_line: false, value: Some((value, mistakes)) }
     }
 }
 
 impl<'de> LineThen<'de, Node<'de>> {
     fn nothing(line: &'de Line<'de>) -> Self {
-        LineThen {
-            line,
-            told_line: false,
-            value: None,
-        }
+        LineThen { line, told_line: false, value: None }
     }
 }
 
 impl<'de, D: Deserializer<'de, Error = Error>> SeqAccess<'de> for LineThen<'de, D> {
     type Error = Error;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Error> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         if !self.told_line {
             self.told_line = true;
             let number: U32Deserializer<Error> = self.line.number.into_deserializer();
@@ -398,38 +340,25 @@ struct Words<'de> {
 
 impl<'de> Words<'de> {
     fn of(node: Node<'de>) -> Words<'de> {
-        Words {
-            lines: node.leaf().iter(),
-            current: None,
-            mistakes: node.mistakes,
-        }
+        Words { lines: node.leaf().iter(), current: None, mistakes: node.mistakes }
     }
 
     fn note(&self, line: &Line<'_>, reason: Reason) {
-        self.mistakes
-            .borrow_mut()
-            .add(Some(line.number), line.key, reason);
+        self.mistakes.borrow_mut().add(Some(line.number), line.key, reason);
     }
 }
 
 impl<'de> SeqAccess<'de> for Words<'de> {
     type Error = Error;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Error> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         loop {
             if let Some((line, words)) = &mut self.current {
                 let line = *line;
                 match words.next() {
                     Some(comment) if comment.starts_with('#') => self.note(line, Reason::Comment),
                     Some(text) => {
-                        let word = Word {
-                            text,
-                            line,
-                            mistakes: self.mistakes,
-                        };
+                        let word = Word { text, line, mistakes: self.mistakes };
                         return seed.deserialize(word).map(Some);
                     }
                     None => {}
@@ -482,12 +411,10 @@ impl<'de> Deserializer<'de> for Word<'de> {
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let word = self.one()?;
-        visitor
-            .visit_borrowed_str(word)
-            .map_err(|error| match word.contains('#') {
-                true => Error(Reason::Comment),
-                false => error,
-            })
+        visitor.visit_borrowed_str(word).map_err(|error| match word.contains('#') {
+            true => Error(Reason::Comment),
+            false => error,
+        })
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -540,13 +467,7 @@ struct Split<'de> {
 impl<'de> SeqAccess<'de> for Split<'de> {
     type Error = Error;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Error> {
-        self.words
-            .next()
-            .map(|text| seed.deserialize(Word { text, ..self.of }))
-            .transpose()
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        self.words.next().map(|text| seed.deserialize(Word { text, ..self.of })).transpose()
     }
 }

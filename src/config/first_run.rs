@@ -19,10 +19,7 @@ use super::{Config, Password, Transport};
 /// # Errors
 ///
 /// Those of `random` and of the file system; [`io::ErrorKind::AlreadyExists`] if there is a file.
-pub fn first_run(
-    path: &Path,
-    mut random: impl FnMut(&mut [u8]) -> io::Result<()>,
-) -> io::Result<()> {
+pub fn first_run(path: &Path, mut random: impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<()> {
     let text = template(&password(&mut random)?, &password(&mut random)?);
     let unfinished = beside(path);
     let written = write_new(&unfinished, text.as_bytes())
@@ -45,9 +42,7 @@ pub fn welcome(config: &Config, path: &Path, addresses: &[IpAddr]) -> String {
     };
     let port = |transport| {
         let mut listen = config.listen.iter();
-        listen
-            .find(|listen| listen.transport == transport)
-            .map(|listen| listen.port)
+        listen.find(|listen| listen.transport == transport).map(|listen| listen.port)
     };
     let (port, transport) = match (port(Transport::Udp), port(Transport::Tcp)) {
         (Some(udp), Some(tcp)) if udp == tcp => (udp, "UDP or TCP"),
@@ -67,10 +62,7 @@ pub fn welcome(config: &Config, path: &Path, addresses: &[IpAddr]) -> String {
     }
     text.push('\n');
     if let Some(echo) = &config.echo {
-        let _ = writeln!(
-            text,
-            "Call {echo} and speak: the echo test repeats what it hears."
-        );
+        let _ = writeln!(text, "Call {echo} and speak: the echo test repeats what it hears.");
     }
     let mut numbers = config.extensions.keys();
     if let (Some(first), Some(second)) = (numbers.next(), numbers.next()) {
@@ -99,9 +91,7 @@ fn password(random: &mut impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<
 
 /// The name of the file while it is being written.
 fn beside(path: &Path) -> PathBuf {
-    let mut name = path
-        .file_name()
-        .map_or_else(|| OsString::from("denwa.conf"), OsString::from);
+    let mut name = path.file_name().map_or_else(|| OsString::from("denwa.conf"), OsString::from);
     name.push(format!(".{}.unfinished", std::process::id()));
     path.with_file_name(name)
 }
@@ -113,11 +103,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     {
         return Err(error);
     }
-    let mut file: File = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -213,10 +199,7 @@ mod tests {
         let path = folder.0.join("denwa.conf");
         first_run(&path, counting()).unwrap();
         assert_eq!(folder.names(), ["denwa.conf"]);
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
         let config = Config::load(&path).unwrap();
         let extensions: Vec<_> = config.extensions.iter().collect();
@@ -226,11 +209,8 @@ mod tests {
         assert_eq!(config.echo.as_ref().unwrap().as_str(), "114");
         assert_eq!(config.listen, Config::default().listen);
 
-        let welcome = welcome(
-            &config,
-            &path,
-            &["2001:db8::5".parse().unwrap(), "192.0.2.5".parse().unwrap()],
-        );
+        let welcome =
+            welcome(&config, &path, &["2001:db8::5".parse().unwrap(), "192.0.2.5".parse().unwrap()]);
         for said in [
             "user       101",
             extensions[0].1.password.reveal(),

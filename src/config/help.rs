@@ -35,9 +35,7 @@ pub(super) fn example(key: &str) -> Option<&'static str> {
         .iter()
         .find(|(known, _)| {
             let mut parts = known.splitn(3, '.');
-            parts.next() == Some(first)
-                && parts.next().is_some() == number.is_some()
-                && parts.next() == last
+            parts.next() == Some(first) && parts.next().is_some() == number.is_some() && parts.next() == last
         })
         .map(|&(_, example)| example)
 }

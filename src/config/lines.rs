@@ -47,9 +47,7 @@ type Wrong<'a> = (&'a str, Reason);
 /// A key is given back with a mistake only where it cannot be (part of) a password whose `=` was
 /// forgotten.
 fn line(bytes: &[u8]) -> Result<Option<(&str, &str)>, Wrong<'_>> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| ("", Reason::NotUtf8))?
-        .trim();
+    let text = std::str::from_utf8(bytes).map_err(|_| ("", Reason::NotUtf8))?.trim();
     if text.is_empty() || text.starts_with('#') {
         return Ok(None);
     }
@@ -64,14 +62,7 @@ fn line(bytes: &[u8]) -> Result<Option<(&str, &str)>, Wrong<'_>> {
     }
     let Some((key, value)) = text.split_once('=') else {
         let full_width = text.contains('＝');
-        return Err((
-            "",
-            if full_width {
-                Reason::FullWidth
-            } else {
-                Reason::NoEquals
-            },
-        ));
+        return Err(("", if full_width { Reason::FullWidth } else { Reason::NoEquals }));
     };
     let key = key.trim_end();
     if key.is_empty() {
@@ -92,14 +83,8 @@ mod tests {
 
     fn read(bytes: &[u8]) -> (Vec<(u32, &str, &str)>, Vec<(u32, Reason)>) {
         let mut mistakes = Mistakes::new("x");
-        let lines = lines(bytes, &mut mistakes)
-            .iter()
-            .map(|l| (l.number, l.key, l.value))
-            .collect();
-        let mistakes = mistakes
-            .iter()
-            .map(|m| (m.line.unwrap_or(0), m.reason.clone()))
-            .collect();
+        let lines = lines(bytes, &mut mistakes).iter().map(|l| (l.number, l.key, l.value)).collect();
+        let mistakes = mistakes.iter().map(|m| (m.line.unwrap_or(0), m.reason.clone())).collect();
         (lines, mistakes)
     }
 
@@ -107,10 +92,7 @@ mod tests {
     fn a_line_is_key_and_value() {
         let (lines, mistakes) =
             read(b"\xef\xbb\xbf# comment\r\n  a =  b c # d = \t\r\n\n\t# = \nc=\nb = x = y");
-        assert_eq!(
-            lines,
-            [(2, "a", "b c # d ="), (6, "b", "x = y"), (5, "c", "")]
-        );
+        assert_eq!(lines, [(2, "a", "b c # d ="), (6, "b", "x = y"), (5, "c", "")]);
         assert_eq!(mistakes, []);
     }
 
@@ -120,14 +102,7 @@ mod tests {
         let keys: Vec<_> = lines.iter().map(|l| (l.1, l.2)).collect();
         assert_eq!(
             keys,
-            [
-                ("e", "4"),
-                ("e.1", "3"),
-                ("e.1.n", "1"),
-                ("e.1.n", "6"),
-                ("e.1-x", "2"),
-                ("e-f", "5")
-            ]
+            [("e", "4"), ("e.1", "3"), ("e.1.n", "1"), ("e.1.n", "6"), ("e.1-x", "2"), ("e-f", "5")]
         );
     }
 

@@ -147,11 +147,7 @@ pub enum Reason {
 
 impl Mistakes {
     pub(super) fn new(file: &str) -> Mistakes {
-        Mistakes {
-            file: printable(file, 256),
-            kept: Vec::new(),
-            beyond: 0,
-        }
+        Mistakes { file: printable(file, 256), kept: Vec::new(), beyond: 0 }
     }
 
     pub(super) fn add(&mut self, line: Option<u32>, key: &str, reason: Reason) {
@@ -159,11 +155,7 @@ impl Mistakes {
             self.beyond += 1;
             return;
         }
-        self.kept.push(Mistake {
-            line,
-            key: printable(key, 64),
-            reason,
-        });
+        self.kept.push(Mistake { line, key: printable(key, 64), reason });
     }
 
     /// Nothing but this one mistake.
@@ -175,8 +167,7 @@ impl Mistakes {
 
     /// In the order of the lines; what concerns the whole file comes last.
     pub(super) fn sort(&mut self) {
-        self.kept
-            .sort_by_key(|mistake| mistake.line.unwrap_or(u32::MAX));
+        self.kept.sort_by_key(|mistake| mistake.line.unwrap_or(u32::MAX));
     }
 
     /// How many there are.
@@ -244,9 +235,9 @@ impl fmt::Display for Reason {
                 super::MAX_BYTES / 1024,
                 super::MAX_EXTENSIONS
             ),
-            Reason::Empty => f.write_str(
-                "says nothing; one line is enough to begin with: `ext.101 = a-long-password`",
-            ),
+            Reason::Empty => {
+                f.write_str("says nothing; one line is enough to begin with: `ext.101 = a-long-password`")
+            }
             Reason::Utf16 => f.write_str("is saved as UTF-16; save it as UTF-8"),
             Reason::NotUtf8 => f.write_str("this line is not UTF-8; save the file as UTF-8"),
             Reason::ControlCharacter(c) => write!(
@@ -257,22 +248,17 @@ impl fmt::Display for Reason {
             Reason::NoEquals => f.write_str(
                 "this line has no `=`; every line is `key = value`, or a comment that begins with `#`",
             ),
-            Reason::FullWidth => {
-                f.write_str("this line has a full-width `＝`; write the plain `=`")
-            }
+            Reason::FullWidth => f.write_str("this line has a full-width `＝`; write the plain `=`"),
             Reason::Section => f.write_str(
                 "there are no sections; every line stands for itself, like `ext.101.name = Kitchen`",
             ),
             Reason::OtherComment => f.write_str("comments begin with `#`"),
             Reason::NoKey => f.write_str("there is no key before the `=`"),
-            Reason::BlankInKey => {
-                f.write_str("a key has no blanks; is the `=` missing after this word?")
-            }
+            Reason::BlankInKey => f.write_str("a key has no blanks; is the `=` missing after this word?"),
             Reason::EmptyPart => f.write_str("this key has an empty part, beside one of its dots"),
-            Reason::Unknown {
-                nearest: Some(nearest),
-                ..
-            } => write!(f, "unknown key; did you mean `{nearest}`?"),
+            Reason::Unknown { nearest: Some(nearest), .. } => {
+                write!(f, "unknown key; did you mean `{nearest}`?")
+            }
             Reason::Unknown { known, .. } => {
                 f.write_str("unknown key")?;
                 let mut known = known.iter().filter(|key| !key.is_empty());
@@ -297,11 +283,9 @@ impl fmt::Display for Reason {
                 write!(f, "takes {wanted} words, and there are {found}")
             }
             Reason::Value(why) => f.write_str(why),
-            Reason::NotOneOf {
-                word,
-                nearest: Some(nearest),
-                ..
-            } => write!(f, "`{word}` is not known here; did you mean `{nearest}`?"),
+            Reason::NotOneOf { word, nearest: Some(nearest), .. } => {
+                write!(f, "`{word}` is not known here; did you mean `{nearest}`?")
+            }
             Reason::NotOneOf { word, known, .. } => {
                 write!(f, "`{word}` is not one of: {}", known.join(", "))
             }
@@ -317,9 +301,9 @@ impl fmt::Display for Reason {
                     None => f.write_str("the default of `listen`)"),
                 }
             }
-            Reason::UselessAddress => f.write_str(
-                "nobody can be reached at this address; write the one that the world sees",
-            ),
+            Reason::UselessAddress => {
+                f.write_str("nobody can be reached at this address; write the one that the world sees")
+            }
             Reason::FamilyTwice { first } => write!(
                 f,
                 "a second address of this family; there is one on line {first}, and one IPv4 and one \
@@ -335,10 +319,9 @@ impl fmt::Display for Reason {
             Reason::NoExtensions => f.write_str(
                 "there is no extension, so nobody could call; add one: `ext.101 = a-long-password`",
             ),
-            Reason::NoSuchNumber(number) => write!(
-                f,
-                "there is no number {number}: no extension, no group, and not the echo test"
-            ),
+            Reason::NoSuchNumber(number) => {
+                write!(f, "there is no number {number}: no extension, no group, and not the echo test")
+            }
             Reason::NotAnExtension(number) => {
                 write!(f, "{number} is not an extension, and a group rings extensions only")
             }
@@ -351,11 +334,7 @@ impl fmt::Display for Reason {
 
 /// `text` without anything that could disturb a terminal, at most `most` characters.
 pub(super) fn printable(text: &str, most: usize) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(most)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
+    let mut shown: String = text.chars().take(most).map(|c| if c.is_control() { '?' } else { c }).collect();
     if text.chars().nth(most).is_some() {
         shown.push('…');
     }

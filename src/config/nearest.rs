@@ -5,8 +5,7 @@
 pub(super) fn nearest(word: &str, known: &[&'static str]) -> Option<&'static str> {
     let folded = word.to_ascii_lowercase().replace('_', "-");
     let known = || known.iter().copied().filter(|key| !key.is_empty());
-    let begins =
-        |key: &str| (folded.len() >= 3 && key.starts_with(&folded)) || folded.starts_with(key);
+    let begins = |key: &str| (folded.len() >= 3 && key.starts_with(&folded)) || folded.starts_with(key);
     known()
         .map(|key| (distance(&folded, key), key))
         .filter(|&(distance, key)| distance <= key.len().max(3) / 3)

@@ -66,16 +66,8 @@ fn the_example_means_what_it_says() {
     let expected = Config {
         domain: Some("pbx.example.net".into()),
         listen: vec![
-            Listen {
-                transport: Transport::Udp,
-                address: None,
-                port: 60,
-            },
-            Listen {
-                transport: Transport::Tcp,
-                address: None,
-                port: 61,
-            },
+            Listen { transport: Transport::Udp, address: None, port: 60 },
+            Listen { transport: Transport::Tcp, address: None, port: 61 },
             udp(six),
             udp(four),
         ],
@@ -88,10 +80,7 @@ fn the_example_means_what_it_says() {
                     name: Some("Kitchen".into()),
                     max_contacts: 3,
                     busy: Some(number("102")),
-                    no_answer: Some(NoAnswer {
-                        after: Duration::from_secs(20),
-                        to: number("600"),
-                    }),
+                    no_answer: Some(NoAnswer { after: Duration::from_secs(20), to: number("600") }),
                     offline: None,
                     identity: Identity::Own,
                     digest: DigestOffer::Both,
@@ -123,10 +112,7 @@ fn the_example_means_what_it_says() {
 #[test]
 fn one_line_is_enough() {
     let config = parse("ext.101 = x");
-    let defaults = Config {
-        extensions: config.extensions.clone(),
-        ..Config::default()
-    };
+    let defaults = Config { extensions: config.extensions.clone(), ..Config::default() };
     assert_eq!(config, defaults);
     assert_eq!(config.extensions.len(), 1);
 }
@@ -162,26 +148,11 @@ fn each_mistake_is_told_in_one_line() {
             "[general]",
             "1: there are no sections; every line stands for itself, like `ext.101.name = Kitchen`",
         ),
-        (
-            "ext.103 secret==",
-            "1: ext.103: a key has no blanks; is the `=` missing after this word?",
-        ),
-        (
-            "domian = a.example",
-            "1: domian: unknown key; did you mean `domain`?",
-        ),
-        (
-            "ext.101.nmae = Kitchen",
-            "1: ext.101.nmae: unknown key; did you mean `ext.101.name`?",
-        ),
-        (
-            "etx.101.name = Kitchen",
-            "1: etx.101.name: unknown key; did you mean `ext.101.name`?",
-        ),
-        (
-            "domain.name = a",
-            "1: domain.name: unknown key; did you mean `domain`?",
-        ),
+        ("ext.103 secret==", "1: ext.103: a key has no blanks; is the `=` missing after this word?"),
+        ("domian = a.example", "1: domian: unknown key; did you mean `domain`?"),
+        ("ext.101.nmae = Kitchen", "1: ext.101.nmae: unknown key; did you mean `ext.101.name`?"),
+        ("etx.101.name = Kitchen", "1: etx.101.name: unknown key; did you mean `ext.101.name`?"),
+        ("domain.name = a", "1: domain.name: unknown key; did you mean `domain`?"),
         (
             "ext.101.color = red",
             "1: ext.101.color: unknown key; what can stand here is: name, max-contacts, busy, no-answer, offline, identity, digest, nat-media",
@@ -190,18 +161,12 @@ fn each_mistake_is_told_in_one_line() {
             "ext = secret",
             "1: ext: a number is missing after the dot (for example `ext.101 = a-long-password`)",
         ),
-        (
-            "ext.103 =",
-            "1: ext.103: there is nothing after the `=` (for example `ext.101 = a-long-password`)",
-        ),
+        ("ext.103 =", "1: ext.103: there is nothing after the `=` (for example `ext.101 = a-long-password`)"),
         (
             "ext.103.name = Attic",
             "1: ext.103: this extension has no password: it needs a line `ext.NUMBER = password`",
         ),
-        (
-            "ext.1 3 = a",
-            "1: ext.1: a key has no blanks; is the `=` missing after this word?",
-        ),
+        ("ext.1 3 = a", "1: ext.1: a key has no blanks; is the `=` missing after this word?"),
         (
             "ext.1/3 = a",
             "1: ext.1/3: `1/3` is not a number; one has 1 to 32 of 0-9, A-Z, a-z, * # + - _ (for example `ext.101 = a-long-password`)",
@@ -218,18 +183,9 @@ fn each_mistake_is_told_in_one_line() {
             "group.600 = 101 # and 102",
             "1: group.600: comments need a line of their own: what comes after `=` is all value",
         ),
-        (
-            "log = warning",
-            "1: log: `warning` is not known here; did you mean `warn`?",
-        ),
-        (
-            "log = all",
-            "1: log: `all` is not one of: error, warn, info, debug",
-        ),
-        (
-            "echo = 101",
-            "1: echo: this number is taken: it is the extension of line 2",
-        ),
+        ("log = warning", "1: log: `warning` is not known here; did you mean `warn`?"),
+        ("log = all", "1: log: `all` is not one of: error, warn, info, debug"),
+        ("echo = 101", "1: echo: this number is taken: it is the extension of line 2"),
     ] {
         assert_eq!(mistake(text), format!("denwa.conf:{told}"));
     }

@@ -75,10 +75,7 @@ fn time(word: &str) -> Result<Time, Why> {
             ));
         }
         _ => {
-            return Err(format!(
-                "`{}` has an unknown unit; there are ms, s, m, h and d",
-                shown(word)
-            ));
+            return Err(format!("`{}` has an unknown unit; there are ms, s, m, h and d", shown(word)));
         }
     };
     Ok(Time(time))
@@ -87,20 +84,14 @@ fn time(word: &str) -> Result<Time, Why> {
 /// As it is dialled.
 fn number(word: &str) -> Result<Number, Why> {
     Number::new(word).ok_or_else(|| {
-        format!(
-            "`{}` is not a number; one has 1 to 32 of 0-9, A-Z, a-z, * # + - _",
-            shown(word)
-        )
+        format!("`{}` is not a number; one has 1 to 32 of 0-9, A-Z, a-z, * # + - _", shown(word))
     })
 }
 
 fn contacts(word: &str) -> Result<Contacts, Why> {
     match word.parse() {
         Ok(most @ 1..=MAX_CONTACTS) => Ok(Contacts(most)),
-        _ => Err(format!(
-            "`{}` is not a number of phones from 1 to {MAX_CONTACTS}",
-            shown(word)
-        )),
+        _ => Err(format!("`{}` is not a number of phones from 1 to {MAX_CONTACTS}", shown(word))),
     }
 }
 
@@ -109,9 +100,7 @@ fn password(text: &str) -> Result<Password, Why> {
     const LONGEST: usize = 128;
     match text.len() {
         1..=LONGEST => Ok(Password::new(text)),
-        bytes => Err(format!(
-            "the password has {bytes} bytes; {LONGEST} are the most"
-        )),
+        bytes => Err(format!("the password has {bytes} bytes; {LONGEST} are the most")),
     }
 }
 
@@ -119,9 +108,7 @@ fn name(text: &str) -> Result<Name, Why> {
     const LONGEST: usize = 64;
     match text.len() {
         1..=LONGEST => Ok(Name(text.to_string())),
-        bytes => Err(format!(
-            "the name has {bytes} bytes; {LONGEST} are the most"
-        )),
+        bytes => Err(format!("the name has {bytes} bytes; {LONGEST} are the most")),
     }
 }
 
@@ -166,9 +153,7 @@ fn listen(word: &str) -> Result<Listen, Why> {
             return Err("denwa does not speak TLS yet; there are udp and tcp".into());
         }
         _ => {
-            return Err(format!(
-                "`{word_shown}` does not begin with `udp:` or `tcp:`"
-            ));
+            return Err(format!("`{word_shown}` does not begin with `udp:` or `tcp:`"));
         }
     };
     let (address, port_word) = match place.rsplit_once(':') {
@@ -180,29 +165,21 @@ fn listen(word: &str) -> Result<Listen, Why> {
         Some(literal) => Some(listen_address(word, literal)?),
     };
     match port(port_word) {
-        Some(port) => Ok(Listen {
-            transport,
-            address,
-            port,
-        }),
-        None if bare_address(place).is_some() => {
-            Err(format!("`{word_shown}` has no port after the address"))
-        }
-        None => Err(format!(
-            "`{word_shown}` does not end in a port from 1 to 65535"
-        )),
+        Some(port) => Ok(Listen { transport, address, port }),
+        None if bare_address(place).is_some() => Err(format!("`{word_shown}` has no port after the address")),
+        None => Err(format!("`{word_shown}` does not end in a port from 1 to 65535")),
     }
 }
 
 fn listen_address(word: &str, literal: &str) -> Result<IpAddr, Why> {
     let word = shown(word);
     match bare_address(literal) {
-        Some(IpAddr::V6(_)) if !literal.starts_with('[') => Err(format!(
-            "in `{word}`, write the IPv6 address in brackets, and the port behind them"
-        )),
-        Some(address) if address.is_unspecified() => Err(format!(
-            "in `{word}`, leave the address out to listen on all of both families"
-        )),
+        Some(IpAddr::V6(_)) if !literal.starts_with('[') => {
+            Err(format!("in `{word}`, write the IPv6 address in brackets, and the port behind them"))
+        }
+        Some(address) if address.is_unspecified() => {
+            Err(format!("in `{word}`, leave the address out to listen on all of both families"))
+        }
         Some(address) if address.is_multicast() => Err(format!("`{word}` is a multicast address")),
         Some(IpAddr::V4(address)) if address == Ipv4Addr::BROADCAST => {
             Err(format!("`{word}` is the broadcast address"))
@@ -210,17 +187,14 @@ fn listen_address(word: &str, literal: &str) -> Result<IpAddr, Why> {
         Some(IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => {
             Err(format!("in `{word}`, write the address as IPv4"))
         }
-        Some(IpAddr::V6(address)) if address.is_unicast_link_local() => Err(format!(
-            "`{word}` is a link-local address, which means nothing without its interface"
-        )),
+        Some(IpAddr::V6(address)) if address.is_unicast_link_local() => {
+            Err(format!("`{word}` is a link-local address, which means nothing without its interface"))
+        }
         Some(address) => Ok(address),
         None if literal.starts_with('[') != literal.ends_with(']') => {
             Err(format!("in `{word}`, a bracket is missing"))
         }
-        None => Err(format!(
-            "in `{word}`, `{}` is not an IP address",
-            shown(literal)
-        )),
+        None => Err(format!("in `{word}`, `{}` is not an IP address", shown(literal))),
     }
 }
 
@@ -252,20 +226,14 @@ fn domain(word: &str) -> Result<Domain, Why> {
     }
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     if name.len() > 253 || !name.split('.').all(is_label) {
         return why("is not a host name");
     }
-    if name
-        .split('.')
-        .next_back()
-        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
-    {
+    if name.split('.').next_back().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
         return why("is neither a host name nor an IPv4 address");
     }
     Ok(Domain(name.to_string()))
@@ -300,14 +268,8 @@ mod tests {
         let v6 = Some("2001:db8::1".to_string());
         let v4 = Some("192.0.2.1".to_string());
         assert_eq!(listens("udp:60"), Ok((Transport::Udp, None, 60)));
-        assert_eq!(
-            listens("udp:[2001:DB8::1]:5060"),
-            Ok((Transport::Udp, v6, 5060))
-        );
-        assert_eq!(
-            listens("tcp:192.0.2.1:5060"),
-            Ok((Transport::Tcp, v4, 5060))
-        );
+        assert_eq!(listens("udp:[2001:DB8::1]:5060"), Ok((Transport::Udp, v6, 5060)));
+        assert_eq!(listens("tcp:192.0.2.1:5060"), Ok((Transport::Tcp, v4, 5060)));
     }
 
     #[test]
@@ -322,10 +284,7 @@ mod tests {
             ("udp:+5", "does not end in a port"),
             ("udp:65536", "does not end in a port"),
             ("udp:192.0.2.1", "no port"),
-            (
-                "udp:[2001:db8::1]",
-                "in `udp:[2001:db8::1]`, a bracket is missing",
-            ),
+            ("udp:[2001:db8::1]", "in `udp:[2001:db8::1]`, a bracket is missing"),
             ("udp:2001:db8::1:5060", "brackets"),
             ("udp:[2001:db8::1:5060", "a bracket is missing"),
             ("udp:[192.0.2.1]:5060", "not an IP address"),
@@ -371,22 +330,8 @@ mod tests {
 
     #[test]
     fn port_ranges() {
-        assert_eq!(
-            port_range("1-65535"),
-            Ok(PortRange {
-                first: 1,
-                last: 65535
-            })
-        );
-        for wrong in [
-            "40000",
-            "40000:40999",
-            "0-10",
-            "1-70000",
-            "a-b",
-            "-",
-            "1-2-3",
-        ] {
+        assert_eq!(port_range("1-65535"), Ok(PortRange { first: 1, last: 65535 }));
+        for wrong in ["40000", "40000:40999", "0-10", "1-70000", "a-b", "-", "1-2-3"] {
             assert!(port_range(wrong).is_err(), "{wrong}");
         }
     }
