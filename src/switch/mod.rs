@@ -34,6 +34,11 @@ impl Switch {
         None
     }
 
+    /// How many calls there are.
+    pub fn calls(&self) -> usize {
+        0
+    }
+
     /// When the switch wants [`Input::Tick`], if nothing else comes first.
     pub fn deadline(&self) -> Option<Instant> {
         None
