@@ -11,6 +11,20 @@ use std::path::{Path, PathBuf};
 
 use super::{Config, Password, Transport};
 
+/// The file that a first run writes, in the current folder.
+pub const HERE: &str = "denwa.conf";
+
+/// Where the configuration is, if nobody says: in the current folder, then in `/etc/denwa`. `None`
+/// if it is in neither.
+pub fn find() -> Option<PathBuf> {
+    // One that cannot be looked at is taken, so that reading it says why.
+    let is_there = |path: &&Path| path.try_exists().unwrap_or(true);
+    [Path::new(HERE), Path::new("/etc/denwa/denwa.conf")]
+        .iter()
+        .find(|path| is_there(path))
+        .map(|path| path.to_path_buf())
+}
+
 /// Writes a configuration with two extensions and an echo test to `path`, readable by its owner
 /// alone. `random` fills a slice with random bytes, from which the passwords come.
 ///
@@ -91,7 +105,7 @@ fn password(random: &mut impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<
 
 /// The name of the file while it is being written.
 fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().map_or_else(|| OsString::from("denwa.conf"), OsString::from);
+    let mut name = path.file_name().map_or_else(|| OsString::from(HERE), OsString::from);
     name.push(format!(".{}.unfinished", std::process::id()));
     path.with_file_name(name)
 }

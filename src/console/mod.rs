@@ -7,6 +7,7 @@ mod utc;
 mod words;
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use addresses::own_addresses;
@@ -16,6 +17,7 @@ pub use summary::Summary;
 use crate::config::{Config, LogLevel};
 use crate::switch::Event;
 use utc::Utc;
+use words::Things;
 
 /// The log: one short line for each thing that happened, with the time in UTC.
 ///
@@ -42,6 +44,18 @@ impl Log {
     /// Whether something of this level is written, or would be lost.
     pub fn says(&self, level: LogLevel) -> bool {
         level <= self.level
+    }
+
+    /// Writes that the exchange runs, and on what.
+    pub fn started(&mut self, config: &Config, file: &Path) {
+        for remark in config.remarks() {
+            self.say(LogLevel::Warn, &remark);
+        }
+        let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+        let extensions = Things(config.extensions.len() as u64, "extension");
+        let (version, file, listen) = (env!("CARGO_PKG_VERSION"), file.display(), listen.join(" "));
+        let sentence = format!("denwa {version} runs {file}: {extensions}, SIP on {listen}");
+        self.say(LogLevel::Info, &sentence);
     }
 
     /// Writes what happened to the exchange.
