@@ -148,9 +148,13 @@ impl Check<'_> {
                     && (old.address == new.address || old.address.is_none() || new.address.is_none())
             };
             match listen.iter().find(|(old, _)| covers(old)) {
-                Some(&(_, first)) => {
-                    let word = new.to_string();
-                    self.wrong(entry.line, "listen", Reason::ListedTwice { word, first });
+                Some(&(old, first)) => {
+                    let (word, with) = (new.to_string(), old.to_string());
+                    let reason = match word == with {
+                        true => Reason::ListedTwice { word, first },
+                        false => Reason::Overlap { word, with, first },
+                    };
+                    self.wrong(entry.line, "listen", reason);
                 }
                 None if listen.len() == MAX_LISTEN => {
                     self.wrong(entry.line, "listen", Reason::TooMany { most: MAX_LISTEN });

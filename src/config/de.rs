@@ -120,7 +120,7 @@ impl<'de> Node<'de> {
         for line in others {
             self.note(line, Reason::SaidTwice { first: first.number });
         }
-        Some(Word { text: first.value, line: first, mistakes: self.mistakes })
+        Some(Word { text: first.value, line: first, is_key: false, mistakes: self.mistakes })
     }
 
     fn value(&self) -> Result<Word<'de>, Error> {
@@ -139,10 +139,20 @@ impl<'de> Node<'de> {
                 Some((part, after)) => (part, Some(after)),
                 None => (&line.key[self.start()..], None),
             };
-            let nearest = nearest(part, known).map(|meant| match after {
-                Some(after) => format!("{before}{meant}.{after}"),
-                None => format!("{before}{meant}"),
-            });
+            let with_after = |key: String| match after {
+                Some(after) => format!("{key}.{after}"),
+                None => key,
+            };
+            let is_number = part.len() <= 6 && part.bytes().all(|b| b.is_ascii_digit());
+            let nearest = match nearest(part, known) {
+                Some(meant) => Some(with_after(format!("{before}{meant}"))),
+                // The password stands at the extension itself, which other programs do not do.
+                None if known.contains(&"") && matches!(part, "password" | "secret" | "pass") => {
+                    Some(before.trim_end_matches('.').to_string())
+                }
+                None if known.contains(&"ext") && is_number => Some(with_after(format!("ext.{part}"))),
+                None => None,
+            };
             self.note(line, Reason::Unknown { nearest, known });
         }
     }
@@ -282,7 +292,8 @@ impl<'de> MapAccess<'de> for Parts<'de> {
             node.note_unknown(self.fields);
         }
         self.next = Some(node);
-        seed.deserialize(Word { text: part, line: first, mistakes: self.node.mistakes }).map(Some)
+        seed.deserialize(Word { text: part, line: first, is_key: true, mistakes: self.node.mistakes })
+            .map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
@@ -358,7 +369,7 @@ impl<'de> SeqAccess<'de> for Words<'de> {
                 match words.next() {
                     Some(comment) if comment.starts_with('#') => self.note(line, Reason::Comment),
                     Some(text) => {
-                        let word = Word { text, line, mistakes: self.mistakes };
+                        let word = Word { text, line, is_key: false, mistakes: self.mistakes };
                         return seed.deserialize(word).map(Some);
                     }
                     None => {}
@@ -380,6 +391,7 @@ impl<'de> SeqAccess<'de> for Words<'de> {
 struct Word<'de> {
     text: &'de str,
     line: &'de Line<'de>,
+    is_key: bool,
     mistakes: &'de RefCell<Mistakes>,
 }
 
@@ -387,7 +399,7 @@ impl<'de> Word<'de> {
     /// The words, if there are as many as `wanted` and none begins a comment.
     fn words(self, wanted: usize) -> Result<std::str::SplitWhitespace<'de>, Error> {
         let words = self.text.split_whitespace();
-        if words.clone().any(|word| word.starts_with('#')) {
+        if !self.is_key && words.clone().any(|word| word.starts_with('#')) {
             return Err(Error(Reason::Comment));
         }
         match words.clone().count() {
@@ -411,9 +423,10 @@ impl<'de> Deserializer<'de> for Word<'de> {
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let word = self.one()?;
-        visitor.visit_borrowed_str(word).map_err(|error| match word.contains('#') {
-            true => Error(Reason::Comment),
-            false => error,
+        visitor.visit_borrowed_str(word).map_err(|error| match self.is_key {
+            false if word.contains('#') => Error(Reason::Comment),
+            false if word.contains(',') => Error(Reason::Comma),
+            _ => error,
         })
     }
 

@@ -1,5 +1,7 @@
 //! How each key is written: one example for each, shown beside a mistake in its value.
 
+use super::nearest::nearest;
+
 /// Keys and an example of each; `N` stands for a number.
 pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("domain", "domain = pbx.example.net"),
@@ -26,6 +28,11 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("media-timeout", "media-timeout = 60s"),
     ("log", "log = info"),
 ];
+
+/// Whether `part` is meant to be the first part of a key.
+pub(super) fn resembles(part: &str) -> bool {
+    EXAMPLES.iter().any(|(known, _)| nearest(part, &[known]).is_some())
+}
 
 /// How `key` is written.
 pub(super) fn example(key: &str) -> Option<&'static str> {

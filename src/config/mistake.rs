@@ -1,6 +1,7 @@
 //! What is wrong with a file: every mistake at once, each with its line, its key and a reason.
 
 use std::fmt;
+use std::io;
 
 use super::help;
 
@@ -30,9 +31,7 @@ pub struct Mistake {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
     /// The file could not be read, for this reason of the system's.
-    Unreadable(String),
-    /// It is a directory.
-    Directory,
+    Unreadable(io::ErrorKind),
     /// It is larger than [`super::MAX_BYTES`].
     TooLarge,
     /// It has no line that says anything.
@@ -75,6 +74,8 @@ pub enum Reason {
     NoValue,
     /// A `#` after a list, a number or a duration.
     Comment,
+    /// A comma in a list.
+    Comma,
     /// Too few or too many words.
     Words {
         /// How many there should be.
@@ -116,11 +117,20 @@ pub enum Reason {
         /// The line of the other one.
         first: u32,
     },
-    /// The same thing is in a list twice, or is covered by another of its entries.
+    /// The same thing is in a list twice.
     ListedTwice {
         /// The word that is too much.
         word: String,
         /// The line of the other one.
+        first: u32,
+    },
+    /// One `listen` is for all addresses, another for one of them, and both are for the same port.
+    Overlap {
+        /// This one.
+        word: String,
+        /// The other one.
+        with: String,
+        /// Its line.
         first: u32,
     },
     /// More of something than denwa takes.
@@ -155,7 +165,8 @@ impl Mistakes {
             self.beyond += 1;
             return;
         }
-        self.kept.push(Mistake { line, key: printable(key, 64), reason });
+        let key = if may_be_shown(key) { printable(key, 64) } else { String::new() };
+        self.kept.push(Mistake { line, key, reason });
     }
 
     /// Nothing but this one mistake.
@@ -227,8 +238,12 @@ impl fmt::Display for Mistake {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Reason::Unreadable(io::ErrorKind::NotFound) => f.write_str("there is no such file"),
+            Reason::Unreadable(io::ErrorKind::IsADirectory) => f.write_str("is a directory, not a file"),
+            Reason::Unreadable(io::ErrorKind::PermissionDenied) => {
+                f.write_str("may not be read by this user; `ls -l` shows who may")
+            }
             Reason::Unreadable(why) => write!(f, "cannot be read: {why}"),
-            Reason::Directory => f.write_str("is a directory, not a file"),
             Reason::TooLarge => write!(
                 f,
                 "is larger than {} KiB; a configuration for {} extensions fits in that",
@@ -268,7 +283,7 @@ impl fmt::Display for Reason {
                 }
                 Ok(())
             }
-            Reason::NumberMissing => f.write_str("a number is missing after the dot"),
+            Reason::NumberMissing => f.write_str("a number must follow this key"),
             Reason::SaidTwice { first } => {
                 write!(f, "is on line {first} already; keep one of the two")
             }
@@ -276,6 +291,7 @@ impl fmt::Display for Reason {
             Reason::Comment => {
                 f.write_str("comments need a line of their own: what comes after `=` is all value")
             }
+            Reason::Comma => f.write_str("a list has blanks between its words, and no commas"),
             Reason::Words { wanted: 1, found } => {
                 write!(f, "takes one word, and there are {found}")
             }
@@ -310,8 +326,12 @@ impl fmt::Display for Reason {
                  IPv6 address are the most"
             ),
             Reason::ListedTwice { word, first } => {
-                write!(f, "`{word}` is covered by line {first} already")
+                write!(f, "`{word}` is there already, on line {first}")
             }
+            Reason::Overlap { word, with, first } => write!(
+                f,
+                "`{word}` and `{with}` on line {first} overlap: the one without an address serves all"
+            ),
             Reason::TooMany { most } => write!(f, "too many; {most} are the most"),
             Reason::NoPassword => {
                 f.write_str("this extension has no password: it needs a line `ext.NUMBER = password`")
@@ -326,10 +346,17 @@ impl fmt::Display for Reason {
                 write!(f, "{number} is not an extension, and a group rings extensions only")
             }
             Reason::NumberTaken { by, first } => {
-                write!(f, "this number is taken: it is the {by} of line {first}")
+                write!(f, "this number is taken: it is the {by} on line {first}")
             }
         }
     }
+}
+
+/// Whether what stands before a `=` can be a key, and not a password on a line of its own: those
+/// that programs make end in `=` often.
+fn may_be_shown(key: &str) -> bool {
+    let first = key.split('.').next().unwrap_or(key);
+    first.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'_')) || help::resembles(first)
 }
 
 /// `text` without anything that could disturb a terminal, at most `most` characters.

@@ -31,7 +31,7 @@ mod value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -153,7 +153,7 @@ impl Config {
     /// All mistakes of the file, or the one reason why it cannot be read.
     pub fn load(path: &Path) -> Result<Config, Mistakes> {
         let name = path.display().to_string();
-        let read = || -> std::io::Result<Vec<u8>> {
+        let read = || -> io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
             let beyond = MAX_BYTES as u64 + 1;
             std::fs::File::open(path)?.take(beyond).read_to_end(&mut bytes)?;
@@ -161,10 +161,7 @@ impl Config {
         };
         match read() {
             Ok(bytes) => Config::parse(&name, &bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
-                Err(Mistakes::only(&name, Reason::Directory))
-            }
-            Err(error) => Err(Mistakes::only(&name, Reason::Unreadable(error.to_string()))),
+            Err(error) => Err(Mistakes::only(&name, Reason::Unreadable(error.kind()))),
         }
     }
 }

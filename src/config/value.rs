@@ -83,8 +83,12 @@ fn time(word: &str) -> Result<Time, Why> {
 
 /// As it is dialled.
 fn number(word: &str) -> Result<Number, Why> {
-    Number::new(word).ok_or_else(|| {
-        format!("`{}` is not a number; one has 1 to 32 of 0-9, A-Z, a-z, * # + - _", shown(word))
+    // One could be dialled, but not written into a list, where a `#` before a word is a comment.
+    Number::new(word).filter(|_| !word.starts_with('#')).ok_or_else(|| {
+        format!(
+            "`{}` is not a number; it takes 1 to 32 of 0-9 A-Z a-z * + - _ #, and no # first",
+            shown(word)
+        )
     })
 }
 
