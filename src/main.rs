@@ -11,10 +11,10 @@ use denwa::console::{Log, Summary, own_addresses};
 use denwa::switch::Switch;
 use denwa::{keeper, media, net};
 
-/// denwa is a whole telephone exchange: SIP phones register at it, call each other through it, and
-/// it carries their sound. Without a command it runs.
+/// The arguments of the program.
 #[derive(FromArgs)]
 #[argh(
+    description = "denwa is a whole telephone exchange: SIP phones register at it, call each other\nthrough it, and it carries their sound. Without a command it runs.",
     note = "Without a configuration, {command_name} writes `denwa.conf` into the current folder, with two\nextensions and an echo test, starts on it, and prints what to type into a phone.",
     example = "Start an exchange in the current folder:\n  $ {command_name}",
     example = "See what a configuration means, or what is wrong with it:\n  $ {command_name} check denwa.conf"

@@ -37,18 +37,21 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
         state: said(file.state).unwrap_or(default.state),
         register_expires: check.register_expires(file.register_expires).unwrap_or(default.register_expires),
         keep_alive: check
-            .time("keep-alive", file.keep_alive, "0s for never, or 1s to 1h", |t| {
-                t.is_zero() || (SECOND..=DAY / 24).contains(&t)
-            })
+            .time(
+                || "keep-alive".into(),
+                file.keep_alive,
+                "0s for never, or 1s to 1h",
+                |t| t.is_zero() || (SECOND..=DAY / 24).contains(&t),
+            )
             .unwrap_or(default.keep_alive),
         extensions: check.extensions(file.ext, &numbers),
         groups: check.groups(file.group, &numbers),
         echo: said(file.echo),
         call_limit: check
-            .time("call-limit", file.call_limit, "1s to 30d", |t| (SECOND..=DAY * 30).contains(&t))
+            .time(|| "call-limit".into(), file.call_limit, "1s to 30d", |t| (SECOND..=DAY * 30).contains(&t))
             .unwrap_or(default.call_limit),
         media_timeout: check
-            .time("media-timeout", file.media_timeout, "1s to 1d", |t| (SECOND..=DAY).contains(&t))
+            .time(|| "media-timeout".into(), file.media_timeout, "1s to 1d", |t| (SECOND..=DAY).contains(&t))
             .unwrap_or(default.media_timeout),
         log: said(file.log).unwrap_or(default.log),
     }
@@ -123,7 +126,7 @@ impl Check<'_> {
 
     fn time(
         &mut self,
-        key: &str,
+        key: impl Fn() -> String,
         said: Key<Time>,
         allowed: &'static str,
         is_allowed: impl Fn(Duration) -> bool,
@@ -131,7 +134,7 @@ impl Check<'_> {
         let said = said?;
         let Time(time) = said.value?;
         if !is_allowed(time) {
-            self.wrong(said.line, key, Reason::OutOfRange { allowed });
+            self.wrong(said.line, &key(), Reason::OutOfRange { allowed });
         }
         Some(time)
     }
@@ -256,9 +259,9 @@ impl Check<'_> {
         let offline = self.target(number, "offline", keys.offline, numbers);
         let no_answer = said(keys.no_answer).and_then(|(after, to)| {
             let to = self.target(number, "no-answer", Some(to), numbers);
-            let key = format!("ext.{number}.no-answer");
-            let after = self
-                .time(&key, Some(after), "1s to 3m", |t| (SECOND..=Duration::from_secs(180)).contains(&t));
+            let key = || format!("ext.{number}.no-answer");
+            let after =
+                self.time(key, Some(after), "1s to 3m", |t| (SECOND..=Duration::from_secs(180)).contains(&t));
             Some(NoAnswer { after: after?, to: to? })
         });
         Extension {

@@ -410,7 +410,11 @@ impl<'de> Word<'de> {
     }
 
     fn one(self) -> Result<&'de str, Error> {
-        self.words(1)?.next().ok_or(Error(Reason::NoValue))
+        let is_one = |text: &str| !text.bytes().any(|b| b.is_ascii_whitespace() || b == b'#' || b >= 0x80);
+        match self.text {
+            text if !text.is_empty() && is_one(text) => Ok(text),
+            _ => self.words(1)?.next().ok_or(Error(Reason::NoValue)),
+        }
     }
 }
 

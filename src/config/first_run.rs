@@ -65,7 +65,8 @@ pub fn welcome(config: &Config, path: &Path, addresses: &[IpAddr]) -> String {
         (None, None) => (5060, "UDP"),
     };
 
-    let mut text = format!("Type this into your phones ({}):\n", path.display());
+    let count = config.extensions.len();
+    let mut text = format!("{} has {count} extensions. Type into a phone for each:\n", path.display());
     for (number, extension) in &config.extensions {
         let password = extension.password.reveal();
         let _ = write!(
@@ -76,11 +77,11 @@ pub fn welcome(config: &Config, path: &Path, addresses: &[IpAddr]) -> String {
     }
     text.push('\n');
     if let Some(echo) = &config.echo {
-        let _ = writeln!(text, "Call {echo} and speak: the echo test repeats what it hears.");
+        let _ = writeln!(text, "Call {echo} for the echo test: it repeats what it hears.");
     }
     let mut numbers = config.extensions.keys();
     if let (Some(first), Some(second)) = (numbers.next(), numbers.next()) {
-        let _ = writeln!(text, "Call {second} from {first}: the other phone rings.");
+        let _ = writeln!(text, "Call {second} from {first} to ring the other phone.");
     }
     text
 }

@@ -51,7 +51,10 @@ fn line(bytes: &[u8]) -> Result<Option<(&str, &str)>, Wrong<'_>> {
     if text.is_empty() || text.starts_with('#') {
         return Ok(None);
     }
-    if let Some(c) = text.chars().find(|&c| c.is_control() && c != '\t') {
+    // Bytes first: they are quick, and of the control characters only U+0080 to U+009F are not in them.
+    if text.bytes().any(|b| (b.is_ascii_control() && b != b'\t') || b == 0xc2)
+        && let Some(c) = text.chars().find(|&c| c.is_control() && c != '\t')
+    {
         return Err(("", Reason::ControlCharacter(c)));
     }
     if text.starts_with('[') && text.ends_with(']') {
@@ -71,7 +74,7 @@ fn line(bytes: &[u8]) -> Result<Option<(&str, &str)>, Wrong<'_>> {
     if let Some((first, _)) = key.split_once(char::is_whitespace) {
         return Err((first, Reason::BlankInKey));
     }
-    if key.split('.').any(str::is_empty) {
+    if key.starts_with('.') || key.ends_with('.') || key.contains("..") {
         return Err((key, Reason::EmptyPart));
     }
     Ok(Some((key, value.trim_start())))
@@ -81,7 +84,9 @@ fn line(bytes: &[u8]) -> Result<Option<(&str, &str)>, Wrong<'_>> {
 mod tests {
     use super::*;
 
-    fn read(bytes: &[u8]) -> (Vec<(u32, &str, &str)>, Vec<(u32, Reason)>) {
+    type Read<'a> = (u32, &'a str, &'a str);
+
+    fn read(bytes: &[u8]) -> (Vec<Read<'_>>, Vec<(u32, Reason)>) {
         let mut mistakes = Mistakes::new("x");
         let lines = lines(bytes, &mut mistakes).iter().map(|l| (l.number, l.key, l.value)).collect();
         let mistakes = mistakes.iter().map(|m| (m.line.unwrap_or(0), m.reason.clone())).collect();

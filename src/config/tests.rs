@@ -400,6 +400,19 @@ fn as_many_extensions_as_promised() {
 }
 
 #[test]
+fn as_many_groups_and_members_as_promised() {
+    let extensions: String = (1..=MAX_MEMBERS + 1).map(|i| format!("ext.{i} = a\n")).collect();
+    let members = |most: usize| (1..=most).map(|i| format!(" {i}")).collect::<String>();
+    let groups = |most: usize| (0..most).map(|i| format!("group.{} = 1\n", 5_000 + i)).collect::<String>();
+    parse(&format!("{extensions}{}group.600 ={}", groups(MAX_GROUPS - 1), members(MAX_MEMBERS)));
+
+    let too_many = format!("{extensions}{}group.600 ={}", groups(MAX_GROUPS), members(MAX_MEMBERS + 1));
+    let mistakes = Config::parse("x", too_many.as_bytes()).unwrap_err();
+    let reasons: Vec<_> = mistakes.iter().map(|m| m.reason.clone()).collect();
+    assert_eq!(reasons, [Reason::TooMany { most: MAX_GROUPS }, Reason::TooMany { most: MAX_MEMBERS }]);
+}
+
+#[test]
 fn each_known_key_has_an_example_that_works() {
     for (key, example) in help::EXAMPLES {
         let mut lines = vec!["ext.101 = a", "ext.102 = b"];

@@ -182,8 +182,8 @@ impl fmt::Display for Why {
             Cause::Refused(404) => "there is no such number (404)",
             Cause::Refused(408) => "nobody answered (408)",
             Cause::Refused(480) => "no phone is registered, or nobody answered (480)",
-            Cause::Refused(486 | 600) => "busy (486)",
-            Cause::Refused(488 | 606) => "the phones have no codec in common (488)",
+            Cause::Refused(486) => "busy (486)",
+            Cause::Refused(488) => "the phones have no codec in common (488)",
             Cause::Refused(503) => "the exchange is full (503)",
             Cause::Refused(603) => "declined (603)",
             Cause::Refused(status) => return write!(f, "refused ({status})"),
@@ -206,5 +206,147 @@ fn level(cause: Cause) -> LogLevel {
         | Cause::SignallingTimeout
         | Cause::Refused(500..=599) => LogLevel::Warn,
         _ => LogLevel::Info,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use crate::switch::{StreamId, Transport};
+
+    fn number(text: &str) -> Number {
+        Number::new(text).unwrap()
+    }
+
+    fn flow(transport: Transport, remote: &str) -> Flow {
+        let local = "192.0.2.1:5060".parse().unwrap();
+        Flow { transport, local, remote: remote.parse().unwrap(), stream: StreamId(0) }
+    }
+
+    fn said(event: Event) -> String {
+        let config = Config::parse("x", b"ext.101 = a\next.101.name = Kitchen\next.102 = b").unwrap();
+        line(&event, &Names::of(&config)).1
+    }
+
+    fn parties(to: &str, by: Option<&str>) -> CallParties {
+        CallParties { call: 17, from: number("101"), to: number(to), by: by.map(number) }
+    }
+
+    fn counters(packets: u64, lost: u64) -> Counters {
+        Counters { packets, bytes: packets * 172, lost, strangers: 0 }
+    }
+
+    fn record(cause: Cause, talked: Option<u64>) -> CallRecord {
+        CallRecord {
+            parties: parties("102", talked.map(|_| "102")),
+            duration: Duration::from_secs(12),
+            talked: talked.map(Duration::from_secs),
+            cause,
+            caller_media: Counters::default(),
+            callee_media: Counters::default(),
+        }
+    }
+
+    #[test]
+    fn phones_come_and_go() {
+        let registered = |agent: &str| Event::Registered {
+            extension: number("101"),
+            flow: flow(Transport::Udp, "203.0.113.7:5060"),
+            expires: Duration::from_secs(3600),
+            agent: agent.into(),
+        };
+        assert_eq!(
+            said(registered("Grandstream GXP1620")),
+            "101 Kitchen registered from 203.0.113.7:5060 (udp) for 60 min, Grandstream GXP1620"
+        );
+        assert_eq!(said(registered("")), "101 Kitchen registered from 203.0.113.7:5060 (udp) for 60 min");
+        let gone = |cause| Event::Unregistered {
+            extension: number("102"),
+            flow: flow(Transport::Tcp, "[2001:db8::7]:49152"),
+            cause,
+        };
+        assert_eq!(said(gone(Gone::Removed)), "102 unregistered from [2001:db8::7]:49152 (tcp)");
+        assert_eq!(
+            said(gone(Gone::Expired)),
+            "102 is gone from [2001:db8::7]:49152 (tcp): the phone did not register again in time"
+        );
+        assert_eq!(
+            said(gone(Gone::Replaced)),
+            "102 is gone from [2001:db8::7]:49152 (tcp): a newer registration took its place"
+        );
+    }
+
+    #[test]
+    fn a_call_rings_is_answered_and_ends() {
+        assert_eq!(said(Event::CallStarted(parties("102", None))), "call 17: 101 → 102 ringing");
+        assert_eq!(said(Event::CallAnswered(parties("102", Some("102")))), "call 17: 101 → 102 answered");
+        assert_eq!(
+            said(Event::CallAnswered(parties("600", Some("101")))),
+            "call 17: 101 → 600 answered by 101 Kitchen"
+        );
+        let ended = CallRecord {
+            caller_media: counters(4150, 0),
+            callee_media: counters(4148, 2),
+            ..record(Cause::CallerHungUp, Some(83))
+        };
+        assert_eq!(
+            said(Event::CallEnded(ended.clone())),
+            "call 17: 101 → 102 ended after 1 min 23 s: caller hung up; heard 4,150 packets from 101 (0 \
+             lost), 4,148 from 102 (2 lost)"
+        );
+        let strange = CallRecord {
+            parties: parties("600", Some("102")),
+            caller_media: Counters { strangers: 1, ..Counters::default() },
+            ..ended
+        };
+        assert_eq!(
+            said(Event::CallEnded(strange)),
+            "call 17: 101 → 600 ended after 1 min 23 s: caller hung up; heard nothing from 101, 4,148 \
+             packets from 102 (2 lost); dropped 1 packet of strangers"
+        );
+    }
+
+    #[test]
+    fn a_call_that_nobody_heard() {
+        assert_eq!(
+            said(Event::CallEnded(record(Cause::MediaTimeout, Some(61)))),
+            "call 17: 101 → 102 ended after 1 min 1 s: no sound came any more (media-timeout); heard \
+             nothing from either side"
+        );
+        assert_eq!(
+            said(Event::CallEnded(record(Cause::Refused(486), None))),
+            "call 17: 101 → 102 not answered, ended after 12 s: busy (486)"
+        );
+        assert_eq!(
+            said(Event::CallEnded(record(Cause::Refused(415), None))),
+            "call 17: 101 → 102 not answered, ended after 12 s: refused (415)"
+        );
+    }
+
+    #[test]
+    fn what_strangers_send_is_harmless_and_short() {
+        let refused = Event::Refused {
+            remote: "198.51.100.9:5071".parse().unwrap(),
+            method: "REGISTER\r\n".into(),
+            number: "\u{1b}[2J電".repeat(100),
+            why: "wrong password (ext.N)",
+        };
+        let said_of_it = said(refused);
+        assert!(said_of_it.starts_with("refused REGISTER?? of ?[2J??[2J?"), "{said_of_it}");
+        assert!(said_of_it.ends_with("... from 198.51.100.9:5071: wrong password (ext.N)"), "{said_of_it}");
+        assert!(said_of_it.len() < 200 && said_of_it.bytes().all(|b| (b' '..=b'~').contains(&b)));
+        assert_eq!(said(Event::Notice("a\nb".into())), "a?b");
+        assert!(said(Event::Notice("x".repeat(10_000))).len() < 400);
+    }
+
+    #[test]
+    fn what_needs_a_look_is_a_warning() {
+        assert_eq!(level(Cause::MediaTimeout), LogLevel::Warn);
+        assert_eq!(level(Cause::Refused(503)), LogLevel::Warn);
+        assert_eq!(level(Cause::Refused(486)), LogLevel::Info);
+        assert_eq!(level(Cause::CalleeHungUp), LogLevel::Info);
     }
 }

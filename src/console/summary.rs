@@ -52,7 +52,7 @@ impl fmt::Display for Summary<'_> {
             writeln!(f, "\n  {}", Things(config.groups.len() as u64, "group"))?;
         }
         for (number, members) in &config.groups {
-            write!(f, "    {number:<6} rings")?;
+            write!(f, "    {:<6} rings", number.as_str())?;
             for member in members {
                 write!(f, " {member}")?;
             }
@@ -127,5 +127,40 @@ impl fmt::Display for Line<'_> {
             f.write_str(", sound from wherever it comes first")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_all_but_the_passwords() {
+        let text = b"domain = pbx.example.net\nlisten = udp:60 tcp:[2001:db8::1]:61\n\
+            advertise = 203.0.113.5\nmedia-ports = 40000-40007\nkeep-alive = 0s\n\
+            ext.101 = secret-one\next.101.name = Kitchen\next.101.busy = 102\n\
+            ext.101.no-answer = 20s 600\next.101.offline = 102\next.102 = secret-two\n\
+            ext.102.identity = any\next.102.digest = md5\next.102.nat-media = learn\n\
+            ext.102.max-contacts = 1\ngroup.600 = 102 101\necho = 114";
+        let config = Config::parse("x", text).unwrap();
+        let said = Summary(&config).to_string();
+        for line in [
+            "phones register at  pbx.example.net",
+            "SIP is spoken on    udp port 60 of every IPv6 and IPv4 address",
+            "                    tcp port 61 of 2001:db8::1",
+            "public address      203.0.113.5 (IPv4)",
+            "media ports         udp 40000-40007, enough for 2 audio calls at once (4 ports each)",
+            "keep-alive          never",
+            "2 extensions",
+            "  101    Kitchen, up to 5 phones, busy to 102, no answer after 20 s to 600, offline to 102",
+            "  102    up to 1 phone, may show any caller id, digest by MD5 alone, sound from wherever it \
+             comes first",
+            "  600    rings 102 101",
+            "  114",
+        ] {
+            assert!(said.lines().any(|said| said == format!("  {line}")), "{line}\n{said}");
+        }
+        assert!(!said.contains("secret"));
     }
 }
