@@ -13,6 +13,7 @@ mod edit;
 mod message;
 mod method;
 mod name;
+pub mod originate;
 mod response;
 pub mod sdp;
 mod text;

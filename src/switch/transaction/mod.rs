@@ -115,6 +115,8 @@ struct Server {
     last: Vec<u8>,
     /// The next interval of timer G.
     interval: Duration,
+    /// The fork that the request became, if any: what a CANCEL ends.
+    fork: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -160,10 +162,22 @@ impl Servers {
             Method::Invite => ServerMachine::Invite(invite_server::State::Proceeding),
             _ => ServerMachine::Other(server::State::Trying),
         };
-        self.table.insert(key, Server { machine, reply, last: Vec::new(), interval: T1 });
+        self.table.insert(key, Server { machine, reply, last: Vec::new(), interval: T1, fork: None });
     }
 
-    /// Whether an INVITE's transaction still waits for its final response.
+    /// Remembers which fork a request became.
+    pub(super) fn set_fork(&mut self, key: ServerKey, fork: u64) {
+        if let Some(server) = self.table.get_mut(&key) {
+            server.fork = Some(fork);
+        }
+    }
+
+    /// Which fork a request became; `Some(None)` if it became none, `None` if it is not here.
+    pub(super) fn fork(&self, key: ServerKey) -> Option<Option<u64>> {
+        self.table.get(&key).map(|server| server.fork)
+    }
+
+    /// Whether a request still waits for its final response.
     pub(super) fn is_open(&self, key: ServerKey) -> bool {
         self.table.get(&key).is_some_and(|server| match server.machine {
             ServerMachine::Invite(state) => state == invite_server::State::Proceeding,
