@@ -60,10 +60,7 @@ impl Default for Config {
                 last: 40999,
             },
             state: PathBuf::from("/var/lib/denwa"),
-            register_expires: ExpiresRange {
-                min: Duration::from_secs(60),
-                max: Duration::from_secs(3600),
-            },
+            register_expires: ExpiresRange { min: Duration::from_secs(60), max: Duration::from_secs(3600) },
             keep_alive: Duration::from_secs(25),
             extensions: BTreeMap::new(),
             groups: BTreeMap::new(),

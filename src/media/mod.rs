@@ -2,6 +2,30 @@
 //!
 //! The switch says declaratively what a session should look like ([`Command::Set`]); the relay
 //! opens, points and closes sockets to make it so, and reports ([`Event`]).
+//!
+//! ```text
+//! Relay ── mailbox ──▶ Forwarder ─▶ Session ─▶ LiveStream ─▶ LiveEnd ─▶ Source    who speaks
+//!       ◀─ mailbox ──        │                                      └─▶ Sequence  what is missing
+//!                            └────▶ SocketTable ─▶ Demux               whose packet it is
+//! ```
+//!
+//! [`PortAllocator`] is the switch's: it must know a port before the relay opens it.
+
+mod demux;
+mod end;
+mod forwarder;
+mod mailbox;
+mod packet;
+mod ports;
+mod relay;
+mod sequence;
+mod session;
+mod sockets;
+mod source;
+mod stream;
+
+pub use ports::{PortAllocator, REST_MS};
+pub use relay::Relay;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,6 +36,9 @@ pub struct SessionId(pub u64);
 
 /// The most streams (SDP `m=` lines) that one session relays.
 pub const MAX_STREAMS: usize = 8;
+
+/// The most sessions at a time; [`Command::Set`] for one more is answered by [`Event::Failed`].
+pub const MAX_SESSIONS: usize = 16_384;
 
 /// What the switch tells the relay.
 #[derive(Clone, Debug, PartialEq)]
