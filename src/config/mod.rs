@@ -99,22 +99,11 @@ impl Default for Config {
         Config {
             domain: None,
             listen: vec![
-                Listen {
-                    transport: Transport::Udp,
-                    address: None,
-                    port: 5060,
-                },
-                Listen {
-                    transport: Transport::Tcp,
-                    address: None,
-                    port: 5060,
-                },
+                Listen { transport: Transport::Udp, address: None, port: 5060 },
+                Listen { transport: Transport::Tcp, address: None, port: 5060 },
             ],
             advertise: Vec::new(),
-            media_ports: PortRange {
-                first: 40000,
-                last: 40999,
-            },
+            media_ports: PortRange { first: 40000, last: 40999 },
             state: PathBuf::from("/var/lib/denwa"),
             register_expires: ExpiresRange { min: Duration::from_secs(60), max: Duration::from_secs(3600) },
             keep_alive: Duration::from_secs(25),
@@ -185,9 +174,7 @@ impl Number {
     /// The number, if `text` is one.
     pub fn new(text: &str) -> Option<Number> {
         let ok = (1..=32).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"*#+-_".contains(&b));
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"*#+-_".contains(&b));
         ok.then(|| Number(text.into()))
     }
 

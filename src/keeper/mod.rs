@@ -68,13 +68,9 @@ impl BindError {
 
     /// Whether the machine has no such address family (or its only address is gone).
     fn is_family_missing(&self) -> bool {
-        [
-            Errno::AFNOSUPPORT,
-            Errno::ADDRNOTAVAIL,
-            Errno::PROTONOSUPPORT,
-        ]
-        .iter()
-        .any(|errno| self.error.raw_os_error() == Some(errno.raw_os_error()))
+        [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT]
+            .iter()
+            .any(|errno| self.error.raw_os_error() == Some(errno.raw_os_error()))
     }
 }
 
@@ -138,11 +134,7 @@ impl Sockets {
             Transport::Udp => open_udp(address).map(|socket| self.udp.push(socket)),
             Transport::Tcp => open_tcp(address).map(|socket| self.tcp.push(socket)),
         };
-        opened.map_err(|error| BindError {
-            transport,
-            address,
-            error,
-        })
+        opened.map_err(|error| BindError { transport, address, error })
     }
 }
 
@@ -154,12 +146,8 @@ fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     // An INVITE for an IPv6 phone may be longer than the path's MTU. It must go out in fragments
     // rather than not at all, and whatever ICMP claims about the path.
     match address {
-        SocketAddr::V4(_) => {
-            sockopt::set_ip_mtu_discover(&socket, sockopt::Ipv4PathMtuDiscovery::DONT)?
-        }
-        SocketAddr::V6(_) => {
-            sockopt::set_ipv6_mtu_discover(&socket, sockopt::Ipv6PathMtuDiscovery::DONT)?
-        }
+        SocketAddr::V4(_) => sockopt::set_ip_mtu_discover(&socket, sockopt::Ipv4PathMtuDiscovery::DONT)?,
+        SocketAddr::V6(_) => sockopt::set_ipv6_mtu_discover(&socket, sockopt::Ipv6PathMtuDiscovery::DONT)?,
     }
     // As much as the system grants: with less, more is lost in a storm, and phones send again.
     let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
@@ -198,11 +186,5 @@ fn new_socket(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     // If it fails, fewer connections are accepted; that is told when it happens.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            ..limit
-        },
-    );
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

@@ -22,11 +22,7 @@ pub(super) struct Clock {
 impl Clock {
     /// A clock that starts at 0 now.
     pub(super) fn start() -> Clock {
-        Clock {
-            start: time::Instant::now(),
-            told: None,
-            looked: Instant(0),
-        }
+        Clock { start: time::Instant::now(), told: None, looked: Instant(0) }
     }
 
     /// The time since the start.
@@ -45,9 +41,7 @@ impl Clock {
         if self.told.is_some() && now - self.looked < LOOK {
             return None;
         }
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.news(now, wall)
     }
 

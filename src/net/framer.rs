@@ -56,11 +56,7 @@ impl Framer {
     /// # Errors
     ///
     /// After an error the stream can only be closed.
-    pub fn feed(
-        &mut self,
-        received: &[u8],
-        mut take: impl FnMut(Frame<'_>) -> bool,
-    ) -> Result<(), Broken> {
+    pub fn feed(&mut self, received: &[u8], mut take: impl FnMut(Frame<'_>) -> bool) -> Result<(), Broken> {
         let mut held = mem::take(&mut self.held);
         if held.is_empty() {
             let used = self.cut(received, &mut take)?;
@@ -82,11 +78,7 @@ impl Framer {
     }
 
     /// Hands over each complete frame in `bytes`; returns how many bytes are done with.
-    fn cut(
-        &mut self,
-        bytes: &[u8],
-        take: &mut impl FnMut(Frame<'_>) -> bool,
-    ) -> Result<usize, Broken> {
+    fn cut(&mut self, bytes: &[u8], take: &mut impl FnMut(Frame<'_>) -> bool) -> Result<usize, Broken> {
         let mut rest = bytes;
         loop {
             if self.searched == 0 {
@@ -209,9 +201,7 @@ fn number(digits: &[u8]) -> Option<usize> {
         return None;
     }
     let digits = digits.iter().map(|digit| usize::from(digit - b'0'));
-    Some(digits.fold(0, |number: usize, digit| {
-        number.saturating_mul(10).saturating_add(digit)
-    }))
+    Some(digits.fold(0, |number: usize, digit| number.saturating_mul(10).saturating_add(digit)))
 }
 
 #[cfg(test)]
@@ -268,11 +258,7 @@ mod tests {
             "l: 3\r\nSubject: l: 9\r\nContent-Length: 3",
         ] {
             let message = format!("X sip:h SIP/2.0\r\nFoo: 9\r\n {line}\r\n{line}\r\n\r\nabc");
-            assert_eq!(
-                messages(&format!("{message}{BYE}")),
-                [&message, BYE],
-                "{line}"
-            );
+            assert_eq!(messages(&format!("{message}{BYE}")), [&message, BYE], "{line}");
         }
     }
 
@@ -287,18 +273,9 @@ mod tests {
         let stream = format!("\r\n{INVITE}\r\n\r\n{BYE}{BYE}\r\n\r\n\r\n\r\n\r\n{INVITE}\r\n\r\n");
         let stream = stream.as_bytes();
         let whole = feed(stream, &[]);
-        let expected: Vec<_> = [
-            Some(INVITE),
-            None,
-            Some(BYE),
-            Some(BYE),
-            None,
-            None,
-            Some(INVITE),
-            None,
-        ]
-        .map(|frame| frame.map(str::to_owned))
-        .into();
+        let expected: Vec<_> = [Some(INVITE), None, Some(BYE), Some(BYE), None, None, Some(INVITE), None]
+            .map(|frame| frame.map(str::to_owned))
+            .into();
         assert_eq!(whole, (expected, Ok(())));
         for a in 0..=stream.len() {
             for b in a..=stream.len() {
@@ -322,11 +299,7 @@ mod tests {
         ] {
             let header = format!("BYE sip:h SIP/2.0\r\n{line}\r\n\r\n");
             let (handed, why) = broken(&format!("{INVITE}{header}{BYE}"));
-            assert_eq!(
-                (handed, why),
-                (vec![INVITE.to_owned(), header], Broken::Length),
-                "{line}"
-            );
+            assert_eq!((handed, why), (vec![INVITE.to_owned(), header], Broken::Length), "{line}");
         }
     }
 
@@ -335,11 +308,7 @@ mod tests {
         let header = "BYE sip:h SIP/2.0\r\nl: 65000\r\nS: ".to_owned();
         for (excess, fits) in [(0, true), (1, false)] {
             let padding = MESSAGE_MAX - 65_000 - header.len() - 4 + excess;
-            let message = format!(
-                "{header}{}\r\n\r\n{}",
-                "p".repeat(padding),
-                "b".repeat(65_000)
-            );
+            let message = format!("{header}{}\r\n\r\n{}", "p".repeat(padding), "b".repeat(65_000));
             assert_eq!(message.len(), MESSAGE_MAX + excess);
             match fits {
                 true => assert_eq!(messages(&format!("{message}{BYE}")).len(), 2),
@@ -347,10 +316,7 @@ mod tests {
             }
         }
         let boundless = "BYE sip:h SIP/2.0\r\nl: 99999999999999999999999999\r\n\r\n";
-        assert_eq!(
-            broken(boundless),
-            (vec![boundless.to_owned()], Broken::Message)
-        );
+        assert_eq!(broken(boundless), (vec![boundless.to_owned()], Broken::Message));
     }
 
     #[test]
@@ -398,17 +364,13 @@ mod tests {
         let alphabet = b"\r\n\r\n\r\n:l 01234Content-Length\0\xff";
         let mut state = 1u64;
         let mut random = |below: usize| {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 33) as usize % below
         };
         for _ in 0..2_000 {
             let mut framer = Framer::default();
             for _ in 0..50 {
-                let piece: Vec<u8> = (0..random(200))
-                    .map(|_| alphabet[random(alphabet.len())])
-                    .collect();
+                let piece: Vec<u8> = (0..random(200)).map(|_| alphabet[random(alphabet.len())]).collect();
                 let mut handed = 0;
                 let result = framer.feed(&piece, |frame| {
                     handed += matches!(frame, Frame::Message(bytes) if !bytes.is_empty()) as usize;

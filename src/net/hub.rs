@@ -85,13 +85,7 @@ impl<'a, M: Machine> Hub<'a, M> {
                 continue;
             }
             if let Some(flow) = self.udp[index].flow(&datagram) {
-                self.handle(
-                    now,
-                    Input::Packet {
-                        flow,
-                        bytes: datagram.bytes,
-                    },
-                );
+                self.handle(now, Input::Packet { flow, bytes: datagram.bytes });
             }
         }
         self.flush();
@@ -113,11 +107,7 @@ impl<'a, M: Machine> Hub<'a, M> {
     /// Feeds a tick, if the machine wants one by now.
     pub(super) fn tick(&mut self) {
         let now = self.now();
-        if self
-            .machine
-            .deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
+        if self.machine.deadline().is_some_and(|deadline| deadline <= now) {
             self.handle(now, Input::Tick);
         }
         self.flush();
@@ -207,10 +197,7 @@ impl Alarm {
     const FAR: Duration = Duration::from_secs(3600);
 
     fn new() -> Alarm {
-        Alarm {
-            timer: Timer::after(Alarm::FAR),
-            set: None,
-        }
+        Alarm { timer: Timer::after(Alarm::FAR), set: None }
     }
 
     /// Makes it ring at `deadline`, if it would not before.

@@ -113,9 +113,7 @@ pub fn run(
             for _ in 0..8 {
                 executor.tick().await;
                 for newcomer in hub.borrow_mut().streams.newcomers.drain(..) {
-                    executor
-                        .spawn(stream::serve(&hub, &scratch, newcomer))
-                        .detach();
+                    executor.spawn(stream::serve(&hub, &scratch, newcomer)).detach();
                 }
             }
             yield_now().await;

@@ -276,9 +276,7 @@ impl<M: Machine> Hub<'_, M> {
     fn accept(&mut self, socket: TcpStream) {
         if self.streams.open.len() >= CONNECTIONS_MAX {
             self.complain(Trouble::Full, || {
-                format!(
-                    "a connection was refused: {CONNECTIONS_MAX} are open, the most there may be"
-                )
+                format!("a connection was refused: {CONNECTIONS_MAX} are open, the most there may be")
             });
         } else if let Err(error) = self.streams.open(socket)
             // Otherwise the other side is gone already.
@@ -308,12 +306,7 @@ impl<M: Machine> Hub<'_, M> {
         let count = match socket.get_ref().read(scratch) {
             Ok(0) => return Progress::Ended,
             Ok(count) => count,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 return Progress::None;
             }
             Err(_) => return Progress::Ended,
@@ -337,10 +330,7 @@ impl<M: Machine> Hub<'_, M> {
                 }
                 Frame::Ping => self.streams.queue(id, b"\r\n".to_vec()),
             }
-            self.streams
-                .open
-                .get(&id)
-                .is_some_and(|stream| stream.state == State::Open)
+            self.streams.open.get(&id).is_some_and(|stream| stream.state == State::Open)
         });
         let held = framer.held();
         self.streams.held = self.streams.held - before + held;
@@ -407,10 +397,7 @@ pub(super) async fn serve<M: Machine>(
     loop {
         match poll_fn(|cx| hub.borrow_mut().streams.wait(id, &socket, &mut timer, cx)).await {
             Wake::Readable => {
-                match hub
-                    .borrow_mut()
-                    .read(id, &socket, &mut framer, &mut scratch.borrow_mut())
-                {
+                match hub.borrow_mut().read(id, &socket, &mut framer, &mut scratch.borrow_mut()) {
                     Progress::None => {}
                     Progress::Begun => timer.set_after(PATIENCE),
                     Progress::Idle => timer = Timer::never(),

@@ -138,12 +138,7 @@ impl Inbox {
             }
             let local = packet_info(&header.msg_hdr);
             // There is room: the vector is as long as the batch.
-            let _ = self.received.push(Received {
-                slot,
-                len,
-                local,
-                remote,
-            });
+            let _ = self.received.push(Received { slot, len, local, remote });
         }
         Ok(count)
     }
@@ -189,10 +184,7 @@ pub struct Outgoing<'a> {
 ///
 /// Those of `sendmmsg`, and they are about the first datagram: `WouldBlock` when the socket's
 /// buffer is full, or why this one cannot be sent.
-pub fn send<'a>(
-    socket: impl AsFd,
-    datagrams: impl Iterator<Item = Outgoing<'a>>,
-) -> io::Result<usize> {
+pub fn send<'a>(socket: impl AsFd, datagrams: impl Iterator<Item = Outgoing<'a>>) -> io::Result<usize> {
     let mut names: FixedVec<(Name, u32), BATCH> = FixedVec::new();
     let mut controls: FixedVec<([u64; CONTROL_WORDS], usize), BATCH> = FixedVec::new();
     let mut vectors: FixedVec<libc::iovec, BATCH> = FixedVec::new();
@@ -298,9 +290,7 @@ impl Name {
                     sin6_family: libc::AF_INET6 as _,
                     sin6_port: address.port().to_be(),
                     sin6_flowinfo: 0,
-                    sin6_addr: libc::in6_addr {
-                        s6_addr: address.ip().octets(),
-                    },
+                    sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
                     sin6_scope_id: address.scope_id(),
                 };
                 (name, mem::size_of::<libc::sockaddr_in6>() as u32)
@@ -317,22 +307,14 @@ impl Name {
                 // SAFETY: as above.
                 let v4 = unsafe { self.v4 };
                 let ip = ipv4(v4.sin_addr);
-                Some(SocketAddr::V4(SocketAddrV4::new(
-                    ip,
-                    u16::from_be(v4.sin_port),
-                )))
+                Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(v4.sin_port))))
             }
             libc::AF_INET6 => {
                 // SAFETY: as above.
                 let v6 = unsafe { self.v6 };
                 let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
                 let port = u16::from_be(v6.sin6_port);
-                Some(SocketAddr::V6(SocketAddrV6::new(
-                    ip,
-                    port,
-                    0,
-                    v6.sin6_scope_id,
-                )))
+                Some(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, v6.sin6_scope_id)))
             }
             _ => None,
         }
@@ -340,9 +322,7 @@ impl Name {
 }
 
 fn in_addr(ip: Ipv4Addr) -> libc::in_addr {
-    libc::in_addr {
-        s_addr: u32::from_ne_bytes(ip.octets()),
-    }
+    libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) }
 }
 
 fn ipv4(address: libc::in_addr) -> Ipv4Addr {
@@ -355,13 +335,8 @@ fn packet_info(header: &libc::msghdr) -> Option<IpAddr> {
     let mut control = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !control.is_null() {
         // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or an aligned header inside the block.
-        let (level, kind, len) = unsafe {
-            (
-                (*control).cmsg_level,
-                (*control).cmsg_type,
-                (*control).cmsg_len as usize,
-            )
-        };
+        let (level, kind, len) =
+            unsafe { ((*control).cmsg_level, (*control).cmsg_type, (*control).cmsg_len as usize) };
         // SAFETY: only computes an address inside the block.
         let data = unsafe { libc::CMSG_DATA(control) };
         match (level, kind) {
@@ -371,9 +346,7 @@ fn packet_info(header: &libc::msghdr) -> Option<IpAddr> {
                 // Not ipi_addr: of a broadcast, spec_dst is the address to answer from.
                 return Some(IpAddr::V4(ipv4(info.ipi_spec_dst)));
             }
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO)
-                if len >= control_len::<libc::in6_pktinfo>() =>
-            {
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if len >= control_len::<libc::in6_pktinfo>() => {
                 // SAFETY: the length says that the whole structure is there.
                 let info = unsafe { data.cast::<libc::in6_pktinfo>().read_unaligned() };
                 return Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)));
@@ -398,9 +371,7 @@ fn source_control(from: Option<IpAddr>, to: SocketAddr) -> ([u64; CONTROL_WORDS]
         }
         (Some(IpAddr::V6(ip)), SocketAddr::V6(to)) => {
             let info = libc::in6_pktinfo {
-                ipi6_addr: libc::in6_addr {
-                    s6_addr: ip.octets(),
-                },
+                ipi6_addr: libc::in6_addr { s6_addr: ip.octets() },
                 // A link-local source means nothing without its link.
                 ipi6_ifindex: to.scope_id() as _,
             };
@@ -415,10 +386,7 @@ fn control_block<T>(level: i32, kind: i32, data: T) -> ([u64; CONTROL_WORDS], us
     // SAFETY: only computes a length.
     let space = unsafe { libc::CMSG_SPACE(mem::size_of::<T>() as u32) } as usize;
     let mut block = [0u64; CONTROL_WORDS];
-    assert!(
-        space <= mem::size_of_val(&block),
-        "the block has room for either family's PKTINFO"
-    );
+    assert!(space <= mem::size_of_val(&block), "the block has room for either family's PKTINFO");
     let header = block.as_mut_ptr().cast::<libc::cmsghdr>();
     // SAFETY: the block is aligned for a header and, as just checked, long enough for the header
     // and the data behind it.
@@ -530,9 +498,7 @@ mod tests {
     }
 
     fn wait(socket: &UdpSocket) {
-        socket
-            .set_read_timeout(Some(std::time::Duration::from_secs(5)))
-            .unwrap();
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
         let _ = socket.peek(&mut [0]);
     }
 
@@ -541,8 +507,7 @@ mod tests {
         for asked in ["127.0.0.1", "127.0.0.2", "127.7.8.9", "::1"] {
             let asked: IpAddr = asked.parse().unwrap();
             let server = wildcard(asked.is_ipv6());
-            let client =
-                UdpSocket::bind((asked.is_ipv6().then_some("::1").unwrap_or("127.0.0.1"), 0));
+            let client = UdpSocket::bind((asked.is_ipv6().then_some("::1").unwrap_or("127.0.0.1"), 0));
             let client = client.unwrap();
             let server_address = SocketAddr::new(asked, server.local_addr().unwrap().port());
             client.send_to(b"who?", server_address).unwrap();
@@ -552,20 +517,9 @@ mod tests {
             assert_eq!(inbox.receive(&server).unwrap(), 1);
             let datagram = inbox.datagrams().next().unwrap();
             let remote = client.local_addr().unwrap();
-            assert_eq!(
-                datagram,
-                Datagram {
-                    bytes: b"who?",
-                    local: Some(asked),
-                    remote
-                }
-            );
+            assert_eq!(datagram, Datagram { bytes: b"who?", local: Some(asked), remote });
 
-            let answer = Outgoing {
-                bytes: b"me",
-                from: datagram.local,
-                to: datagram.remote,
-            };
+            let answer = Outgoing { bytes: b"me", from: datagram.local, to: datagram.remote };
             assert_eq!(send(&server, [answer].into_iter()).unwrap(), 1);
             wait(&client);
             let mut buffer = [0; 10];
@@ -576,18 +530,9 @@ mod tests {
     #[test]
     fn batches_keep_their_order_and_their_limit() {
         let (server, client) = (wildcard(true), UdpSocket::bind("[::1]:0").unwrap());
-        let to = SocketAddr::new(
-            IpAddr::V6(Ipv6Addr::LOCALHOST),
-            server.local_addr().unwrap().port(),
-        );
+        let to = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), server.local_addr().unwrap().port());
         let texts: Vec<String> = (0..BATCH + 10).map(|n| format!("number {n}")).collect();
-        let all = || {
-            texts.iter().map(|text| Outgoing {
-                bytes: text.as_bytes(),
-                from: None,
-                to,
-            })
-        };
+        let all = || texts.iter().map(|text| Outgoing { bytes: text.as_bytes(), from: None, to });
         assert_eq!(send(&client, all()).unwrap(), BATCH);
         assert_eq!(send(&client, all().skip(BATCH)).unwrap(), 10);
 
@@ -598,24 +543,15 @@ mod tests {
             assert_eq!(inbox.receive(&server).unwrap(), expected);
             received.extend(inbox.datagrams().map(|d| d.bytes.to_vec()));
         }
-        assert_eq!(
-            received,
-            texts.iter().map(|text| text.as_bytes()).collect::<Vec<_>>()
-        );
-        assert_eq!(
-            inbox.receive(&server).unwrap_err().kind(),
-            io::ErrorKind::WouldBlock
-        );
+        assert_eq!(received, texts.iter().map(|text| text.as_bytes()).collect::<Vec<_>>());
+        assert_eq!(inbox.receive(&server).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(inbox.datagrams().count(), 0);
     }
 
     #[test]
     fn the_largest_datagrams_arrive_whole_and_leave_no_memory_behind() {
         let (server, client) = (wildcard(true), UdpSocket::bind("[::1]:0").unwrap());
-        let to = SocketAddr::new(
-            IpAddr::V6(Ipv6Addr::LOCALHOST),
-            server.local_addr().unwrap().port(),
-        );
+        let to = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), server.local_addr().unwrap().port());
         let large: Vec<u8> = (0..65_527u32).map(|n| n as u8).collect();
         let mut inbox = Inbox::new(BATCH, 65_536);
         for round in 0..3 {
@@ -647,15 +583,8 @@ mod tests {
     #[test]
     fn an_address_that_cannot_be_reached_is_an_error_of_its_own_datagram() {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let good = Outgoing {
-            bytes: b"x",
-            from: None,
-            to: client.local_addr().unwrap(),
-        };
-        let bad = Outgoing {
-            to: "127.0.0.1:0".parse().unwrap(),
-            ..good
-        };
+        let good = Outgoing { bytes: b"x", from: None, to: client.local_addr().unwrap() };
+        let bad = Outgoing { to: "127.0.0.1:0".parse().unwrap(), ..good };
         assert_eq!(send(&client, [good, bad, good].into_iter()).unwrap(), 1);
         assert!(send(&client, [bad, good].into_iter()).is_err());
         assert_eq!(send(&client, [].into_iter()).unwrap(), 0);
@@ -667,12 +596,6 @@ mod tests {
             let address: SocketAddr = address.parse().unwrap();
             assert_eq!(Name::new(address).0.address(), Some(address));
         }
-        assert_eq!(
-            Name {
-                v4: unsafe { mem::zeroed() }
-            }
-            .address(),
-            None
-        );
+        assert_eq!(Name { v4: unsafe { mem::zeroed() } }.address(), None);
     }
 }

@@ -25,11 +25,7 @@ impl Udp {
     pub(super) fn new(socket: UdpSocket) -> io::Result<Udp> {
         let bound = socket.local_addr()?;
         let socket = Rc::new(Async::new(socket)?);
-        Ok(Udp {
-            socket,
-            bound,
-            pending: Vec::new(),
-        })
+        Ok(Udp { socket, bound, pending: Vec::new() })
     }
 
     /// Whether this is the socket that a flow came by: 2 for its own address, 1 for all, 0 if not.

@@ -68,10 +68,7 @@ impl Town {
         let mut rng = Rng::new(seed);
         let mut secret = [0; 32];
         secret.fill_with(|| rng.next() as u8);
-        let addresses = places
-            .iter()
-            .map(|place| (place.public.ip(), place.local.ip()))
-            .collect();
+        let addresses = places.iter().map(|place| (place.public.ip(), place.local.ip())).collect();
         let mut town = Town {
             now: Instant(1000),
             phones: Vec::new(),
@@ -106,8 +103,7 @@ impl Town {
     /// Puts up a phone; it is on, and not registered.
     pub fn add(&mut self, spec: Spec, place: Place) -> usize {
         let id = self.phones.len();
-        self.network
-            .add(spec.transport, spec.address, spec.nat, place.local);
+        self.network.add(spec.transport, spec.address, spec.nat, place.local);
         let mut phone = Phone::new(id, spec, self.rng.fork());
         phone.undisturbed = self.weather.loss == 0;
         self.phones.push(phone);
@@ -122,8 +118,7 @@ impl Town {
     /// Does something later.
     pub fn plan(&mut self, after: Duration, phone: usize, deed: Deed) {
         self.count += 1;
-        self.script
-            .insert((self.now + after, self.count), (phone, deed));
+        self.script.insert((self.now + after, self.count), (phone, deed));
     }
 
     /// Lets so much time pass, or until a law is broken.
@@ -152,18 +147,8 @@ impl Town {
     fn step(&mut self, until: Instant) -> bool {
         let phones = self.phones.iter().filter_map(Phone::deadline).min();
         let script = self.script.keys().next().map(|(at, _)| *at);
-        let due = [
-            script,
-            self.network.next(),
-            phones,
-            self.relay.next(),
-            self.switch.deadline(),
-        ];
-        let next = due
-            .into_iter()
-            .flatten()
-            .min()
-            .filter(|next| *next <= until);
+        let due = [script, self.network.next(), phones, self.relay.next(), self.switch.deadline()];
+        let next = due.into_iter().flatten().min().filter(|next| *next <= until);
         let Some(next) = next else {
             self.now = until;
             return false;
@@ -237,17 +222,12 @@ impl Town {
                 if let Ok(message) = Message::read(&bytes) {
                     self.laws.on_arrival(self.now, flow, &message);
                 }
-                self.feed(Input::Packet {
-                    flow,
-                    bytes: &bytes,
-                });
+                self.feed(Input::Packet { flow, bytes: &bytes });
             }
             Delivery::ToPhone(id, bytes) => {
                 let (now, alive) = (self.now, self.phones[id].alive);
                 let deaf = if alive { "" } else { " (off)" };
-                self.note(|town| {
-                    format!("{} ◀── denwa  {}{deaf}", town.label(id), summary(&bytes))
-                });
+                self.note(|town| format!("{} ◀── denwa  {}{deaf}", town.label(id), summary(&bytes)));
                 if alive {
                     self.phones[id].receive(now, &bytes);
                     self.collect(id);
@@ -280,8 +260,7 @@ impl Town {
                 Output::Event(_) => 2,
             };
             if at < stage {
-                self.violations
-                    .push(format!("an output out of order: {output:?}"));
+                self.violations.push(format!("an output out of order: {output:?}"));
             }
             stage = at;
             self.carry_out(output);
@@ -293,15 +272,12 @@ impl Town {
             Output::Media(command) => {
                 self.note(|_| format!("denwa ══ relay  {}", media_summary(&command)));
                 if let Err(error) = self.relay.apply(self.now, command) {
-                    self.violations
-                        .push(format!("the relay is told nonsense: {error}"));
+                    self.violations.push(format!("the relay is told nonsense: {error}"));
                 }
             }
             Output::Send(flow, bytes) => {
                 self.note(|town| format!("denwa ──▶ {}  {}", town.who(&flow), summary(&bytes)));
-                let broken =
-                    self.laws
-                        .on_send(self.now, &self.network, &self.phones, &flow, &bytes);
+                let broken = self.laws.on_send(self.now, &self.network, &self.phones, &flow, &bytes);
                 self.violations.extend(broken);
                 self.network.from_server(self.now, &flow, bytes);
             }
@@ -326,20 +302,12 @@ impl Town {
         }
         let complaints = std::mem::take(&mut self.phones[id].complaints);
         let label = self.label(id);
-        self.violations.extend(
-            complaints
-                .into_iter()
-                .map(|text| format!("{label} complains: {text}")),
-        );
+        self.violations.extend(complaints.into_iter().map(|text| format!("{label} complains: {text}")));
     }
 
     fn relay_reports(&mut self) {
-        let Town {
-            relay, phones, now, ..
-        } = self;
-        let events = relay.listen(*now, |local| {
-            phones.iter().any(|phone| speaks_to(phone, local))
-        });
+        let Town { relay, phones, now, .. } = self;
+        let events = relay.listen(*now, |local| phones.iter().any(|phone| speaks_to(phone, local)));
         for event in events {
             self.note(|_| format!("relay ══ denwa  {event:?}"));
             self.feed(Input::Media(event));
@@ -359,8 +327,7 @@ impl Town {
         }
         self.restless.1 += 1;
         if self.restless.1 > 100 && self.switch.deadline().is_some_and(|at| at <= self.now) {
-            self.violations
-                .push("the switch wants to be woken now, again and again".into());
+            self.violations.push("the switch wants to be woken now, again and again".into());
         }
     }
 
@@ -369,8 +336,7 @@ impl Town {
         if self.violations.is_empty() {
             let (calls, sessions) = (self.live_calls(), self.relay.open());
             if calls + sessions > 0 {
-                let text =
-                    format!("all is quiet, and {calls} calls, {sessions} relay sessions are left");
+                let text = format!("all is quiet, and {calls} calls, {sessions} relay sessions are left");
                 self.violations.push(text);
             }
             let broken = self.laws.check_quiet(&self.phones);
@@ -410,18 +376,17 @@ fn is_sending(call: &Call, to: SocketAddr) -> bool {
         return false;
     };
     talking
-        && local.media.iter().zip(&remote.media).any(|(ours, theirs)| {
-            theirs.rtp == to && ours.rtp.port() != 0 && ours.direction.flags().0
-        })
+        && local
+            .media
+            .iter()
+            .zip(&remote.media)
+            .any(|(ours, theirs)| theirs.rtp == to && ours.rtp.port() != 0 && ours.direction.flags().0)
 }
 
 fn summary(bytes: &[u8]) -> String {
     match Message::read(bytes) {
         Ok(message) => message.summary(),
-        Err(error) => format!(
-            "({error}) {}",
-            String::from_utf8_lossy(bytes).escape_debug()
-        ),
+        Err(error) => format!("({error}) {}", String::from_utf8_lossy(bytes).escape_debug()),
     }
 }
 
@@ -446,16 +411,7 @@ fn media_summary(command: &media::Command) -> String {
 }
 
 fn end_summary(end: &media::End) -> String {
-    let remote = end
-        .remote
-        .map_or("?".into(), |remote| remote.rtp.to_string());
-    let silence = if end.silence.is_some() {
-        " promised"
-    } else {
-        ""
-    };
-    format!(
-        "{}→{remote} {:?} w{}{silence}",
-        end.local, end.admit, end.window
-    )
+    let remote = end.remote.map_or("?".into(), |remote| remote.rtp.to_string());
+    let silence = if end.silence.is_some() { " promised" } else { "" };
+    format!("{}→{remote} {:?} w{}{silence}", end.local, end.admit, end.window)
 }

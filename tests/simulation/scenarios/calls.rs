@@ -16,15 +16,9 @@ fn a_call_is_answered_and_the_caller_hangs_up() {
     story.call(caller, "102");
     story.expect_up(&[caller, callee]);
     story.expect(story.newest(caller).progress.contains(&180), "it rang");
-    story.expect(
-        story.live_calls() == 1 && story.relay.open() == 1,
-        "one call, one session",
-    );
+    story.expect(story.live_calls() == 1 && story.relay.open() == 1, "one call, one session");
     story.then(caller, Action::HangUp);
-    story.expect(
-        story.newest(callee).outcome == Some(Outcome::HungUpByPeer),
-        "both are told",
-    );
+    story.expect(story.newest(callee).outcome == Some(Outcome::HungUpByPeer), "both are told");
     story.expect_idle();
     story.close();
 }
@@ -34,10 +28,7 @@ fn a_call_is_answered_and_the_callee_hangs_up() {
     let (mut story, caller, callee) = pair();
     story.call(caller, "102");
     story.then(callee, Action::HangUp);
-    story.expect(
-        story.newest(caller).outcome == Some(Outcome::HungUpByPeer),
-        "both are told",
-    );
+    story.expect(story.newest(caller).outcome == Some(Outcome::HungUpByPeer), "both are told");
     story.expect_idle();
     story.close();
 }

@@ -7,9 +7,7 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use denwa::config::{
-    Config, DigestOffer, Extension, Identity, NatMedia, Number, Password, Transport,
-};
+use denwa::config::{Config, DigestOffer, Extension, Identity, NatMedia, Number, Password, Transport};
 
 use crate::digest::Algorithm;
 use crate::network::Weather;
@@ -34,16 +32,11 @@ impl Story {
 
     /// The same with another configuration.
     pub fn with(change: impl FnOnce(&mut Config)) -> Story {
-        let mut config = Config {
-            domain: Some(DOMAIN.into()),
-            ..Config::default()
-        };
+        let mut config = Config { domain: Some(DOMAIN.into()), ..Config::default() };
         for n in ["101", "102", "103", "104", "105"] {
             config.extensions.insert(number(n), extension(n));
         }
-        config
-            .groups
-            .insert(number("600"), vec![number("102"), number("103")]);
+        config.groups.insert(number("600"), vec![number("102"), number("103")]);
         config.echo = Some(number("114"));
         change(&mut config);
         let mut town = Town::new(1, config, Weather::PERFECT, &places());
@@ -62,11 +55,7 @@ impl Story {
         self.act(id, Action::Register);
         self.pass(1);
         let until = self.phones[id].registration.until;
-        assert!(
-            until.is_some(),
-            "phone {id} could not register\n{}",
-            self.ladder()
-        );
+        assert!(until.is_some(), "phone {id} could not register\n{}", self.ladder());
         id
     }
 
@@ -148,10 +137,7 @@ impl Story {
     /// Everybody hangs up, time passes, nothing may be left.
     pub fn close(mut self) {
         for id in 0..self.phones.len() {
-            while self.phones[id]
-                .active_calls()
-                .any(|call| call.stage != Stage::Accepted)
-            {
+            while self.phones[id].active_calls().any(|call| call.stage != Stage::Accepted) {
                 let before = self.phones[id].active_calls().count();
                 self.act(id, Action::HangUp);
                 self.pass(1);
@@ -221,18 +207,12 @@ pub fn spec(number: &str, address: SocketAddr, server: &str) -> Spec {
 }
 
 pub fn places() -> Vec<Place> {
-    [V4, V6]
-        .into_iter()
-        .map(|place| place_of(place.parse().unwrap()))
-        .collect()
+    [V4, V6].into_iter().map(|place| place_of(place.parse().unwrap())).collect()
 }
 
 /// The exchange where nothing translates its address.
 pub fn place_of(server: SocketAddr) -> Place {
-    Place {
-        public: server,
-        local: server,
-    }
+    Place { public: server, local: server }
 }
 
 /// An address on IPv6, for [`Spec::address`].
@@ -284,9 +264,5 @@ pub fn extension(number: &str) -> Extension {
 
 /// The phones of a story, for laws about all of them.
 pub fn rung(phones: &[Phone]) -> Vec<usize> {
-    phones
-        .iter()
-        .filter(|phone| !phone.calls.is_empty())
-        .map(|phone| phone.id)
-        .collect()
+    phones.iter().filter(|phone| !phone.calls.is_empty()).map(|phone| phone.id).collect()
 }
