@@ -85,7 +85,9 @@ fn check(check: Check) -> Result<(), Box<dyn Error>> {
     for remark in config.remarks() {
         text += &format!("\n  Look: {remark}");
     }
-    writeln!(io::stdout(), "{text}")?;
+    text.push('\n');
+    // In one write, for `head` and its like.
+    io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }
 
