@@ -123,11 +123,6 @@ impl Switch {
         self.io.poll()
     }
 
-    /// How many calls there are.
-    pub fn calls(&self) -> usize {
-        0
-    }
-
     /// When the switch wants [`Input::Tick`], if nothing else comes first.
     pub fn deadline(&self) -> Option<Instant> {
         self.io.deadline()
