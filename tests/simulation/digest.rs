@@ -36,21 +36,12 @@ pub struct Challenge {
 impl Credentials {
     pub fn new(user: &str, password: &str, algorithms: &[Algorithm]) -> Credentials {
         let (user, password) = (user.into(), password.into());
-        Credentials {
-            user,
-            password,
-            algorithms: algorithms.to_vec(),
-            challenge: None,
-        }
+        Credentials { user, password, algorithms: algorithms.to_vec(), challenge: None }
     }
 
     /// Takes the first challenge of a 401 or 407 that the phone understands (RFC 8760 §2.4).
     pub fn challenged(&mut self, response: &Message) -> Option<&Challenge> {
-        let name = if response.status() == 401 {
-            "WWW-Authenticate"
-        } else {
-            "Proxy-Authenticate"
-        };
+        let name = if response.status() == 401 { "WWW-Authenticate" } else { "Proxy-Authenticate" };
         let mut offered = response.all(name).into_iter().filter_map(Challenge::read);
         self.challenge = offered.find(|challenge| self.algorithms.contains(&challenge.algorithm));
         self.challenge.as_ref()
@@ -84,19 +75,9 @@ impl Challenge {
         let fields: Vec<(String, String)> = split_outside_quotes(rest, ',')
             .into_iter()
             .filter_map(|field| field.split_once('='))
-            .map(|(k, v)| {
-                (
-                    k.trim().to_ascii_lowercase(),
-                    v.trim().trim_matches('"').to_owned(),
-                )
-            })
+            .map(|(k, v)| (k.trim().to_ascii_lowercase(), v.trim().trim_matches('"').to_owned()))
             .collect();
-        let field = |name: &str| {
-            fields
-                .iter()
-                .find(|(k, _)| k == name)
-                .map(|(_, v)| v.clone())
-        };
+        let field = |name: &str| fields.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
         let algorithm = match field("algorithm").as_deref() {
             None | Some("MD5") => Algorithm::Md5,
             Some("SHA-256") => Algorithm::Sha256,
@@ -153,28 +134,16 @@ fn answers_as_the_example_of_rfc_7616_without_qop() {
     // RFC 2069's example, as corrected by its erratum 749.
     let challenge = Challenge::read("Digest realm=\"testrealm@host.com\", nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"").unwrap();
     let answer = challenge.answer("Mufasa", "CircleOfLife", "GET", "/dir/index.html", 1);
-    assert!(
-        answer.contains("response=\"1949323746fe6a43ef61f9606e7febea\""),
-        "{answer}"
-    );
+    assert!(answer.contains("response=\"1949323746fe6a43ef61f9606e7febea\""), "{answer}");
 }
 
 #[test]
 fn takes_the_first_challenge_that_it_knows() {
     let mut refusal = Message::request("REGISTER", "sip:h");
     refusal = Message::response(&refusal, 401, "Unauthorized")
-        .with(
-            "WWW-Authenticate",
-            "Digest realm=\"d\", nonce=\"1\", algorithm=SHA-256, qop=\"auth\"",
-        )
-        .with(
-            "WWW-Authenticate",
-            "Digest realm=\"d\", nonce=\"2\", algorithm=MD5, qop=\"auth\"",
-        );
-    for (known, nonce) in [
-        (vec![Algorithm::Sha256, Algorithm::Md5], "1"),
-        (vec![Algorithm::Md5], "2"),
-    ] {
+        .with("WWW-Authenticate", "Digest realm=\"d\", nonce=\"1\", algorithm=SHA-256, qop=\"auth\"")
+        .with("WWW-Authenticate", "Digest realm=\"d\", nonce=\"2\", algorithm=MD5, qop=\"auth\"");
+    for (known, nonce) in [(vec![Algorithm::Sha256, Algorithm::Md5], "1"), (vec![Algorithm::Md5], "2")] {
         let mut credentials = Credentials::new("a", "b", &known);
         assert_eq!(credentials.challenged(&refusal).unwrap().nonce, nonce);
         let second = |c: &mut Credentials| c.authorize("REGISTER", "sip:h").unwrap();

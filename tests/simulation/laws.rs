@@ -1,6 +1,6 @@
 //! What must be so after each step, whatever the phones and the network do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use denwa::media::{Admit, Far, Side};
@@ -43,8 +43,10 @@ pub struct Laws {
     invites: BTreeMap<String, Invite>,
     /// Calls that only one side believes in, and since when.
     half_up: BTreeMap<(usize, u64), Instant>,
-    /// When something happened to a phone that excuses it.
-    disturbed: BTreeMap<usize, Instant>,
+    /// Phones to which something happened that excuses much.
+    disturbed: BTreeSet<usize>,
+    /// Which phones were sent the INVITE of which call.
+    rung: HashSet<(String, usize)>,
     /// Which phones take part in a call, by Call-ID.
     parties: HashMap<String, BTreeSet<usize>>,
     /// Media pairs that were compared, for tests that want to know.
@@ -60,21 +62,18 @@ struct Invite {
     /// The final status that was sent to it.
     answer: Option<u16>,
     summary: String,
+    flow: Flow,
 }
 
 impl Laws {
     /// Something happens to a phone that excuses much.
-    pub fn disturb(&mut self, phone: &mut Phone, now: Instant) {
-        phone.undisturbed = false;
-        self.disturbed.insert(phone.id, now);
+    pub fn disturb(&mut self, phone: usize) {
+        self.disturbed.insert(phone);
     }
 
     /// A phone wrote a message.
     pub fn on_stamp(&mut self, phone: usize, stamp: String, message: Message) {
-        self.parties
-            .entry(message.call_id().to_owned())
-            .or_default()
-            .insert(phone);
+        self.parties.entry(message.call_id().to_owned()).or_default().insert(phone);
         self.written.insert(stamp, (phone, message));
     }
 
@@ -90,6 +89,7 @@ impl Laws {
                 number: user_of(message.uri()).to_owned(),
                 answer: None,
                 summary: message.summary(),
+                flow,
             };
             self.invites.insert(branch.clone(), invite);
         }
@@ -132,24 +132,17 @@ impl Laws {
         broken.map(|text| format!("{text}:\n{}", String::from_utf8_lossy(bytes)))
     }
 
-    fn on_request_sent(
-        &self,
-        phones: &[Phone],
-        to: Option<usize>,
-        request: &Message,
-    ) -> Option<String> {
-        let author = request
-            .get("X-Sim")
-            .and_then(|stamp| self.written.get(stamp));
+    fn on_request_sent(&mut self, phones: &[Phone], to: Option<usize>, request: &Message) -> Option<String> {
+        if let (Some(phone), "INVITE") = (to, request.method()) {
+            self.rung.insert((request.call_id().to_owned(), phone));
+        }
+        let author = request.get("X-Sim").and_then(|stamp| self.written.get(stamp));
         let Some((author, _)) = author else {
             return None;
         };
         if request.method() == "INVITE" && request.to_tag().is_none() {
             for name in ["P-Asserted-Identity", "Remote-Party-ID"] {
-                let shown = request
-                    .all(name)
-                    .first()
-                    .map(|value| user_of(uri_of(value)).to_owned());
+                let shown = request.all(name).first().map(|value| user_of(uri_of(value)).to_owned());
                 let number = &phones[*author].spec.number;
                 if shown.as_ref() != Some(number) {
                     return Some(format!("{name} says {shown:?}, the caller is {number}"));
@@ -175,9 +168,7 @@ impl Laws {
         let key = (response.branch().to_owned(), response.method().to_owned());
         let came_from = self.arrived.get(&key);
         if !came_from.is_some_and(|flows| flows.contains(flow)) {
-            return Some(format!(
-                "a response to {flow:?}, but its request came from {came_from:?}"
-            ));
+            return Some(format!("a response to {flow:?}, but its request came from {came_from:?}"));
         }
         let status = response.status();
         self.challenges += u64::from(matches!(status, 401 | 407));
@@ -192,11 +183,17 @@ impl Laws {
         }
         let prompt = invite.at + Duration::from_secs(1) >= now;
         let own = response.get("X-Sim").is_none();
-        let denied = matches!(status, 404 | 408 | 480 | 500..600);
-        if prompt && own && denied && response.to_tag().is_some() {
-            let reachable = |phone: &&Phone| is_reachable(phone, now);
-            let wanted = |phone: &&Phone| phone.spec.number == invite.number;
-            if let Some(phone) = phones.iter().filter(wanted).find(reachable) {
+        let denied = matches!(status, 404 | 408 | 480 | 500);
+        if prompt && own && denied {
+            let number = invite.number.clone();
+            let missed = |phone: &&Phone| {
+                phone.spec.number == number
+                    && number != user_of(uri_of(response.get("From").unwrap_or_default()))
+                    && !self.disturbed.contains(&phone.id)
+                    && !self.rung.contains(&(response.call_id().to_owned(), phone.id))
+                    && is_reachable(phone, now)
+            };
+            if let Some(phone) = phones.iter().find(missed) {
                 return Some(format!("#{} is registered and was not rung", phone.id));
             }
         }
@@ -213,10 +210,7 @@ impl Laws {
             return Some(format!("not what was written: {}", original.summary()));
         }
         let kept = |m: &Message| -> Vec<(String, String)> {
-            let kept = m
-                .headers
-                .iter()
-                .filter(|(name, _)| !HOP.contains(&name.as_str()));
+            let kept = m.headers.iter().filter(|(name, _)| !HOP.contains(&name.as_str()));
             kept.cloned().collect()
         };
         let (before, after) = (kept(original), kept(message));
@@ -236,9 +230,7 @@ impl Laws {
     /// What must be so between steps. Returns the first law that is broken.
     pub fn check(&mut self, now: Instant, phones: &[Phone], relay: &Relay) -> Option<String> {
         if let Some(session) = relay.overdue(now) {
-            return Some(format!(
-                "{session:?} was reported silent long ago and is still open"
-            ));
+            return Some(format!("{session:?} was reported silent long ago and is still open"));
         }
         let mut half = BTreeMap::new();
         for phone in phones.iter().filter(|phone| phone.alive) {
@@ -273,14 +265,11 @@ impl Laws {
     }
 
     /// What must be so when nothing has happened for long.
-    pub fn check_quiet(&self, phones: &[Phone]) -> Vec<String> {
-        let open = self
-            .invites
-            .values()
-            .filter(|invite| invite.answer.is_none());
-        let mut broken: Vec<String> = open
-            .map(|invite| format!("never got a final answer: {}", invite.summary))
-            .collect();
+    pub fn check_quiet(&self, phones: &[Phone], network: &Network) -> Vec<String> {
+        let lost = |invite: &&Invite| network.is_closed(&invite.flow);
+        let open = self.invites.values().filter(|invite| invite.answer.is_none() && !lost(invite));
+        let mut broken: Vec<String> =
+            open.map(|invite| format!("never got a final answer: {}", invite.summary)).collect();
         for phone in phones.iter().filter(|phone| phone.alive) {
             for call in phone.active_calls().filter(|call| !self.is_excused(call)) {
                 let (id, stage, call_id) = (phone.id, call.stage, &call.call_id);
@@ -292,15 +281,13 @@ impl Laws {
 
     /// Whether nobody but the exchange is at the other end: no other phone wrote in this call.
     fn answers_itself(&self, call: &Call) -> bool {
-        self.parties
-            .get(&call.call_id)
-            .is_some_and(|parties| parties.len() == 1)
+        self.parties.get(&call.call_id).is_some_and(|parties| parties.len() == 1)
     }
 
     /// Whether a party of the call crashed or lost its way to the exchange since.
     fn is_excused(&self, call: &Call) -> bool {
         let parties = self.parties.get(&call.call_id);
-        parties.is_some_and(|parties| parties.iter().any(|id| self.disturbed.contains_key(id)))
+        parties.is_some_and(|parties| parties.iter().any(|id| self.disturbed.contains(id)))
     }
 
     /// Each side's packets go where the relay listens for that side, and the relay sends each
@@ -332,9 +319,7 @@ impl Laws {
                 }
                 (None, None) => {}
                 _ => {
-                    return Some(format!(
-                        "one side's stream is on, the other's off: {one:?} {two:?}"
-                    ));
+                    return Some(format!("one side's stream is on, the other's off: {one:?} {two:?}"));
                 }
             }
         }
@@ -342,19 +327,15 @@ impl Laws {
     }
 }
 
-/// Whether a phone is registered, and has been for a while, without anything in between.
+/// Whether a phone is registered beyond doubt. A 200 may have needed 64·T1 to arrive, and its
+/// binding is older then than the phone thinks.
 fn is_reachable(phone: &Phone, now: Instant) -> bool {
-    let a_while = Duration::from_secs(1);
+    let margin = Duration::from_secs(40);
     let registration = &phone.registration;
     phone.alive
-        && phone.undisturbed
         && registration.wanted
-        && registration
-            .since
-            .is_some_and(|since| since + a_while < now)
-        && registration
-            .until
-            .is_some_and(|until| now + a_while < until)
+        && registration.since.is_some_and(|since| since < now)
+        && registration.until.is_some_and(|until| now + margin < until)
 }
 
 /// The other end of a call: the same dialog seen from the other side.
@@ -372,9 +353,7 @@ fn find_peer<'a>(phones: &'a [Phone], phone: &Phone, call: &Call) -> Option<(&'a
         .filter_map(|other| {
             let mut calls = other.active_calls();
             let own = |peer: &Call| other.id == phone.id && peer.key == call.key;
-            calls
-                .find(|peer| mirrors(peer) && !own(peer))
-                .map(|peer| (other, peer))
+            calls.find(|peer| mirrors(peer) && !own(peer)).map(|peer| (other, peer))
         })
         .next()
 }
@@ -385,9 +364,7 @@ type Place = Option<(denwa::media::SessionId, Side)>;
 fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, String> {
     let (id, call_id) = (phone.id, &call.call_id);
     let (Some(local), Some(remote)) = (&call.media.local, &call.media.remote) else {
-        return Err(format!(
-            "#{id} is in a call ({call_id}) without agreed media"
-        ));
+        return Err(format!("#{id} is in a call ({call_id}) without agreed media"));
     };
     let mut found = Vec::new();
     for (index, (ours, theirs)) in local.media.iter().zip(&remote.media).enumerate() {
@@ -397,14 +374,10 @@ fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, S
         }
         let Some((session, at, side, end)) = relay.find(theirs.rtp) else {
             let to = theirs.rtp;
-            return Err(format!(
-                "#{id} ({call_id}) sends to {to}, where the relay does not listen"
-            ));
+            return Err(format!("#{id} ({call_id}) sends to {to}, where the relay does not listen"));
         };
         if at != index {
-            return Err(format!(
-                "#{id} ({call_id}): stream {index} is {at} in the relay"
-            ));
+            return Err(format!("#{id} ({call_id}): stream {index} is {at} in the relay"));
         }
         let seen_from = phone.spec.nat.unwrap_or(ours.rtp.ip());
         let admitted = match end.admit {
@@ -414,16 +387,12 @@ fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, S
         if !admitted {
             return Err(format!("#{id} ({call_id}) sends from {seen_from}: {end:?}"));
         }
-        let echo = relay
-            .session(session)
-            .and_then(|streams| streams.get(index)?.as_ref());
+        let echo = relay.session(session).and_then(|streams| streams.get(index)?.as_ref());
         let echo = echo.is_some_and(|stream| stream.b == Far::Echo);
         let wanted = phone.spec.nat.is_some() || end.remote.is_some_and(|to| to.rtp == ours.rtp);
         if !wanted && !echo {
             let wants = ours.rtp;
-            return Err(format!(
-                "#{id} ({call_id}) wants packets at {wants}: {end:?}"
-            ));
+            return Err(format!("#{id} ({call_id}) wants packets at {wants}: {end:?}"));
         }
         found.push(Some((session, side)));
     }
@@ -438,11 +407,7 @@ fn check_same_session(before: &[u8], after: &[u8]) -> Option<String> {
         (Err(_), Ok(_)) => return None,
     };
     if before.media.len() != after.media.len() {
-        return Some(format!(
-            "{} m= lines became {}",
-            before.media.len(),
-            after.media.len()
-        ));
+        return Some(format!("{} m= lines became {}", before.media.len(), after.media.len()));
     }
     for (old, new) in before.media.iter().zip(&after.media) {
         let same = old.kind == new.kind
@@ -457,10 +422,6 @@ fn check_same_session(before: &[u8], after: &[u8]) -> Option<String> {
             return Some(format!("{} was not rewritten", old.rtp));
         }
     }
-    (before.attributes != after.attributes).then(|| {
-        format!(
-            "session attributes {:?} → {:?}",
-            before.attributes, after.attributes
-        )
-    })
+    (before.attributes != after.attributes)
+        .then(|| format!("session attributes {:?} → {:?}", before.attributes, after.attributes))
 }

@@ -22,23 +22,11 @@ pub struct Weather {
 
 impl Weather {
     /// Nothing is lost and nothing overtakes.
-    pub const PERFECT: Weather = Weather {
-        delay: (10, 10),
-        loss: 0,
-        twice: 0,
-    };
+    pub const PERFECT: Weather = Weather { delay: (10, 10), loss: 0, twice: 0 };
     /// A home connection in the evening.
-    pub const MILD: Weather = Weather {
-        delay: (5, 60),
-        loss: 2,
-        twice: 1,
-    };
+    pub const MILD: Weather = Weather { delay: (5, 60), loss: 2, twice: 1 };
     /// A train.
-    pub const BAD: Weather = Weather {
-        delay: (20, 500),
-        loss: 15,
-        twice: 5,
-    };
+    pub const BAD: Weather = Weather { delay: (20, 500), loss: 15, twice: 5 };
 }
 
 /// Something that arrives.
@@ -98,21 +86,9 @@ impl Network {
         server: SocketAddr,
     ) {
         let outside = nat.is_some() || transport == Transport::Tcp;
-        let port = if outside {
-            self.fresh_port()
-        } else {
-            address.port()
-        };
+        let port = if outside { self.fresh_port() } else { address.port() };
         let arrivals = [Instant(0); 2];
-        self.links.push(Link {
-            transport,
-            address,
-            nat,
-            port,
-            server,
-            stream: None,
-            arrivals,
-        });
+        self.links.push(Link { transport, address, nat, port, server, stream: None, arrivals });
     }
 
     pub fn next(&self) -> Option<Instant> {
@@ -121,10 +97,7 @@ impl Network {
 
     /// Takes what has arrived by now, one at a time.
     pub fn arrived(&mut self, now: Instant) -> Option<Delivery> {
-        let entry = self
-            .queue
-            .first_entry()
-            .filter(|entry| entry.key().0 <= now)?;
+        let entry = self.queue.first_entry().filter(|entry| entry.key().0 <= now)?;
         let delivery = entry.remove();
         if let Delivery::ToServer(flow, _) = &delivery {
             self.known.insert(*flow);
@@ -172,17 +145,13 @@ impl Network {
             self.links[phone].port = port;
         }
         let flow = self.flow_of(phone);
-        self.carry(now, phone, 0, bytes, |bytes| {
-            Delivery::ToServer(flow, bytes)
-        });
+        self.carry(now, phone, 0, bytes, |bytes| Delivery::ToServer(flow, bytes));
     }
 
     /// What the exchange sends. A way that no longer exists swallows it.
     pub fn from_server(&mut self, now: Instant, flow: &Flow, bytes: Vec<u8>) {
         if let Some(phone) = self.phone_at(flow) {
-            self.carry(now, phone, 1, bytes, |bytes| {
-                Delivery::ToPhone(phone, bytes)
-            });
+            self.carry(now, phone, 1, bytes, |bytes| Delivery::ToPhone(phone, bytes));
         }
     }
 
@@ -203,11 +172,7 @@ impl Network {
 
     /// The exchange closes a connection, after what it sent on it.
     pub fn close(&mut self, now: Instant, stream: StreamId) {
-        if let Some(phone) = self
-            .links
-            .iter()
-            .position(|link| link.stream == Some(stream))
-        {
+        if let Some(phone) = self.links.iter().position(|link| link.stream == Some(stream)) {
             self.links[phone].stream = None;
             let after = (now + self.delay()).max(self.links[phone].arrivals[1]);
             self.post(after, Delivery::PhoneSeesClosed(phone));

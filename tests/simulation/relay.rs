@@ -62,8 +62,7 @@ impl Relay {
 
     /// Finds an end by the address where phones send to it.
     pub fn find(&self, public: SocketAddr) -> Option<(SessionId, usize, Side, &End)> {
-        self.ends()
-            .find(|(.., end)| self.seen_at(end.local) == public)
+        self.ends().find(|(.., end)| self.seen_at(end.local) == public)
     }
 
     /// An address of ours as the phones see it.
@@ -79,9 +78,7 @@ impl Relay {
     pub fn apply(&mut self, now: Instant, command: Command) -> Result<(), String> {
         match command {
             Command::Close { session } => {
-                self.sessions
-                    .remove(&session)
-                    .ok_or(format!("{session:?} is not open"))?;
+                self.sessions.remove(&session).ok_or(format!("{session:?} is not open"))?;
                 self.closing.insert(session, now + CLOSING);
                 Ok(())
             }
@@ -111,20 +108,12 @@ impl Relay {
     pub fn listen(&mut self, now: Instant, speaks: impl Fn(SocketAddr) -> bool) -> Vec<Event> {
         let mut events = Vec::new();
         for (session, local) in self.failed.drain(..) {
-            events.push(Event::Failed {
-                session,
-                local,
-                reason: "address in use".into(),
-            });
+            events.push(Event::Failed { session, local, reason: "address in use".into() });
         }
         self.closing.retain(|session, at| {
             if *at <= now {
                 let (a, b) = (Counters::default(), Counters::default());
-                events.push(Event::Closed {
-                    session: *session,
-                    a,
-                    b,
-                });
+                events.push(Event::Closed { session: *session, a, b });
             }
             *at > now
         });
@@ -161,10 +150,7 @@ impl Relay {
     /// Sessions that live on although their silence was reported long ago.
     pub fn overdue(&self, now: Instant) -> Option<SessionId> {
         let late = |s: &Session| s.reported.is_some_and(|reported| reported + MERCY < now);
-        self.sessions
-            .iter()
-            .find(|(_, session)| late(session))
-            .map(|(id, _)| *id)
+        self.sessions.iter().find(|(_, session)| late(session)).map(|(id, _)| *id)
     }
 
     fn ends(&self) -> impl Iterator<Item = (SessionId, usize, Side, &End)> {
@@ -188,18 +174,10 @@ impl Relay {
                 return Err(format!("{local} of {id:?} is not an address of ours"));
             }
             if let Some(other) = used.insert(local, (id, index, side)) {
-                return Err(format!(
-                    "{local} serves {other:?} and {:?}",
-                    (id, index, side)
-                ));
+                return Err(format!("{local} serves {other:?} and {:?}", (id, index, side)));
             }
-            if end
-                .remote
-                .is_some_and(|to| to.rtp.is_ipv6() != local.is_ipv6())
-            {
-                return Err(format!(
-                    "{local} of {id:?} sends to another family: {end:?}"
-                ));
+            if end.remote.is_some_and(|to| to.rtp.is_ipv6() != local.is_ipv6()) {
+                return Err(format!("{local} of {id:?} sends to another family: {end:?}"));
             }
         }
         Ok(())
@@ -212,20 +190,12 @@ impl Session {
             .filter(|(.., end)| end.silence.is_some())
             .map(|(index, side, end)| ((index, side == Side::A), end.window))
             .collect();
-        self.silent
-            .retain(|key, _| ends.iter().any(|(kept, _)| kept == key));
+        self.silent.retain(|key, _| ends.iter().any(|(kept, _)| kept == key));
         for (key, window) in ends {
             match self.silent.get_mut(&key) {
                 Some(silence) if silence.window == window => {}
                 _ => {
-                    self.silent.insert(
-                        key,
-                        Silence {
-                            window,
-                            since: now,
-                            said: false,
-                        },
-                    );
+                    self.silent.insert(key, Silence { window, since: now, said: false });
                 }
             }
         }
@@ -234,10 +204,7 @@ impl Session {
 
 fn seen_at(addresses: &[(IpAddr, IpAddr)], local: SocketAddr) -> SocketAddr {
     let known = addresses.iter().find(|(_, own)| *own == local.ip());
-    SocketAddr::new(
-        known.map_or(local.ip(), |(public, _)| *public),
-        local.port(),
-    )
+    SocketAddr::new(known.map_or(local.ip(), |(public, _)| *public), local.port())
 }
 
 fn ends_of(streams: &[Option<Stream>]) -> impl Iterator<Item = (usize, Side, &End)> {

@@ -45,9 +45,7 @@ impl Rng {
     /// So many lower-case letters and digits.
     pub fn token(&mut self, length: usize) -> String {
         const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-        (0..length)
-            .map(|_| ALPHABET[self.below(36) as usize] as char)
-            .collect()
+        (0..length).map(|_| ALPHABET[self.below(36) as usize] as char).collect()
     }
 }
 

@@ -67,23 +67,15 @@ impl Direction {
     }
 
     fn text(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(d, _)| *d == self)
-            .map_or("sendrecv", |(_, text)| text)
+        Self::ALL.iter().find(|(d, _)| *d == self).map_or("sendrecv", |(_, text)| text)
     }
 }
 
 impl Sdp {
     pub fn write(&self) -> Vec<u8> {
-        let address = self
-            .media
-            .first()
-            .map_or(IpAddr::from([0, 0, 0, 0]), |m| m.rtp.ip());
+        let address = self.media.first().map_or(IpAddr::from([0, 0, 0, 0]), |m| m.rtp.ip());
         let family = if address.is_ipv6() { "IP6" } else { "IP4" };
-        let Sdp {
-            origin, version, ..
-        } = self;
+        let Sdp { origin, version, .. } = self;
         let mut text = format!(
             "v=0\r\no={origin} {version} IN {family} {address}\r\ns=-\r\n\
              c=IN {family} {address}\r\nt=0 0\r\n"
@@ -92,13 +84,7 @@ impl Sdp {
             text += &format!("a={attribute}\r\n");
         }
         for media in &self.media {
-            let Media {
-                kind,
-                protocol,
-                formats,
-                rtp,
-                ..
-            } = media;
+            let Media { kind, protocol, formats, rtp, .. } = media;
             text += &format!("m={kind} {} {protocol} {formats}\r\n", rtp.port());
             for attribute in &media.attributes {
                 text += &format!("a={attribute}\r\n");
@@ -113,12 +99,7 @@ impl Sdp {
     pub fn read(body: &[u8]) -> Result<Sdp, String> {
         let text = std::str::from_utf8(body).map_err(|_| "SDP that is not UTF-8")?;
         let text = text.strip_suffix("\r\n").ok_or("SDP without a last CRLF")?;
-        let mut sdp = Sdp {
-            version: 0,
-            origin: String::new(),
-            media: Vec::new(),
-            attributes: Vec::new(),
-        };
+        let mut sdp = Sdp { version: 0, origin: String::new(), media: Vec::new(), attributes: Vec::new() };
         let mut default: Option<IpAddr> = None;
         let mut own: Vec<Option<IpAddr>> = Vec::new();
         let mut seen = String::new();
@@ -161,14 +142,7 @@ impl Sdp {
                     let (protocol, formats) = (word()?.into(), word()?.into());
                     let rtp = SocketAddr::from(([0, 0, 0, 0], port));
                     let (direction, attributes) = (Direction::SendRecv, Vec::new());
-                    let media = Media {
-                        kind,
-                        protocol,
-                        formats,
-                        rtp,
-                        direction,
-                        attributes,
-                    };
+                    let media = Media { kind, protocol, formats, rtp, direction, attributes };
                     sdp.media.push(media);
                     own.push(None);
                 }
@@ -208,16 +182,8 @@ fn what_is_written_is_read() {
         direction,
         attributes: vec!["rtpmap:0 PCMU/8000".into()],
     };
-    let media = vec![
-        media("audio", 4000, Direction::SendOnly),
-        media("video", 0, Direction::SendRecv),
-    ];
-    let sdp = Sdp {
-        version: 3,
-        origin: "- 17".into(),
-        media,
-        attributes: vec!["tool:x".into()],
-    };
+    let media = vec![media("audio", 4000, Direction::SendOnly), media("video", 0, Direction::SendRecv)];
+    let sdp = Sdp { version: 3, origin: "- 17".into(), media, attributes: vec!["tool:x".into()] };
     assert_eq!(Sdp::read(&sdp.write()), Ok(sdp));
 }
 

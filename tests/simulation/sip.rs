@@ -45,46 +45,20 @@ const COMPACT: [(&str, &str); 12] = [
 ];
 
 /// Headers that are lists: several in one line mean the same as several lines.
-const LISTS: [&str; 8] = [
-    "Via",
-    "Route",
-    "Record-Route",
-    "Contact",
-    "Supported",
-    "Require",
-    "Allow",
-    "Path",
-];
+const LISTS: [&str; 8] = ["Via", "Route", "Record-Route", "Contact", "Supported", "Require", "Allow", "Path"];
 
 impl Message {
     pub fn request(method: &str, uri: &str) -> Message {
-        let start = Start::Request {
-            method: method.into(),
-            uri: uri.into(),
-        };
-        Message {
-            start,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        let start = Start::Request { method: method.into(), uri: uri.into() };
+        Message { start, headers: Vec::new(), body: Vec::new() }
     }
 
     /// A response with what RFC 3261 §8.2.6.2 copies from the request.
     pub fn response(to: &Message, status: u16, reason: &str) -> Message {
-        let start = Start::Response {
-            status,
-            reason: reason.into(),
-        };
+        let start = Start::Response { status, reason: reason.into() };
         let copied = ["Via", "From", "To", "Call-ID", "CSeq"];
-        let headers = to
-            .headers
-            .iter()
-            .filter(|(name, _)| copied.contains(&name.as_str()));
-        Message {
-            start,
-            headers: headers.cloned().collect(),
-            body: Vec::new(),
-        }
+        let headers = to.headers.iter().filter(|(name, _)| copied.contains(&name.as_str()));
+        Message { start, headers: headers.cloned().collect(), body: Vec::new() }
     }
 
     /// Adds a header at the end.
@@ -112,32 +86,21 @@ impl Message {
 
     /// The first value of a header.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     /// All values of a header; lists are split at their commas.
     pub fn all(&self, name: &str) -> Vec<&str> {
-        let lines = self
-            .headers
-            .iter()
-            .filter(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str());
+        let lines = self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str());
         match LISTS.contains(&name) {
-            true => lines
-                .flat_map(|line| split_outside_quotes(line, ','))
-                .collect(),
+            true => lines.flat_map(|line| split_outside_quotes(line, ',')).collect(),
             false => lines.collect(),
         }
     }
 
     /// Whether a list of tokens names one, e.g. `Supported: 100rel`.
     pub fn lists(&self, name: &str, token: &str) -> bool {
-        self.all(name)
-            .iter()
-            .any(|value| value.eq_ignore_ascii_case(token))
+        self.all(name).iter().any(|value| value.eq_ignore_ascii_case(token))
     }
 
     /// The request's method, or for a response the one that it answers.
@@ -169,10 +132,7 @@ impl Message {
     }
 
     pub fn cseq(&self) -> (u32, &str) {
-        let (number, method) = self
-            .get("CSeq")
-            .and_then(|v| v.split_once(' '))
-            .unwrap_or_default();
+        let (number, method) = self.get("CSeq").and_then(|v| v.split_once(' ')).unwrap_or_default();
         (number.parse().unwrap_or(0), method.trim())
     }
 
@@ -190,10 +150,7 @@ impl Message {
 
     /// The branch of the topmost Via.
     pub fn branch(&self) -> &str {
-        self.all("Via")
-            .first()
-            .and_then(|via| param(via, "branch"))
-            .unwrap_or_default()
+        self.all("Via").first().and_then(|via| param(via, "branch")).unwrap_or_default()
     }
 
     pub fn body_text(&self) -> &str {
@@ -213,10 +170,7 @@ impl Message {
         };
         let sdp = if self.has_sdp() { " +SDP" } else { "" };
         let (number, method) = self.cseq();
-        let tag = self
-            .to_tag()
-            .map(|tag| format!(" to={tag}"))
-            .unwrap_or_default();
+        let tag = self.to_tag().map(|tag| format!(" to={tag}")).unwrap_or_default();
         let (branch, call) = (self.branch(), self.call_id());
         format!("{first}{sdp}  [{number} {method}{tag} branch={branch} call={call}]")
     }
@@ -242,10 +196,7 @@ impl Message {
 
     /// Reads a message, and says which rule of RFC 3261 it breaks if it breaks one.
     pub fn read(bytes: &[u8]) -> Result<Message, String> {
-        let end = bytes
-            .windows(4)
-            .position(|w| w == b"\r\n\r\n")
-            .ok_or("the headers never end")?;
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").ok_or("the headers never end")?;
         let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "the headers are not UTF-8")?;
         let body = bytes[end + 4..].to_vec();
         let mut lines = head.split("\r\n");
@@ -255,9 +206,7 @@ impl Message {
             if line.contains(['\r', '\n']) {
                 return Err(format!("a bare CR or LF in {line:?}"));
             }
-            let (name, value) = line
-                .split_once(':')
-                .ok_or(format!("no colon in {line:?}"))?;
+            let (name, value) = line.split_once(':').ok_or(format!("no colon in {line:?}"))?;
             let name = name.trim_end_matches([' ', '\t']);
             let token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
             if name.is_empty() || !name.bytes().all(token) {
@@ -265,11 +214,7 @@ impl Message {
             }
             headers.push((long(name), value.trim().to_owned()));
         }
-        let message = Message {
-            start,
-            headers,
-            body,
-        };
+        let message = Message { start, headers, body };
         message.check()?;
         Ok(message)
     }
@@ -288,10 +233,7 @@ impl Message {
         }
         let length = self.get("Content-Length").unwrap_or_default();
         if length.parse() != Ok(self.body.len()) {
-            return Err(format!(
-                "Content-Length {length} for {} bytes",
-                self.body.len()
-            ));
+            return Err(format!("Content-Length {length} for {} bytes", self.body.len()));
         }
         let vias = self.all("Via");
         let top = vias.first().ok_or("no Via")?;
@@ -301,10 +243,7 @@ impl Message {
         if !self.branch().starts_with("z9hG4bK") || self.branch().len() < 8 {
             return Err(format!("a branch without the magic cookie: {top}"));
         }
-        let (number, method) = self
-            .get("CSeq")
-            .and_then(|v| v.split_once(' '))
-            .unwrap_or_default();
+        let (number, method) = self.get("CSeq").and_then(|v| v.split_once(' ')).unwrap_or_default();
         if number.parse::<u32>().is_err() || method.is_empty() {
             return Err(format!("CSeq: {:?}", self.get("CSeq")));
         }
@@ -358,25 +297,19 @@ fn read_start(line: &str) -> Result<Start, String> {
         if code.len() != 3 || !(100..700).contains(&status) {
             return Err(broken());
         }
-        return Ok(Start::Response {
-            status,
-            reason: reason.into(),
-        });
+        return Ok(Start::Response { status, reason: reason.into() });
     }
     let parts: Vec<&str> = line.split(' ').collect();
     match parts[..] {
-        [method, uri, "SIP/2.0"] if !method.is_empty() && !uri.is_empty() => Ok(Start::Request {
-            method: method.into(),
-            uri: uri.into(),
-        }),
+        [method, uri, "SIP/2.0"] if !method.is_empty() && !uri.is_empty() => {
+            Ok(Start::Request { method: method.into(), uri: uri.into() })
+        }
         _ => Err(broken()),
     }
 }
 
 fn long(name: &str) -> String {
-    let known = COMPACT
-        .iter()
-        .find(|(short, _)| short.eq_ignore_ascii_case(name));
+    let known = COMPACT.iter().find(|(short, _)| short.eq_ignore_ascii_case(name));
     if let Some((_, long)) = known {
         return (*long).to_owned();
     }
@@ -396,10 +329,7 @@ fn capital(word: &str) -> String {
 }
 
 fn compact(name: &str) -> &str {
-    COMPACT
-        .iter()
-        .find(|(_, long)| *long == name)
-        .map_or(name, |(short, _)| short)
+    COMPACT.iter().find(|(_, long)| *long == name).map_or(name, |(short, _)| short)
 }
 
 /// Splits at a separator that stands outside of `"…"` and `<…>`.
@@ -423,23 +353,24 @@ pub fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
 
 /// A parameter of a header value, outside of its `<…>`.
 pub fn param<'a>(value: &'a str, name: &str) -> Option<&'a str> {
-    split_outside_quotes(value, ';')
-        .into_iter()
-        .skip(1)
-        .find_map(|part| {
-            let (key, value) = part.split_once('=').unwrap_or((part, ""));
-            key.trim()
-                .eq_ignore_ascii_case(name)
-                .then(|| value.trim().trim_matches('"'))
-        })
+    split_outside_quotes(value, ';').into_iter().skip(1).find_map(|part| {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        key.trim().eq_ignore_ascii_case(name).then(|| value.trim().trim_matches('"'))
+    })
 }
 
 /// The URI of a name-addr or addr-spec (RFC 3261 §20.10).
 pub fn uri_of(value: &str) -> &str {
     let parts = split_outside_quotes(value, ';');
-    match (value.find('<'), value.find('>')) {
-        (Some(open), Some(close)) if open < close => &value[open + 1..close],
-        _ => parts.first().copied().unwrap_or_default(),
+    let mut quoted = false;
+    let open = value.char_indices().find(|(_, c)| {
+        quoted ^= *c == '"';
+        *c == '<' && !quoted
+    });
+    let Some((open, _)) = open else { return parts.first().copied().unwrap_or_default() };
+    match value[open..].find('>') {
+        Some(length) => &value[open + 1..open + length],
+        None => parts.first().copied().unwrap_or_default(),
     }
 }
 
@@ -471,14 +402,8 @@ mod tests {
 
     fn options() -> Message {
         Message::request("OPTIONS", "sip:a@[2001:db8::1]:5060;transport=tcp")
-            .with(
-                "Via",
-                "SIP/2.0/UDP [2001:db8::2]:5060;branch=z9hG4bKabc;rport",
-            )
-            .with(
-                "Via",
-                "SIP/2.0/UDP h;branch=z9hG4bKx, SIP/2.0/TCP i;branch=z9hG4bKy",
-            )
+            .with("Via", "SIP/2.0/UDP [2001:db8::2]:5060;branch=z9hG4bKabc;rport")
+            .with("Via", "SIP/2.0/UDP h;branch=z9hG4bKx, SIP/2.0/TCP i;branch=z9hG4bKy")
             .with("From", "\"A, <b>; tag=no\" <sip:a@h;tag=no>;tag=yes")
             .with("To", "sip:b@h;tag=to")
             .with("Call-ID", "1@h")
@@ -503,10 +428,7 @@ mod tests {
     fn broken_messages_are_named() {
         let good = String::from_utf8(options().write(Hand::Plain)).unwrap();
         let broken = [
-            (
-                good.replace("Content-Length: 0", "Content-Length: 1"),
-                "Content-Length 1",
-            ),
+            (good.replace("Content-Length: 0", "Content-Length: 1"), "Content-Length 1"),
             (good.replace("Max-Forwards: 70\r\n", ""), "0 Max-Forwards"),
             (good.replace("To:", "From:"), "0 To"),
             (good.replace("z9hG4bKabc", "abc"), "magic cookie"),

@@ -41,11 +41,17 @@ pub enum Deed {
     FailRelay,
 }
 
+/// What becomes of the ladder of messages.
+enum Trace {
+    Off,
+    Kept(Vec<String>),
+    Printed,
+}
+
 pub struct Town {
     pub now: Instant,
     pub phones: Vec<Phone>,
     pub relay: Relay,
-    pub config: Config,
     pub weather: Weather,
     /// What people were told.
     pub events: Vec<Event>,
@@ -54,11 +60,12 @@ pub struct Town {
     pub steps: u64,
     pub network: Network,
     pub laws: Laws,
+    places: Vec<Place>,
     switch: Switch,
     rng: Rng,
     script: BTreeMap<(Instant, u64), (usize, Deed)>,
     count: u64,
-    trace: Option<Vec<String>>,
+    trace: Trace,
     restless: (Instant, u32),
 }
 
@@ -68,10 +75,7 @@ impl Town {
         let mut rng = Rng::new(seed);
         let mut secret = [0; 32];
         secret.fill_with(|| rng.next() as u8);
-        let addresses = places
-            .iter()
-            .map(|place| (place.public.ip(), place.local.ip()))
-            .collect();
+        let addresses = places.iter().map(|place| (place.public.ip(), place.local.ip())).collect();
         let mut town = Town {
             now: Instant(1000),
             phones: Vec::new(),
@@ -82,12 +86,12 @@ impl Town {
             steps: 0,
             network: Network::new(weather, rng.fork()),
             laws: Laws::default(),
-            switch: Switch::new(config.clone(), secret),
-            config,
+            switch: Switch::new(config, secret),
+            places: places.to_vec(),
             rng,
             script: BTreeMap::new(),
             count: 0,
-            trace: None,
+            trace: Trace::Off,
             restless: (Instant(0), 0),
         };
         town.feed(Input::Clock(1_790_000_000_000));
@@ -96,18 +100,27 @@ impl Town {
 
     /// Keeps a ladder of everything that happens.
     pub fn keep_trace(&mut self) {
-        self.trace = Some(Vec::new());
+        self.trace = Trace::Kept(Vec::new());
+    }
+
+    /// Prints the ladder as it grows.
+    pub fn print_trace(&mut self) {
+        self.trace = Trace::Printed;
     }
 
     pub fn trace(&self) -> &[String] {
-        self.trace.as_deref().unwrap_or_default()
+        match &self.trace {
+            Trace::Kept(lines) => lines,
+            Trace::Off | Trace::Printed => &[],
+        }
     }
 
     /// Puts up a phone; it is on, and not registered.
-    pub fn add(&mut self, spec: Spec, place: Place) -> usize {
+    pub fn add(&mut self, spec: Spec) -> usize {
         let id = self.phones.len();
-        self.network
-            .add(spec.transport, spec.address, spec.nat, place.local);
+        let place = self.places.iter().find(|place| place.public == spec.server);
+        let server = place.map_or(spec.server, |place| place.local);
+        self.network.add(spec.transport, spec.address, spec.nat, server);
         let mut phone = Phone::new(id, spec, self.rng.fork());
         phone.undisturbed = self.weather.loss == 0;
         self.phones.push(phone);
@@ -122,8 +135,7 @@ impl Town {
     /// Does something later.
     pub fn plan(&mut self, after: Duration, phone: usize, deed: Deed) {
         self.count += 1;
-        self.script
-            .insert((self.now + after, self.count), (phone, deed));
+        self.script.insert((self.now + after, self.count), (phone, deed));
     }
 
     /// Lets so much time pass, or until a law is broken.
@@ -152,18 +164,8 @@ impl Town {
     fn step(&mut self, until: Instant) -> bool {
         let phones = self.phones.iter().filter_map(Phone::deadline).min();
         let script = self.script.keys().next().map(|(at, _)| *at);
-        let due = [
-            script,
-            self.network.next(),
-            phones,
-            self.relay.next(),
-            self.switch.deadline(),
-        ];
-        let next = due
-            .into_iter()
-            .flatten()
-            .min()
-            .filter(|next| *next <= until);
+        let due = [script, self.network.next(), phones, self.relay.next(), self.switch.deadline()];
+        let next = due.into_iter().flatten().min().filter(|next| *next <= until);
         let Some(next) = next else {
             self.now = until;
             return false;
@@ -200,11 +202,16 @@ impl Town {
         self.note(|town| format!("{} {deed:?}", town.label(id)));
         let alive = self.phones[id].alive;
         match deed {
-            Deed::Act(action) if alive => self.phones[id].act(now, action),
+            Deed::Act(action) if alive => {
+                if action == Action::UnregisterAll {
+                    self.forget_bindings(&self.phones[id].spec.number.clone());
+                }
+                self.phones[id].act(now, action);
+            }
             Deed::Act(_) => {}
             Deed::Behave(manners) => self.phones[id].spec.manners = manners,
             Deed::Crash { noticed } if alive => {
-                self.laws.disturb(&mut self.phones[id], now);
+                self.disturb(id);
                 self.phones[id].crash();
                 if noticed {
                     self.network.cut(now, id);
@@ -217,17 +224,25 @@ impl Town {
             }
             Deed::Start => {}
             Deed::Cut => {
-                self.laws.disturb(&mut self.phones[id], now);
+                self.disturb(id);
                 self.network.cut(now, id);
             }
             Deed::Rebind => {
-                self.laws.disturb(&mut self.phones[id], now);
+                self.disturb(id);
                 self.network.rebind(id);
             }
             Deed::FailRelay => self.relay.fail_next = true,
         }
         self.collect(id);
         self.relay_reports();
+    }
+
+    /// A phone takes back the bindings of all phones of its number, and they do not know.
+    fn forget_bindings(&mut self, number: &str) {
+        for phone in self.phones.iter_mut().filter(|phone| phone.spec.number == number) {
+            phone.registration.until = None;
+            phone.registration.since = None;
+        }
     }
 
     fn deliver(&mut self, delivery: Delivery) {
@@ -237,17 +252,12 @@ impl Town {
                 if let Ok(message) = Message::read(&bytes) {
                     self.laws.on_arrival(self.now, flow, &message);
                 }
-                self.feed(Input::Packet {
-                    flow,
-                    bytes: &bytes,
-                });
+                self.feed(Input::Packet { flow, bytes: &bytes });
             }
             Delivery::ToPhone(id, bytes) => {
                 let (now, alive) = (self.now, self.phones[id].alive);
                 let deaf = if alive { "" } else { " (off)" };
-                self.note(|town| {
-                    format!("{} ◀── denwa  {}{deaf}", town.label(id), summary(&bytes))
-                });
+                self.note(|town| format!("{} ◀── denwa  {}{deaf}", town.label(id), summary(&bytes)));
                 if alive {
                     self.phones[id].receive(now, &bytes);
                     self.collect(id);
@@ -261,12 +271,17 @@ impl Town {
             Delivery::PhoneSeesClosed(id) => {
                 self.note(|town| format!("{} sees its connection closed", town.label(id)));
                 if self.phones[id].alive {
-                    let now = self.now;
-                    self.laws.disturb(&mut self.phones[id], now);
-                    self.phones[id].disconnected(now);
+                    self.disturb(id);
+                    self.phones[id].disconnected(self.now);
                 }
             }
         }
+    }
+
+    /// Something comes to the exchange from its operator.
+    pub fn input(&mut self, input: Input<'_>) {
+        self.note(|_| format!("operator ══ denwa  {input:?}"));
+        self.feed(input);
     }
 
     /// Hands the switch an input and does all it wants.
@@ -280,8 +295,7 @@ impl Town {
                 Output::Event(_) => 2,
             };
             if at < stage {
-                self.violations
-                    .push(format!("an output out of order: {output:?}"));
+                self.violations.push(format!("an output out of order: {output:?}"));
             }
             stage = at;
             self.carry_out(output);
@@ -293,15 +307,12 @@ impl Town {
             Output::Media(command) => {
                 self.note(|_| format!("denwa ══ relay  {}", media_summary(&command)));
                 if let Err(error) = self.relay.apply(self.now, command) {
-                    self.violations
-                        .push(format!("the relay is told nonsense: {error}"));
+                    self.violations.push(format!("the relay is told nonsense: {error}"));
                 }
             }
             Output::Send(flow, bytes) => {
                 self.note(|town| format!("denwa ──▶ {}  {}", town.who(&flow), summary(&bytes)));
-                let broken =
-                    self.laws
-                        .on_send(self.now, &self.network, &self.phones, &flow, &bytes);
+                let broken = self.laws.on_send(self.now, &self.network, &self.phones, &flow, &bytes);
                 self.violations.extend(broken);
                 self.network.from_server(self.now, &flow, bytes);
             }
@@ -316,6 +327,15 @@ impl Town {
         }
     }
 
+    /// Something happens to a phone that excuses what it does not hear, and what others do not
+    /// hear of it.
+    fn disturb(&mut self, id: usize) {
+        self.laws.disturb(id);
+        for phone in &mut self.phones {
+            phone.undisturbed = false;
+        }
+    }
+
     /// Takes from a phone what it wants to send, and what it complains of.
     fn collect(&mut self, id: usize) {
         for bytes in std::mem::take(&mut self.phones[id].outbox) {
@@ -326,20 +346,12 @@ impl Town {
         }
         let complaints = std::mem::take(&mut self.phones[id].complaints);
         let label = self.label(id);
-        self.violations.extend(
-            complaints
-                .into_iter()
-                .map(|text| format!("{label} complains: {text}")),
-        );
+        self.violations.extend(complaints.into_iter().map(|text| format!("{label} complains: {text}")));
     }
 
     fn relay_reports(&mut self) {
-        let Town {
-            relay, phones, now, ..
-        } = self;
-        let events = relay.listen(*now, |local| {
-            phones.iter().any(|phone| speaks_to(phone, local))
-        });
+        let Town { relay, phones, now, .. } = self;
+        let events = relay.listen(*now, |local| phones.iter().any(|phone| speaks_to(phone, local)));
         for event in events {
             self.note(|_| format!("relay ══ denwa  {event:?}"));
             self.feed(Input::Media(event));
@@ -359,8 +371,7 @@ impl Town {
         }
         self.restless.1 += 1;
         if self.restless.1 > 100 && self.switch.deadline().is_some_and(|at| at <= self.now) {
-            self.violations
-                .push("the switch wants to be woken now, again and again".into());
+            self.violations.push("the switch wants to be woken now, again and again".into());
         }
     }
 
@@ -369,19 +380,23 @@ impl Town {
         if self.violations.is_empty() {
             let (calls, sessions) = (self.live_calls(), self.relay.open());
             if calls + sessions > 0 {
-                let text =
-                    format!("all is quiet, and {calls} calls, {sessions} relay sessions are left");
+                let text = format!("all is quiet, and {calls} calls, {sessions} relay sessions are left");
                 self.violations.push(text);
             }
-            let broken = self.laws.check_quiet(&self.phones);
+            let broken = self.laws.check_quiet(&self.phones, &self.network);
             self.violations.extend(broken);
         }
     }
 
     fn note(&mut self, line: impl FnOnce(&Town) -> String) {
-        if self.trace.is_some() {
-            let text = format!("{:>10.3}  {}", self.now.0 as f64 / 1000.0, line(self));
-            self.trace.get_or_insert_default().push(text);
+        if matches!(self.trace, Trace::Off) {
+            return;
+        }
+        let text = format!("{:>10.3}  {}", self.now.0 as f64 / 1000.0, line(self));
+        match &mut self.trace {
+            Trace::Off => {}
+            Trace::Kept(lines) => lines.push(text),
+            Trace::Printed => println!("{text}"),
         }
     }
 
@@ -410,18 +425,17 @@ fn is_sending(call: &Call, to: SocketAddr) -> bool {
         return false;
     };
     talking
-        && local.media.iter().zip(&remote.media).any(|(ours, theirs)| {
-            theirs.rtp == to && ours.rtp.port() != 0 && ours.direction.flags().0
-        })
+        && local
+            .media
+            .iter()
+            .zip(&remote.media)
+            .any(|(ours, theirs)| theirs.rtp == to && ours.rtp.port() != 0 && ours.direction.flags().0)
 }
 
 fn summary(bytes: &[u8]) -> String {
     match Message::read(bytes) {
         Ok(message) => message.summary(),
-        Err(error) => format!(
-            "({error}) {}",
-            String::from_utf8_lossy(bytes).escape_debug()
-        ),
+        Err(error) => format!("({error}) {}", String::from_utf8_lossy(bytes).escape_debug()),
     }
 }
 
@@ -446,16 +460,7 @@ fn media_summary(command: &media::Command) -> String {
 }
 
 fn end_summary(end: &media::End) -> String {
-    let remote = end
-        .remote
-        .map_or("?".into(), |remote| remote.rtp.to_string());
-    let silence = if end.silence.is_some() {
-        " promised"
-    } else {
-        ""
-    };
-    format!(
-        "{}→{remote} {:?} w{}{silence}",
-        end.local, end.admit, end.window
-    )
+    let remote = end.remote.map_or("?".into(), |remote| remote.rtp.to_string());
+    let silence = if end.silence.is_some() { " promised" } else { "" };
+    format!("{}→{remote} {:?} w{}{silence}", end.local, end.admit, end.window)
 }

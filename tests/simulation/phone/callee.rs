@@ -28,10 +28,7 @@ impl Phone {
         for route in &dialog.route_set {
             self.check_ours("Record-Route", route);
         }
-        let replaced = match invite
-            .get("Replaces")
-            .map(|value| self.find_replaced(value))
-        {
+        let replaced = match invite.get("Replaces").map(|value| self.find_replaced(value)) {
             Some(None) => return self.refuse(key, invite, 481),
             Some(found) => found,
             None => None,
@@ -114,18 +111,11 @@ impl Phone {
         }
         if reliable {
             let rseq = 1 + self.rng.below(1000) as u32;
-            response = response
-                .with("Require", "100rel")
-                .with("RSeq", rseq.to_string());
+            response = response.with("Require", "100rel").with("RSeq", rseq.to_string());
             self.stamp(&mut response);
             if let Some(call) = self.call(key) {
                 let response = response.clone();
-                call.unconfirmed = Some(Unconfirmed {
-                    rseq,
-                    response,
-                    interval: T1,
-                    then_answer: false,
-                });
+                call.unconfirmed = Some(Unconfirmed { rseq, response, interval: T1, then_answer: false });
                 call.answered_reliably = true;
             }
             self.set_timer(T1, Timer::ReliableResend(key, rseq));
@@ -201,11 +191,7 @@ impl Phone {
     /// Repeats a 2xx until its ACK comes (RFC 3261 §13.3.1.4).
     pub(super) fn await_ack(&mut self, key: CallKey, sequence: u32, response: Message) {
         if let Some(call) = self.call(key) {
-            call.unacknowledged = Some(Unacknowledged {
-                sequence,
-                response,
-                interval: T1,
-            });
+            call.unacknowledged = Some(Unacknowledged { sequence, response, interval: T1 });
         }
         self.set_timer(T1, Timer::SuccessResend(key, sequence));
         self.set_timer(LONG, Timer::SuccessGiveUp(key, sequence));
@@ -226,11 +212,7 @@ impl Phone {
 
     pub(super) fn success_give_up(&mut self, key: CallKey, sequence: u32) {
         let Some(call) = self.call(key) else { return };
-        if call
-            .unacknowledged
-            .as_ref()
-            .is_some_and(|waiting| waiting.sequence == sequence)
-        {
+        if call.unacknowledged.as_ref().is_some_and(|waiting| waiting.sequence == sequence) {
             self.complain_if_undisturbed("a 2xx never got its ACK".into());
             self.bye(key, Outcome::TimedOut);
         }
@@ -317,11 +299,7 @@ impl Phone {
 
     pub(super) fn reliable_give_up(&mut self, key: CallKey, rseq: u32) {
         let Some(call) = self.call(key) else { return };
-        if call
-            .unconfirmed
-            .as_ref()
-            .is_some_and(|waiting| waiting.rseq == rseq)
-        {
+        if call.unconfirmed.as_ref().is_some_and(|waiting| waiting.rseq == rseq) {
             self.complain_if_undisturbed("a reliable 18x never got its PRACK".into());
             self.refuse_call(key, 504, None);
         }
@@ -360,20 +338,12 @@ impl Phone {
         let invite = call.invite.clone();
         let (tag, contact) = (dialog.local_tag.clone(), dialog.contact().to_owned());
         let mut response = Message::response(&invite, status, super::reason(status));
-        for (_, value) in invite
-            .headers
-            .iter()
-            .filter(|(name, _)| name == "Record-Route")
-        {
+        for (_, value) in invite.headers.iter().filter(|(name, _)| name == "Record-Route") {
             response = response.with("Record-Route", value.clone());
         }
         let to = invite.get("To").unwrap_or_default();
         response.set("To", format!("{to};tag={tag}"));
-        Some(
-            response
-                .with("Contact", format!("<{contact}>"))
-                .with("User-Agent", self.agent()),
-        )
+        Some(response.with("Contact", format!("<{contact}>")).with("User-Agent", self.agent()))
     }
 
     fn reply_to_invite(&mut self, key: CallKey, response: Message) {

@@ -17,24 +17,14 @@ impl Phone {
     }
 
     /// Sends the INVITE of a new call.
-    pub(super) fn start_call(
-        &mut self,
-        uri: &str,
-        extra: Vec<(&str, String)>,
-        transfer: Option<Transfer>,
-    ) {
+    pub(super) fn start_call(&mut self, uri: &str, extra: Vec<(&str, String)>, transfer: Option<Transfer>) {
         let mut media = self.new_negotiation();
         let mut invite = self.outside("INVITE", uri);
         let contact = self.fresh_contact();
-        invite = invite.with("Contact", format!("<{contact}>")).with(
-            "Allow",
-            "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, INFO, REFER, NOTIFY, MESSAGE",
-        );
-        let supported = if self.spec.reliable {
-            "100rel, replaces"
-        } else {
-            "replaces"
-        };
+        invite = invite
+            .with("Contact", format!("<{contact}>"))
+            .with("Allow", "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, INFO, REFER, NOTIFY, MESSAGE");
+        let supported = if self.spec.reliable { "100rel, replaces" } else { "replaces" };
         invite = invite.with("Supported", supported);
         for (name, value) in extra {
             invite = invite.with(name, value);
@@ -51,12 +41,7 @@ impl Phone {
         self.calls.push(call);
     }
 
-    pub(super) fn on_invite_progress(
-        &mut self,
-        key: CallKey,
-        request: &Message,
-        response: &Message,
-    ) {
+    pub(super) fn on_invite_progress(&mut self, key: CallKey, request: &Message, response: &Message) {
         let Some(call) = self.call(key) else { return };
         let wants_out = call.wants_out;
         if response.status() > 100 {
@@ -82,24 +67,13 @@ impl Phone {
         }
         let Some(call) = self.call(key) else { return };
         let tag = dialog.remote_tag.clone();
-        if !call
-            .early
-            .iter()
-            .any(|early| early.dialog.remote_tag == tag)
-        {
-            call.early.push(Early {
-                dialog,
-                media: call.media.clone(),
-                rseq: None,
-            });
+        if !call.early.iter().any(|early| early.dialog.remote_tag == tag) {
+            call.early.push(Early { dialog, media: call.media.clone(), rseq: None });
         }
         let Some(early) = call.early.iter_mut().find(|e| e.dialog.remote_tag == tag) else {
             return;
         };
-        let Some(rseq) = response
-            .get("RSeq")
-            .and_then(|value| value.parse::<u32>().ok())
-        else {
+        let Some(rseq) = response.get("RSeq").and_then(|value| value.parse::<u32>().ok()) else {
             return;
         };
         let expected = early.rseq.is_none_or(|last| rseq == last + 1);
@@ -120,9 +94,7 @@ impl Phone {
     }
 
     pub(super) fn on_prack_answer(&mut self, key: CallKey, response: &Message) {
-        let pending = self
-            .call(key)
-            .is_some_and(|call| call.stage == Stage::Ringing);
+        let pending = self.call(key).is_some_and(|call| call.stage == Stage::Ringing);
         if response.status() >= 300 && pending {
             self.complain_if_undisturbed(format!("PRACK refused: {}", response.summary()));
         }
@@ -142,9 +114,7 @@ impl Phone {
         let Some(call) = self.call(key) else { return };
         let wants_out = call.wants_out;
         if status == 407 && !wants_out {
-            if let Some((retry, attempts)) =
-                self.retry_with_credentials(request, attempts, response)
-            {
+            if let Some((retry, attempts)) = self.retry_with_credentials(request, attempts, response) {
                 let client = self.start_client(retry.clone(), Task::Invite(key), attempts);
                 if let Some(call) = self.call(key) {
                     call.client = client;
@@ -169,27 +139,21 @@ impl Phone {
         let Some(call) = self.call(key) else { return };
         let sequence = request.cseq().0;
         let tag = response.to_tag().unwrap_or_default().to_owned();
-        let sent = call
-            .acks
-            .iter()
-            .find(|(s, t, _)| *s == sequence && *t == tag);
+        let sent = call.acks.iter().find(|(s, t, _)| *s == sequence && *t == tag);
         if let Some((_, _, ack)) = sent {
             let ack = ack.clone();
             return self.send(ack);
         }
         let contact = own_contact(request);
-        let Some(fresh) = Dialog::of_caller(request, response, &contact) else {
+        let Some(mut fresh) = Dialog::of_caller(request, response, &contact) else {
             return;
         };
-        let known = call
-            .early
-            .iter()
-            .position(|early| early.dialog.remote_tag == tag);
+        let known = call.early.iter().position(|early| early.dialog.remote_tag == tag);
         let (mut dialog, mut media) = match known {
             Some(at) => {
                 let early = call.early.remove(at);
-                let local_seq = early.dialog.local_seq;
-                (Dialog { local_seq, ..fresh }, early.media)
+                fresh.local_seq = early.dialog.local_seq;
+                (fresh, early.media)
             }
             None => (fresh, call.media.clone()),
         };

@@ -105,10 +105,7 @@ impl Dialog {
         match &self.route_set[..] {
             [route] if uri_param(uri_of(route), "lr").is_some() => None,
             [route] => Some(format!("a strict route: {route}")),
-            routes => Some(format!(
-                "{} Record-Route values instead of one",
-                routes.len()
-            )),
+            routes => Some(format!("{} Record-Route values instead of one", routes.len())),
         }
     }
 }

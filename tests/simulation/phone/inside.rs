@@ -24,11 +24,7 @@ pub enum Offer {
 impl Phone {
     /// Ends the newest call, in whatever state it is.
     pub(super) fn hang_up(&mut self) {
-        let newest = self
-            .calls
-            .iter()
-            .rev()
-            .find(|call| call.stage != Stage::Over);
+        let newest = self.calls.iter().rev().find(|call| call.stage != Stage::Over);
         if let Some(key) = newest.map(|call| call.key) {
             self.hang_up_call(key);
         }
@@ -86,11 +82,7 @@ impl Phone {
         if offer == Offer::Move {
             dialog.contacts.push(moved);
         }
-        let method = if offer == Offer::Update {
-            "UPDATE"
-        } else {
-            "INVITE"
-        };
+        let method = if offer == Offer::Update { "UPDATE" } else { "INVITE" };
         let contact = format!("<{}>", dialog.contact());
         let mut request = dialog.request(method).with("Contact", contact);
         if offer != Offer::Theirs {
@@ -98,11 +90,7 @@ impl Phone {
         }
         call.reoffering = Some(offer);
         let update = offer == Offer::Update;
-        let task = if update {
-            Task::Update(key)
-        } else {
-            Task::Reinvite(key)
-        };
+        let task = if update { Task::Update(key) } else { Task::Reinvite(key) };
         self.start_client(request, task, 0);
     }
 
@@ -114,12 +102,7 @@ impl Phone {
         }
     }
 
-    pub(super) fn on_reinvite_answer(
-        &mut self,
-        key: CallKey,
-        request: &Message,
-        response: &Message,
-    ) {
+    pub(super) fn on_reinvite_answer(&mut self, key: CallKey, request: &Message, response: &Message) {
         if response.status() >= 300 {
             return self.on_offer_refused(key, response);
         }
@@ -202,24 +185,13 @@ impl Phone {
         };
         let info = dialog.request("INFO");
         let body = b"Signal=5\r\nDuration=160\r\n".to_vec();
-        self.start_client(
-            info.with_body("application/dtmf-relay", body),
-            Task::Other,
-            0,
-        );
+        self.start_client(info.with_body("application/dtmf-relay", body), Task::Other, 0);
     }
 
     /// A request with a To tag.
     pub(super) fn on_request_inside(&mut self, server: &ServerKey, request: &Message) {
-        let holds = |call: &Call| {
-            call.dialog
-                .as_ref()
-                .is_some_and(|dialog| dialog.holds(request))
-        };
-        let found = self
-            .calls
-            .iter()
-            .find(|call| holds(call) && call.stage != Stage::Over);
+        let holds = |call: &Call| call.dialog.as_ref().is_some_and(|dialog| dialog.holds(request));
+        let found = self.calls.iter().find(|call| holds(call) && call.stage != Stage::Over);
         let Some(key) = found.map(|call| call.key) else {
             return self.answer_plainly(server, request, 481);
         };
@@ -248,11 +220,7 @@ impl Phone {
         let Some(call) = self.call(key) else { return };
         call.reason = bye.get("Reason").map(str::to_owned);
         let early = matches!(call.stage, Stage::Calling | Stage::Ringing);
-        let invite = call
-            .server
-            .clone()
-            .filter(|_| early)
-            .map(|key| (key, call.invite.clone()));
+        let invite = call.server.clone().filter(|_| early).map(|key| (key, call.invite.clone()));
         call.end(Outcome::HungUpByPeer);
         call.media.abandon();
         self.answer_plainly(server, bye, 200);
@@ -270,10 +238,7 @@ impl Phone {
             return self.answer_plainly(server, invite, 491);
         }
         let body = match invite.has_sdp() {
-            true => call
-                .media
-                .take_offer(&invite.body)
-                .map(|()| call.media.answer()),
+            true => call.media.take_offer(&invite.body).map(|()| call.media.answer()),
             false => Ok(Some(call.media.offer())),
         };
         let Some(dialog) = &mut call.dialog else {
@@ -289,11 +254,7 @@ impl Phone {
             Err(error) => self.complain(format!("{error} in {}", invite.summary())),
         }
         if status == 200 {
-            for (_, value) in invite
-                .headers
-                .iter()
-                .filter(|(name, _)| name == "Record-Route")
-            {
+            for (_, value) in invite.headers.iter().filter(|(name, _)| name == "Record-Route") {
                 response = response.with("Record-Route", value.clone());
             }
             self.stamp(&mut response);
@@ -308,10 +269,7 @@ impl Phone {
             return self.answer_plainly(server, update, 491);
         }
         let body = match update.has_sdp() {
-            true => call
-                .media
-                .take_offer(&update.body)
-                .map(|()| call.media.answer()),
+            true => call.media.take_offer(&update.body).map(|()| call.media.answer()),
             false => Ok(None),
         };
         let Some(dialog) = &mut call.dialog else {
@@ -338,16 +296,9 @@ impl Phone {
         let Some(dialog) = self.call(key).and_then(|call| call.dialog.as_ref()) else {
             return;
         };
-        if !dialog
-            .contacts
-            .iter()
-            .any(|contact| contact == request.uri())
-        {
+        if !dialog.contacts.iter().any(|contact| contact == request.uri()) {
             let known = dialog.contacts.join(", ");
-            self.complain(format!(
-                "not our Contact, which is {known}: {}",
-                request.summary()
-            ));
+            self.complain(format!("not our Contact, which is {known}: {}", request.summary()));
         }
     }
 }

@@ -30,6 +30,8 @@ use crate::sip::{Hand, Message, host_port_of, uri_of};
 #[derive(Clone, Debug)]
 pub struct Spec {
     pub number: String,
+    /// What it says that its number is, if it lies.
+    pub shows: Option<String>,
     pub password: String,
     /// The host in its own address and in what it dials.
     pub domain: String,
@@ -226,11 +228,7 @@ impl Phone {
     /// Does what is due.
     pub fn tick(&mut self, now: Instant) {
         self.now = now;
-        while let Some(entry) = self
-            .timers
-            .first_entry()
-            .filter(|entry| entry.key().0 <= now)
-        {
+        while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
             let timer = entry.remove();
             self.on_timer(timer);
         }
@@ -270,11 +268,7 @@ impl Phone {
     pub fn crash(&mut self) {
         self.alive = false;
         self.undisturbed = false;
-        let contacts = std::mem::take(&mut self.registration.contacts);
-        self.registration = Registration {
-            contacts,
-            ..Registration::default()
-        };
+        self.registration.forget();
         self.calls.clear();
         self.clients.clear();
         self.servers.clear();
@@ -305,11 +299,9 @@ impl Phone {
 
     /// Whether it waits for an answer or has one to give, in this call.
     pub fn is_negotiating(&self, call: &Call) -> bool {
-        let asks = |(_, client): &(String, Client)| {
-            client.request.call_id() == call.call_id && client.is_pending()
-        };
-        let owes =
-            |server: &Server| server.request.call_id() == call.call_id && server.is_pending();
+        let asks =
+            |(_, client): &(String, Client)| client.request.call_id() == call.call_id && client.is_pending();
+        let owes = |server: &Server| server.request.call_id() == call.call_id && server.is_pending();
         call.is_negotiating() || self.clients.iter().any(asks) || self.servers.iter().any(owes)
     }
 
@@ -375,12 +367,7 @@ impl Phone {
 
     /// A request outside of dialogs has to ask for a Contact that this phone registered.
     fn check_target(&mut self, request: &Message) {
-        if !self
-            .registration
-            .contacts
-            .iter()
-            .any(|contact| contact == request.uri())
-        {
+        if !self.registration.contacts.iter().any(|contact| contact == request.uri()) {
             let known = self.registration.contacts.join(", ");
             self.complain(format!("not for us, we are {known}: {}", request.summary()));
         }
@@ -409,8 +396,7 @@ impl Phone {
                         return;
                     }
                 }
-                self.answers
-                    .push((request.method().to_owned(), response.status()));
+                self.answers.push((request.method().to_owned(), response.status()));
             }
         }
     }
@@ -434,19 +420,14 @@ impl Phone {
     fn ask(&mut self, method: &str) {
         let own = format!("sip:{}@{}", self.spec.number, self.spec.domain);
         let contact = self.registration.contact.clone();
-        let event = if method == "SUBSCRIBE" {
-            "message-summary"
-        } else {
-            "presence"
-        };
+        let event = if method == "SUBSCRIBE" { "message-summary" } else { "presence" };
         let mut request = self
             .outside(method, &own)
             .with("Contact", format!("<{contact}>"))
             .with("Event", event)
             .with("Expires", "600");
         if method == "OPTIONS" {
-            let Message { start, .. } =
-                Message::request("OPTIONS", &format!("sip:{}", self.spec.domain));
+            let Message { start, .. } = Message::request("OPTIONS", &format!("sip:{}", self.spec.domain));
             request.start = start;
         }
         self.authorize(&mut request, 407);
@@ -466,10 +447,7 @@ impl Phone {
         refusal: &Message,
     ) -> Option<(Message, u32)> {
         let stale = self.credentials.challenged(refusal)?.stale;
-        let tried = request
-            .get("Authorization")
-            .or(request.get("Proxy-Authorization"))
-            .is_some();
+        let tried = request.get("Authorization").or(request.get("Proxy-Authorization")).is_some();
         if attempts >= 3 || (tried && attempts > 0 && !stale) {
             return None;
         }
@@ -491,11 +469,7 @@ impl Phone {
     }
 
     fn add_credentials(&mut self, request: &mut Message, challenge: u16) {
-        let name = if challenge == 401 {
-            "Authorization"
-        } else {
-            "Proxy-Authorization"
-        };
+        let name = if challenge == 401 { "Authorization" } else { "Proxy-Authorization" };
         if let Some(value) = self.credentials.authorize(request.method(), request.uri()) {
             request.set(name, value);
         }
@@ -503,7 +477,8 @@ impl Phone {
 
     /// A request outside of dialogs, without Via.
     fn outside(&mut self, method: &str, uri: &str) -> Message {
-        let own = format!("<sip:{}@{}>", self.spec.number, self.spec.domain);
+        let number = self.spec.shows.as_ref().unwrap_or(&self.spec.number);
+        let own = format!("<sip:{number}@{}>", self.spec.domain);
         let mut request = Message::request(method, uri);
         if self.spec.preloads_route {
             request = request.with("Route", format!("<sip:{};lr>", self.spec.server));
@@ -551,18 +526,11 @@ impl Phone {
     fn via(&self, branch: &str) -> String {
         let transport = if self.is_datagram() { "UDP" } else { "TCP" };
         let rport = if self.spec.rport { ";rport" } else { "" };
-        format!(
-            "SIP/2.0/{transport} {};branch={branch}{rport}",
-            self.spec.address
-        )
+        format!("SIP/2.0/{transport} {};branch={branch}{rport}", self.spec.address)
     }
 
     fn contact_uri(&self, user: &str) -> String {
-        let transport = if self.is_datagram() {
-            ""
-        } else {
-            ";transport=tcp"
-        };
+        let transport = if self.is_datagram() { "" } else { ";transport=tcp" };
         format!("sip:{user}@{}{transport}", self.spec.address)
     }
 
@@ -585,12 +553,7 @@ impl Phone {
         let (host, server) = (host_port_of(uri_of(value)).to_owned(), self.spec.server);
         let bare = server.ip().to_string();
         let bracketed = format!("[{bare}]");
-        let hosts = [
-            server.to_string(),
-            self.spec.domain.clone(),
-            bare,
-            bracketed,
-        ];
+        let hosts = [server.to_string(), self.spec.domain.clone(), bare, bracketed];
         if !hosts.contains(&host) {
             self.complain(format!("{what} {value} does not lead to {server}"));
         }

@@ -58,10 +58,7 @@ impl Negotiation {
         self.version += 1;
         let media = match &self.local {
             Some(local) => {
-                let wished = |media: &Media| Media {
-                    direction: self.wish,
-                    ..media.clone()
-                };
+                let wished = |media: &Media| Media { direction: self.wish, ..media.clone() };
                 local.media.iter().map(wished).collect()
             }
             None if self.video => vec![self.audio(), self.picture()],
@@ -94,8 +91,7 @@ impl Negotiation {
             let port = known.filter(|_| wanted).map_or(0, |own| own.rtp.port());
             ours.rtp = SocketAddr::new(self.rtp.ip(), port);
             ours.direction = theirs.direction.answer(self.wish);
-            ours.attributes
-                .retain(|attribute| !attribute.starts_with("rtcp:"));
+            ours.attributes.retain(|attribute| !attribute.starts_with("rtcp:"));
             ours
         };
         let media = offer.media.iter().map(answered).collect();
@@ -121,10 +117,7 @@ impl Negotiation {
                 return Err(format!("m={} answers m={}", got.kind, asked.kind));
             }
             if asked.rtp.port() == 0 && got.rtp.port() != 0 {
-                return Err(format!(
-                    "m={} was off and is answered with a port",
-                    asked.kind
-                ));
+                return Err(format!("m={} was off and is answered with a port", asked.kind));
             }
         }
         self.offered = None;
@@ -151,12 +144,7 @@ impl Negotiation {
     fn describe(&self, media: Vec<Media>) -> Sdp {
         let origin = self.origin.clone();
         let attributes = vec!["tool:simulated".into()];
-        Sdp {
-            version: self.version,
-            origin,
-            media,
-            attributes,
-        }
+        Sdp { version: self.version, origin, media, attributes }
     }
 
     fn audio(&self) -> Media {

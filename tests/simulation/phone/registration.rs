@@ -31,6 +31,12 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// Forgets everything but the Contacts, by which others may still know the phone.
+    pub(super) fn forget(&mut self) {
+        let contacts = std::mem::take(&mut self.contacts);
+        *self = Registration { contacts, ..Registration::default() };
+    }
+
     pub fn is_valid(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| until > now)
     }
@@ -73,10 +79,7 @@ impl Phone {
 
     fn send_register(&mut self, contact: &str, expires: u32) {
         self.registration.sequence += 1;
-        let (sequence, call_id) = (
-            self.registration.sequence,
-            self.registration.call_id.clone(),
-        );
+        let (sequence, call_id) = (self.registration.sequence, self.registration.call_id.clone());
         let address = format!("<sip:{}@{}>", self.spec.number, self.spec.domain);
         let uri = format!("sip:{}", self.spec.domain);
         let mut request = Message::request("REGISTER", &uri)
@@ -106,17 +109,10 @@ impl Phone {
         }
     }
 
-    pub(super) fn on_register_answer(
-        &mut self,
-        request: &Message,
-        attempts: u32,
-        answer: &Message,
-    ) {
+    pub(super) fn on_register_answer(&mut self, request: &Message, attempts: u32, answer: &Message) {
         let status = answer.status();
         if status == 401 {
-            if let Some((mut retry, attempts)) =
-                self.retry_with_credentials(request, attempts, answer)
-            {
+            if let Some((mut retry, attempts)) = self.retry_with_credentials(request, attempts, answer) {
                 self.registration.sequence += 1;
                 retry.set("CSeq", format!("{} REGISTER", self.registration.sequence));
                 self.start_client(retry, Task::Register, attempts);
@@ -146,12 +142,8 @@ impl Phone {
     fn on_registered(&mut self, request: &Message, answer: &Message) {
         let listed = answer.all("Contact");
         self.registration.listed = listed.iter().map(|value| (*value).to_owned()).collect();
-        let own = listed
-            .iter()
-            .find(|value| uri_of(value) == self.registration.contact);
-        let lifetime = own
-            .and_then(|value| param(value, "expires"))
-            .and_then(|v| v.parse().ok());
+        let own = listed.iter().find(|value| uri_of(value) == self.registration.contact);
+        let lifetime = own.and_then(|value| param(value, "expires")).and_then(|v| v.parse().ok());
         let expires = lifetime.unwrap_or(0u64);
         if request.get("Expires") == Some("0") {
             if own.is_some() && !self.registration.wanted {
@@ -163,9 +155,7 @@ impl Phone {
         }
         if expires == 0 {
             let listed = listed.join(", ");
-            self.complain(format!(
-                "a 200 to REGISTER that does not list us with expiry: {listed}"
-            ));
+            self.complain(format!("a 200 to REGISTER that does not list us with expiry: {listed}"));
             return;
         }
         if answer.get("Date").is_none() {
@@ -176,10 +166,7 @@ impl Phone {
         }
         self.registration.until = Some(self.now + Duration::from_secs(expires));
         let early = self.rng.between(50, 90);
-        self.set_timer(
-            Duration::from_secs((expires * early / 100).max(1)),
-            Timer::Refresh,
-        );
+        self.set_timer(Duration::from_secs((expires * early / 100).max(1)), Timer::Refresh);
     }
 
     pub(super) fn refresh(&mut self) {

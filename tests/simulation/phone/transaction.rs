@@ -65,31 +65,15 @@ pub struct ServerKey {
 
 impl ServerKey {
     pub fn of(request: &Message) -> ServerKey {
-        let via = request
-            .all("Via")
-            .first()
-            .copied()
-            .unwrap_or_default()
-            .to_owned();
+        let via = request.all("Via").first().copied().unwrap_or_default().to_owned();
         let sent_by = via.split([' ', ';']).nth(1).unwrap_or_default().to_owned();
-        let method = if request.method() == "ACK" {
-            "INVITE"
-        } else {
-            request.method()
-        };
-        ServerKey {
-            branch: request.branch().into(),
-            sent_by,
-            method: method.into(),
-        }
+        let method = if request.method() == "ACK" { "INVITE" } else { request.method() };
+        ServerKey { branch: request.branch().into(), sent_by, method: method.into() }
     }
 
     /// The transaction of another method on the same branch: what a CANCEL is for.
     pub fn of_method(&self, method: &str) -> ServerKey {
-        ServerKey {
-            method: method.into(),
-            ..self.clone()
-        }
+        ServerKey { method: method.into(), ..self.clone() }
     }
 }
 
@@ -149,10 +133,7 @@ impl Phone {
     }
 
     pub(super) fn client(&mut self, key: &str) -> Option<&mut Client> {
-        self.clients
-            .iter_mut()
-            .find(|(k, _)| k == key)
-            .map(|(_, client)| client)
+        self.clients.iter_mut().find(|(k, _)| k == key).map(|(_, client)| client)
     }
 
     pub(super) fn client_resend(&mut self, key: &str) {
@@ -198,10 +179,7 @@ impl Phone {
 
     pub(super) fn on_response(&mut self, response: Message) {
         if response.all("Via").len() != 1 {
-            self.complain(format!(
-                "a response with more than our Via: {}",
-                response.summary()
-            ));
+            self.complain(format!("a response with more than our Via: {}", response.summary()));
         }
         self.check_received(&response);
         let key = client_key(&response);
@@ -211,10 +189,7 @@ impl Phone {
         for name in ["Call-ID", "CSeq", "From"] {
             if client.request.get(name) != response.get(name) {
                 let expected = client.request.get(name).unwrap_or_default().to_owned();
-                self.complain(format!(
-                    "{name} of {} is not {expected}",
-                    response.summary()
-                ));
+                self.complain(format!("{name} of {} is not {expected}", response.summary()));
                 return;
             }
         }
@@ -263,13 +238,7 @@ impl Phone {
             }
             return None;
         }
-        let server = Server {
-            key: key.clone(),
-            request,
-            last: None,
-            acknowledged: false,
-            interval: T1,
-        };
+        let server = Server { key: key.clone(), request, last: None, acknowledged: false, interval: T1 };
         self.servers.push(server);
         Some(key)
     }
@@ -331,12 +300,7 @@ impl Phone {
 
     /// RFC 3581: whoever asks with `rport` is told how he is seen.
     fn check_received(&mut self, response: &Message) {
-        let via = response
-            .all("Via")
-            .first()
-            .copied()
-            .unwrap_or_default()
-            .to_owned();
+        let via = response.all("Via").first().copied().unwrap_or_default().to_owned();
         if self.spec.rport && param(&via, "rport").is_none_or(str::is_empty) {
             self.complain(format!("rport was asked for and not answered: {via}"));
         }
@@ -360,6 +324,5 @@ fn ack_of_refusal(request: &Message, response: &Message) -> Message {
         }
     }
     let number = request.cseq().0;
-    ack.with("To", response.get("To").unwrap_or_default())
-        .with("CSeq", format!("{number} ACK"))
+    ack.with("To", response.get("To").unwrap_or_default()).with("CSeq", format!("{number} ACK"))
 }

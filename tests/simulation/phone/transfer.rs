@@ -26,21 +26,14 @@ impl Phone {
 
     /// Joins the peers of the two newest calls, of which the newest is replaced.
     pub(super) fn transfer_attended(&mut self) {
-        let up: Vec<CallKey> = self
-            .calls
-            .iter()
-            .filter(|call| call.is_up())
-            .map(|call| call.key)
-            .collect();
+        let up: Vec<CallKey> = self.calls.iter().filter(|call| call.is_up()).map(|call| call.key).collect();
         let [.., first, second] = up[..] else { return };
         let Some(dialog) = self.call(second).and_then(|call| call.dialog.as_ref()) else {
             return;
         };
         // The peer's view: its own tag is the to-tag (RFC 3891 §3).
-        let replaces = format!(
-            "{};to-tag={};from-tag={}",
-            dialog.call_id, dialog.remote_tag, dialog.local_tag
-        );
+        let replaces =
+            format!("{};to-tag={};from-tag={}", dialog.call_id, dialog.remote_tag, dialog.local_tag);
         let target = format!("<{}?Replaces={}>", dialog.remote_target, escape(&replaces));
         self.refer(first, target, Some(second));
     }
@@ -111,10 +104,7 @@ impl Phone {
             .with("Contact", contact)
             .with("Event", "refer")
             .with("Subscription-State", state)
-            .with_body(
-                "message/sipfrag",
-                format!("SIP/2.0 {status} {}\r\n", reason(status)).into_bytes(),
-            );
+            .with_body("message/sipfrag", format!("SIP/2.0 {status} {}\r\n", reason(status)).into_bytes());
         self.start_client(notify, Task::Other, 0);
     }
 
@@ -149,11 +139,7 @@ impl Phone {
             };
             dialog.call_id == call_id && dialog.local_tag == to && dialog.remote_tag == from
         };
-        self.calls
-            .iter()
-            .filter(|call| call.is_up())
-            .find(meant)
-            .map(|call| call.key)
+        self.calls.iter().filter(|call| call.is_up()).find(meant).map(|call| call.key)
     }
 }
 
@@ -177,11 +163,7 @@ fn unescape(text: &str) -> String {
             let digits = [rest.next()?, rest.next()?];
             u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
         };
-        bytes.push(if byte == b'%' {
-            escaped(&mut rest).unwrap_or(b'?')
-        } else {
-            byte
-        });
+        bytes.push(if byte == b'%' { escaped(&mut rest).unwrap_or(b'?') } else { byte });
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -2,18 +2,18 @@
 
 mod calls;
 mod registration;
+mod talks;
+mod trouble;
 
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use denwa::config::{
-    Config, DigestOffer, Extension, Identity, NatMedia, Number, Password, Transport,
-};
+use denwa::config::{Config, DigestOffer, Extension, Identity, NatMedia, Number, Password, Transport};
 
 use crate::digest::Algorithm;
 use crate::network::Weather;
-use crate::phone::{Action, Call, Manners, Phone, Reaction, Ringing, Spec, Stage};
+use crate::phone::{Action, Call, Manners, Reaction, Ringing, Spec, Stage};
 use crate::sip::Hand;
 use crate::town::{Deed, Place, Town};
 
@@ -34,19 +34,19 @@ impl Story {
 
     /// The same with another configuration.
     pub fn with(change: impl FnOnce(&mut Config)) -> Story {
-        let mut config = Config {
-            domain: Some(DOMAIN.into()),
-            ..Config::default()
-        };
+        let mut config = Config { domain: Some(DOMAIN.into()), ..Config::default() };
         for n in ["101", "102", "103", "104", "105"] {
             config.extensions.insert(number(n), extension(n));
         }
-        config
-            .groups
-            .insert(number("600"), vec![number("102"), number("103")]);
+        config.groups.insert(number("600"), vec![number("102"), number("103")]);
         config.echo = Some(number("114"));
         change(&mut config);
-        let mut town = Town::new(1, config, Weather::PERFECT, &places());
+        Story::in_places(config, &places())
+    }
+
+    /// The same with an exchange somewhere else.
+    pub fn in_places(config: Config, places: &[Place]) -> Story {
+        let mut town = Town::new(1, config, Weather::PERFECT, places);
         town.keep_trace();
         Story(town)
     }
@@ -62,11 +62,7 @@ impl Story {
         self.act(id, Action::Register);
         self.pass(1);
         let until = self.phones[id].registration.until;
-        assert!(
-            until.is_some(),
-            "phone {id} could not register\n{}",
-            self.ladder()
-        );
+        assert!(until.is_some(), "phone {id} could not register\n{}", self.ladder());
         id
     }
 
@@ -75,8 +71,7 @@ impl Story {
         let at = self.phones.len() as u8 + 10;
         let mut spec = spec(number, SocketAddr::from(([198, 51, 100, at], 5060)), V4);
         change(&mut spec);
-        let place = place_of(spec.server);
-        self.0.add(spec, place)
+        self.0.add(spec)
     }
 
     /// So many seconds pass.
@@ -148,10 +143,7 @@ impl Story {
     /// Everybody hangs up, time passes, nothing may be left.
     pub fn close(mut self) {
         for id in 0..self.phones.len() {
-            while self.phones[id]
-                .active_calls()
-                .any(|call| call.stage != Stage::Accepted)
-            {
+            while self.phones[id].active_calls().any(|call| call.stage != Stage::Accepted) {
                 let before = self.phones[id].active_calls().count();
                 self.act(id, Action::HangUp);
                 self.pass(1);
@@ -194,6 +186,7 @@ impl DerefMut for Story {
 pub fn spec(number: &str, address: SocketAddr, server: &str) -> Spec {
     Spec {
         number: number.into(),
+        shows: None,
         password: password(number),
         domain: DOMAIN.into(),
         transport: Transport::Udp,
@@ -221,18 +214,12 @@ pub fn spec(number: &str, address: SocketAddr, server: &str) -> Spec {
 }
 
 pub fn places() -> Vec<Place> {
-    [V4, V6]
-        .into_iter()
-        .map(|place| place_of(place.parse().unwrap()))
-        .collect()
+    [V4, V6].into_iter().map(|place| place_of(place.parse().unwrap())).collect()
 }
 
 /// The exchange where nothing translates its address.
 pub fn place_of(server: SocketAddr) -> Place {
-    Place {
-        public: server,
-        local: server,
-    }
+    Place { public: server, local: server }
 }
 
 /// An address on IPv6, for [`Spec::address`].
@@ -280,13 +267,4 @@ pub fn extension(number: &str) -> Extension {
         digest: DigestOffer::Both,
         nat_media: NatMedia::Strict,
     }
-}
-
-/// The phones of a story, for laws about all of them.
-pub fn rung(phones: &[Phone]) -> Vec<usize> {
-    phones
-        .iter()
-        .filter(|phone| !phone.calls.is_empty())
-        .map(|phone| phone.id)
-        .collect()
 }

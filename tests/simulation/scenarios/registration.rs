@@ -14,15 +14,8 @@ fn a_phone_registers_and_refreshes() {
     let phone = story.phone("101");
     story.pass(3000);
     let registration = &story.phones[phone].registration;
-    story.expect(
-        registration.is_valid(story.now),
-        "it is registered after refreshes",
-    );
-    let told = story
-        .events
-        .iter()
-        .filter(|e| matches!(e, Event::Registered { .. }))
-        .count();
+    story.expect(registration.is_valid(story.now), "it is registered after refreshes");
+    let told = story.events.iter().filter(|e| matches!(e, Event::Registered { .. })).count();
     story.expect(told == 1, "a new binding is told once, refreshes are not");
     story.close();
 }
@@ -75,10 +68,7 @@ fn a_wrong_password_never_gets_in() {
     story.pass(120);
     let registration = &story.phones[thief].registration;
     story.expect(registration.until.is_none(), "it is not registered");
-    story.expect(
-        matches!(registration.last_status, 401 | 403),
-        "it was refused",
-    );
+    story.expect(matches!(registration.last_status, 401 | 403), "it was refused");
     let caller = story.phone("102");
     story.call(caller, "101");
     story.expect(!story.was_rung(thief), "it is not rung");
@@ -96,10 +86,7 @@ fn an_unknown_extension_looks_like_a_wrong_password() {
         statuses.push(story.phones[thief].registration.last_status);
         story.phones[thief].registration.wanted = false;
     }
-    story.expect(
-        statuses[0] == statuses[1],
-        &format!("one answer for both: {statuses:?}"),
-    );
+    story.expect(statuses[0] == statuses[1], &format!("one answer for both: {statuses:?}"));
     story.close();
 }
 
@@ -110,10 +97,7 @@ fn a_phone_that_takes_its_binding_back_is_not_rung() {
     story.then(callee, Action::Unregister);
     story.call(caller, "102");
     story.expect(!story.was_rung(callee), "it is not rung");
-    story.expect(
-        story.newest(caller).outcome == Some(Outcome::Refused(480)),
-        "480",
-    );
+    story.expect(story.newest(caller).outcome == Some(Outcome::Refused(480)), "480");
     story.close();
 }
 
@@ -123,23 +107,9 @@ fn a_star_takes_all_bindings_of_the_extension_back() {
     let (caller, one, two) = (story.phone("101"), story.phone("102"), story.phone("102"));
     story.then(one, Action::UnregisterAll);
     story.call(caller, "102");
-    story.expect(
-        !story.was_rung(one) && !story.was_rung(two),
-        "neither is rung",
-    );
-    let removed = |e: &&Event| {
-        matches!(
-            e,
-            Event::Unregistered {
-                cause: Gone::Removed,
-                ..
-            }
-        )
-    };
-    story.expect(
-        story.events.iter().filter(removed).count() == 2,
-        "two bindings are gone",
-    );
+    story.expect(!story.was_rung(one) && !story.was_rung(two), "neither is rung");
+    let removed = |e: &&Event| matches!(e, Event::Unregistered { cause: Gone::Removed, .. });
+    story.expect(story.events.iter().filter(removed).count() == 2, "two bindings are gone");
     story.close();
 }
 
@@ -150,19 +120,8 @@ fn a_binding_that_is_not_refreshed_expires() {
     story.phones[callee].registration.wanted = false;
     story.pass(700);
     story.call(caller, "102");
-    story.expect(
-        story.newest(caller).outcome == Some(Outcome::Refused(480)),
-        "480",
-    );
-    let expired = |e: &Event| {
-        matches!(
-            e,
-            Event::Unregistered {
-                cause: Gone::Expired,
-                ..
-            }
-        )
-    };
+    story.expect(story.newest(caller).outcome == Some(Outcome::Refused(480)), "480");
+    let expired = |e: &Event| matches!(e, Event::Unregistered { cause: Gone::Expired, .. });
     story.expect(story.events.iter().any(expired), "that is told");
     story.close();
 }
@@ -175,10 +134,7 @@ fn too_brief_is_refused_with_the_shortest_time() {
     });
     let phone = story.phone_with("101", |spec| spec.expires = 30);
     let until = story.phones[phone].registration.until.unwrap();
-    story.expect(
-        until - story.now > Duration::from_secs(110),
-        "it asked again, for longer",
-    );
+    story.expect(until - story.now > Duration::from_secs(110), "it asked again, for longer");
     story.close();
 }
 
@@ -190,10 +146,7 @@ fn too_long_is_shortened() {
     });
     let phone = story.phone_with("101", |spec| spec.expires = 86_400);
     let until = story.phones[phone].registration.until.unwrap();
-    story.expect(
-        until - story.now <= Duration::from_secs(300),
-        "no longer than allowed",
-    );
+    story.expect(until - story.now <= Duration::from_secs(300), "no longer than allowed");
     story.close();
 }
 
@@ -245,10 +198,7 @@ fn a_replayed_nonce_count_is_refused_as_stale() {
     let before = story.laws.challenges;
     story.then(phone, Action::Register);
     story.expect(story.laws.challenges == before + 1, "it is challenged");
-    story.expect(
-        story.phones[phone].registration.last_status == 200,
-        "and then gets in",
-    );
+    story.expect(story.phones[phone].registration.last_status == 200, "and then gets in");
     story.close();
 }
 
@@ -258,10 +208,7 @@ fn a_udp_binding_is_kept_open_by_options() {
     let (udp, tcp) = (story.phone("101"), story.phone_with("102", on_tcp));
     story.pass(260);
     let heard = |phone: usize| *story.phones[phone].heard.get("OPTIONS").unwrap_or(&0);
-    story.expect(
-        (9..=11).contains(&heard(udp)),
-        "about ten in 260 s over UDP",
-    );
+    story.expect((9..=11).contains(&heard(udp)), "about ten in 260 s over UDP");
     story.expect(heard(tcp) == 0, "none over TCP");
     story.close();
 }
@@ -274,10 +221,7 @@ fn what_is_not_served_is_refused() {
         story.act(phone, Action::Ask(method.into()));
         story.pass(2);
         let answer = story.phones[phone].answers.last().cloned();
-        story.expect(
-            answer == Some((method.into(), status)),
-            &format!("{method}: {status}"),
-        );
+        story.expect(answer == Some((method.into(), status)), &format!("{method}: {status}"));
     }
     story.close();
 }
@@ -288,10 +232,7 @@ fn a_message_reaches_every_phone_of_the_extension_or_one() {
     let (sender, receiver) = (story.phone("101"), story.phone("102"));
     story.act(sender, Action::Message("102".into()));
     story.pass(2);
-    story.expect(
-        story.phones[receiver].texts.len() == 1,
-        "the text is there, once",
-    );
+    story.expect(story.phones[receiver].texts.len() == 1, "the text is there, once");
     let answer = story.phones[sender].answers.last().cloned();
     story.expect(answer == Some(("MESSAGE".into(), 200)), "200");
     story.close();
