@@ -157,7 +157,7 @@ impl Town {
 
     /// How many calls the exchange holds.
     pub fn live_calls(&self) -> usize {
-        self.relay.open()
+        self.switch.calls()
     }
 
     /// One event. False if nothing happens until then.
@@ -379,8 +379,11 @@ impl Town {
     pub fn check_quiet(&mut self) {
         if self.violations.is_empty() {
             let (calls, sessions) = (self.live_calls(), self.relay.open());
-            if calls + sessions > 0 {
-                let text = format!("all is quiet, and {calls} calls, {sessions} relay sessions are left");
+            let ports = self.switch.ports_in_use();
+            if calls + sessions + ports > 0 {
+                let text = format!(
+                    "all is quiet, and {calls} calls, {sessions} relay sessions, {ports} ports are left"
+                );
                 self.violations.push(text);
             }
             let broken = self.laws.check_quiet(&self.phones, &self.network);
