@@ -17,7 +17,7 @@ use crate::sip::{Message, uri_of, user_of};
 const HALF_UP: Duration = Duration::from_secs(75);
 
 /// Header fields that the exchange may add, change or remove on the way.
-const HOP: [&str; 13] = [
+const HOP: [&str; 11] = [
     "Via",
     "Route",
     "Record-Route",
@@ -28,8 +28,6 @@ const HOP: [&str; 13] = [
     "Authorization",
     "P-Asserted-Identity",
     "Remote-Party-ID",
-    "Remote-Party-Id",
-    "P-Asserted-identity",
     "Refer-To",
 ];
 
@@ -45,6 +43,8 @@ pub struct Laws {
     half_up: BTreeMap<(usize, u64), Instant>,
     /// Phones to which something happened that excuses much.
     disturbed: BTreeSet<usize>,
+    /// Calls in which a BYE was sent: what is still on its way has no relay.
+    ended: HashSet<String>,
     /// Which phones were sent the INVITE of which call.
     rung: HashSet<(String, usize)>,
     /// Which phones take part in a call, by Call-ID.
@@ -81,6 +81,9 @@ impl Laws {
     pub fn on_arrival(&mut self, now: Instant, flow: Flow, message: &Message) {
         if !message.is_request() {
             return;
+        }
+        if message.method() == "BYE" {
+            self.ended.insert(message.call_id().to_owned());
         }
         let (branch, method) = (message.branch().to_owned(), message.method().to_owned());
         if method == "INVITE" && !self.invites.contains_key(&branch) {
@@ -135,6 +138,9 @@ impl Laws {
     fn on_request_sent(&mut self, phones: &[Phone], to: Option<usize>, request: &Message) -> Option<String> {
         if let (Some(phone), "INVITE") = (to, request.method()) {
             self.rung.insert((request.call_id().to_owned(), phone));
+        }
+        if request.method() == "BYE" {
+            self.ended.insert(request.call_id().to_owned());
         }
         let author = request.get("X-Sim").and_then(|stamp| self.written.get(stamp));
         let Some((author, _)) = author else {
@@ -221,6 +227,7 @@ impl Laws {
             return Some(format!("added on the way: {new:?}"));
         }
         match (original.has_sdp(), message.has_sdp()) {
+            (true, true) if self.ended.contains(message.call_id()) => None,
             (true, true) => check_same_session(&original.body, &message.body),
             _ if original.body != message.body => Some("the body was changed".into()),
             _ => None,
@@ -238,7 +245,7 @@ impl Laws {
                 match find_peer(phones, phone, call) {
                     Some((other, peer)) => {
                         if phone.id < other.id {
-                            let broken = self.check_media(phone, call, other, peer, relay);
+                            let broken = self.check_media(now, phone, call, other, peer, relay);
                             if broken.is_some() {
                                 return broken;
                             }
@@ -294,6 +301,7 @@ impl Laws {
     /// side's packets where its last accepted description wants them.
     fn check_media(
         &mut self,
+        now: Instant,
         phone: &Phone,
         call: &Call,
         other: &Phone,
@@ -304,10 +312,11 @@ impl Laws {
             return None;
         }
         self.compared += 1;
-        let first = check_side(phone, call, relay);
-        let second = check_side(other, peer, relay);
+        let first = check_side(now, phone, call, relay);
+        let second = check_side(now, other, peer, relay);
         let (first, second) = match (first, second) {
-            (Ok(first), Ok(second)) => (first, second),
+            (Ok(Some(first)), Ok(Some(second))) => (first, second),
+            (Ok(None), _) | (_, Ok(None)) => return None,
             (Err(broken), _) | (_, Err(broken)) => return Some(broken),
         };
         for (one, two) in first.iter().zip(&second) {
@@ -360,8 +369,9 @@ fn find_peer<'a>(phones: &'a [Phone], phone: &Phone, call: &Call) -> Option<(&'a
 
 type Place = Option<(denwa::media::SessionId, Side)>;
 
-/// Compares each stream of one side with the relay; returns where each was found.
-fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, String> {
+/// Compares each stream of one side with the relay; returns where each was found, or nothing if
+/// the exchange has just ended the call.
+fn check_side(now: Instant, phone: &Phone, call: &Call, relay: &Relay) -> Result<Option<Vec<Place>>, String> {
     let (id, call_id) = (phone.id, &call.call_id);
     let (Some(local), Some(remote)) = (&call.media.local, &call.media.remote) else {
         return Err(format!("#{id} is in a call ({call_id}) without agreed media"));
@@ -373,6 +383,9 @@ fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, S
             continue;
         }
         let Some((session, at, side, end)) = relay.find(theirs.rtp) else {
+            if relay.has_ended(now, theirs.rtp) {
+                return Ok(None);
+            }
             let to = theirs.rtp;
             return Err(format!("#{id} ({call_id}) sends to {to}, where the relay does not listen"));
         };
@@ -396,7 +409,7 @@ fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, S
         }
         found.push(Some((session, side)));
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// A description is the same but for addresses and ports.

@@ -319,6 +319,7 @@ fn long(name: &str) -> String {
         "www-authenticate" => "WWW-Authenticate".into(),
         "rack" => "RAck".into(),
         "rseq" => "RSeq".into(),
+        "remote-party-id" => "Remote-Party-ID".into(),
         lower => lower.split('-').map(capital).collect::<Vec<_>>().join("-"),
     }
 }

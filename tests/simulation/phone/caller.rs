@@ -168,7 +168,7 @@ impl Phone {
         } else if !media.is_settled() {
             faults.push("no description where one has to be".into());
         }
-        let routes = dialog.route_set.clone();
+        let routes = dialog.ways();
         let first = call.dialog.is_none();
         let wants_out = call.wants_out;
         let settled = media.is_settled();
@@ -180,7 +180,7 @@ impl Phone {
         }
         self.send_ack(key, sequence, &tag, ack);
         for route in routes {
-            self.check_ours("Record-Route", &route);
+            self.check_ours("the way", &route);
         }
         for fault in faults {
             self.complain(format!("{fault} in {}", response.summary()));

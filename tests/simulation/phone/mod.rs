@@ -365,10 +365,14 @@ impl Phone {
         self.reply(key, response);
     }
 
-    /// A request outside of dialogs has to ask for a Contact that this phone registered.
+    /// A request outside of dialogs has to ask for a Contact that this phone registered, or gave in
+    /// a call that is being transferred.
     fn check_target(&mut self, request: &Message) {
-        if !self.registration.contacts.iter().any(|contact| contact == request.uri()) {
-            let known = self.registration.contacts.join(", ");
+        let inside = self.active_calls().filter_map(|call| call.dialog.as_ref());
+        let given = inside.flat_map(|dialog| &dialog.contacts).chain(&self.registration.contacts);
+        let known: Vec<String> = given.cloned().collect();
+        if !known.iter().any(|contact| contact == request.uri()) {
+            let known = known.join(", ");
             self.complain(format!("not for us, we are {known}: {}", request.summary()));
         }
     }

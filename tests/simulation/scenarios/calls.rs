@@ -268,9 +268,10 @@ fn a_group_rings_its_members() {
     }
     story.call(caller, "600");
     story.expect(phones.iter().all(|phone| story.was_rung(*phone)), "all ring");
-    story.expect(story.relay.open() == 1, "with one relay session");
+    story.expect(story.relay.open() <= 1, "with one relay session");
     story.then(phones[2], Action::Answer);
     story.expect_up(&[caller, phones[2]]);
+    story.expect(story.relay.opened == 1, "there was one relay session");
     story.close();
 }
 
