@@ -44,6 +44,11 @@ impl Program {
         }
     }
 
+    /// What its log is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Types a line.
     pub fn say(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().unwrap();
