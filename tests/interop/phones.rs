@@ -125,10 +125,7 @@ fn the_echo_test_says_what_it_hears() {
     for (family, transport) in [(V4, Udp), (V6, Tcp)] {
         let scene = Scene::new("echo");
         let denwa = Denwa::start(&scene, HOUSE);
-        let mut kitchen = kitchen()
-            .on(family)
-            .over(transport)
-            .register(&scene, &denwa);
+        let mut kitchen = kitchen().on(family).over(transport).register(&scene, &denwa);
 
         kitchen.dial("114");
         kitchen.talks();
@@ -148,22 +145,14 @@ fn a_held_call_is_silent_and_comes_back() {
 
     talk(&mut kitchen, &mut study, "102");
     for holds in [true, false] {
-        let (holder, held) = if holds {
-            (&mut kitchen, &mut study)
-        } else {
-            (&mut study, &mut kitchen)
-        };
-        wait_until("sound flows", || {
-            holder.sends_and_receives() == (true, true)
-        });
+        let (holder, held) = if holds { (&mut kitchen, &mut study) } else { (&mut study, &mut kitchen) };
+        wait_until("sound flows", || holder.sends_and_receives() == (true, true));
         holder.program.say("/hold");
         held.program.expect("got re-INVITE");
         wait_until("silence", || holder.sends_and_receives() == (false, false));
         holder.program.say("/resume");
         held.program.expect("got re-INVITE");
-        wait_until("sound flows again", || {
-            holder.sends_and_receives() == (true, true)
-        });
+        wait_until("sound flows again", || holder.sends_and_receives() == (true, true));
     }
     // baresip stops to record when it is held, but it goes on to hear keys.
     kitchen.program.say("/sndcode 1");
@@ -186,9 +175,7 @@ fn pressed_keys_arrive() {
     talk(&mut kitchen, &mut study, "102");
     for key in ["5", "#"] {
         kitchen.program.say(&format!("/sndcode {key}"));
-        study
-            .program
-            .expect(&format!("received event: '{key}' (end=1)"));
+        study.program.expect(&format!("received event: '{key}' (end=1)"));
     }
     study.program.say("/sndcode 0");
     kitchen.program.expect("received event: '0' (end=1)");

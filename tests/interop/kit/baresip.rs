@@ -68,11 +68,7 @@ impl Baresip {
         let server = denwa.address(self.family);
         let sip = ports::take(2); // the second one is for TLS
         let rtp = ports::take(20);
-        let codecs: String = self
-            .codecs
-            .iter()
-            .map(|c| format!("module {c}.so\n"))
-            .collect();
+        let codecs: String = self.codecs.iter().map(|c| format!("module {c}.so\n")).collect();
         scene.write(
             &format!("{name}/config"),
             &format!(
@@ -120,10 +116,7 @@ impl Baresip {
         });
         // -s: each SIP message goes to the log.
         command.arg("-s").arg("-f").arg(folder);
-        Phone {
-            program: Program::start(scene, &name, command),
-            tone: self.tone,
-        }
+        Phone { program: Program::start(scene, &name, command), tone: self.tone }
     }
 }
 
@@ -186,9 +179,7 @@ impl Phone {
     pub fn sends_and_receives(&self) -> (bool, bool) {
         let output = self.program.output();
         let rates = output.rsplit("audio=").next().unwrap_or_default();
-        let mut rates = rates
-            .split(['/', ' '])
-            .map(|rate| rate.parse().unwrap_or(0) > 0);
+        let mut rates = rates.split(['/', ' ']).map(|rate| rate.parse().unwrap_or(0) > 0);
         (rates.next().unwrap_or(false), rates.next().unwrap_or(false))
     }
 
@@ -198,9 +189,6 @@ impl Phone {
 
     /// The file with what it heard in this call.
     fn recording(&self) -> PathBuf {
-        self.program
-            .last("dumping decode audio to ")
-            .unwrap_or_default()
-            .into()
+        self.program.last("dumping decode audio to ").unwrap_or_default().into()
     }
 }

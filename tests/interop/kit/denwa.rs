@@ -48,12 +48,11 @@ impl Denwa {
 }
 
 /// What it logs once it serves.
-const READY: &str = "listening";
+const READY: &str = "SIP on";
 
 /// The binary under test.
 pub fn binary() -> PathBuf {
-    std::env::var_os("DENWA_BINARY")
-        .map_or_else(|| env!("CARGO_BIN_EXE_denwa").into(), PathBuf::from)
+    std::env::var_os("DENWA_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_denwa").into(), PathBuf::from)
 }
 
 /// An address as it stands in a URI.

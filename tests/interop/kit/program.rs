@@ -36,12 +36,7 @@ impl Program {
             .stderr(out)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {:?}: {e}", command.get_program()));
-        Program {
-            name: name.to_owned(),
-            child,
-            log,
-            read: Cell::new(0),
-        }
+        Program { name: name.to_owned(), child, log, read: Cell::new(0) }
     }
 
     /// What its log is called.
@@ -111,11 +106,7 @@ impl Program {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(
-                Instant::now() < end,
-                "{} did not end within {time:?}",
-                self.name
-            );
+            assert!(Instant::now() < end, "{} did not end within {time:?}", self.name);
             sleep(POLL);
         }
     }

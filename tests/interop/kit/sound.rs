@@ -41,9 +41,7 @@ pub fn write_tone(path: &Path, hz: f64, seconds: usize) {
 pub fn samples(path: &Path) -> Vec<f64> {
     let wav = fs::read(path).unwrap_or_default();
     let data = wav.get(HEADER..).unwrap_or_default();
-    data.chunks_exact(2)
-        .map(|s| f64::from(i16::from_le_bytes([s[0], s[1]])))
-        .collect()
+    data.chunks_exact(2).map(|s| f64::from(i16::from_le_bytes([s[0], s[1]]))).collect()
 }
 
 /// How much of the sound's energy is the tone of `hz`: 1.0 for the pure tone, 0.0 for silence.
@@ -64,9 +62,7 @@ pub fn is_silence(samples: &[f64]) -> bool {
 /// The squared magnitude of one bin of the Fourier transform, by Goertzel's recurrence.
 fn goertzel(samples: &[f64], hz: f64) -> f64 {
     let c = 2.0 * (TAU * hz / RATE as f64).cos();
-    let (s1, s2) = samples
-        .iter()
-        .fold((0.0, 0.0), |(s1, s2), x| (x + c * s1 - s2, s1));
+    let (s1, s2) = samples.iter().fold((0.0, 0.0), |(s1, s2), x| (x + c * s1 - s2, s1));
     s1 * s1 + s2 * s2 - c * s1 * s2
 }
 
