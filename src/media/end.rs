@@ -6,7 +6,7 @@ use super::demux::{Component, Key};
 use super::packet::{self, Looks};
 use super::sequence::Sequence;
 use super::source::Source;
-use super::{Admit, Counters, End};
+use super::{Admit, Counters, End, MAX_PACKETS_A_SECOND};
 
 /// An end with its two sockets open.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct LiveEnd {
     heard: u64,
     /// Whether silence in this window was told.
     told: bool,
+    /// The second of [`LiveEnd::within_budget`], and how many packets came in it.
+    second: (u64, u32),
 }
 
 /// The two sockets of an end.
@@ -50,6 +52,7 @@ impl LiveEnd {
             sequence: Sequence::default(),
             heard: now,
             told: false,
+            second: (0, 0),
         }
     }
 
@@ -90,10 +93,24 @@ impl LiveEnd {
         }
         self.learned = Some(from.ip());
         self.heard = now;
+        if !self.within_budget(now) {
+            return false;
+        }
         if component == Component::Rtp {
             self.count(bytes);
         }
         true
+    }
+
+    /// Whether this second may bear one more packet. Two calls whose SDP points at each other's relay ports would
+    /// otherwise send a single packet round and round, as fast as the machine can.
+    fn within_budget(&mut self, now: u64) -> bool {
+        let (second, packets) = &mut self.second;
+        if *second != now / 1_000 {
+            (*second, *packets) = (now / 1_000, 0);
+        }
+        *packets = packets.saturating_add(1);
+        *packets <= MAX_PACKETS_A_SECOND
     }
 
     fn count(&mut self, bytes: &[u8]) {
@@ -141,5 +158,70 @@ impl LiveEnd {
     /// What came from it.
     pub(super) fn counters(&self) -> Counters {
         Counters { lost: self.sequence.lost(), ..self.counters }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SOCKETS: Sockets = Sockets { rtp: Key(0), rtcp: Key(1) };
+
+    fn wanted() -> End {
+        End {
+            local: "192.0.2.1:40000".parse().unwrap(),
+            remote: None,
+            admit: Admit::Anyone,
+            window: 0,
+            silence: Some(Duration::from_secs(60)),
+        }
+    }
+
+    #[test]
+    fn a_second_bears_so_many_packets_and_no_more() {
+        let mut end = LiveEnd::new(wanted(), SOCKETS, 0);
+        let from = "192.0.2.2:4000".parse().unwrap();
+        let most = u64::from(MAX_PACKETS_A_SECOND);
+        for second in 0..3 {
+            let passed = (0..most + 500).filter(|_| end.hear(Component::Rtp, from, &[0], second * 1_000 + 7));
+            assert_eq!(passed.count() as u64, most);
+        }
+        assert_eq!(end.counters(), Counters { packets: 3 * most, bytes: 3 * most, ..Counters::default() });
+    }
+
+    #[test]
+    fn whoever_speaks_first_has_both_sockets() {
+        let mut end = LiveEnd::new(wanted(), SOCKETS, 0);
+        let report = [0x80, 200];
+        assert!(end.hear(Component::Rtcp, "192.0.2.2:4001".parse().unwrap(), &report, 0));
+        assert!(!end.hear(Component::Rtp, "192.0.2.3:4000".parse().unwrap(), &[0], 0));
+        assert!(end.hear(Component::Rtp, "192.0.2.2:4000".parse().unwrap(), &[0], 0));
+        // Another window is anybody's again.
+        end.become_wanted(End { window: 1, ..wanted() }, 0);
+        assert!(end.hear(Component::Rtp, "192.0.2.3:4000".parse().unwrap(), &[0], 0));
+        assert!(!end.hear(Component::Rtcp, "192.0.2.2:4001".parse().unwrap(), &report, 0));
+        assert_eq!(end.counters(), Counters { packets: 2, bytes: 2, lost: 0, strangers: 2 });
+    }
+
+    #[test]
+    fn the_time_of_silence_starts_with_the_promise_and_with_each_packet() {
+        let mut end = LiveEnd::new(wanted(), SOCKETS, 1_000);
+        assert_eq!(end.silent_at(), Some(61_000));
+        end.hear(Component::Rtcp, "192.0.2.2:4001".parse().unwrap(), &[], 5_000);
+        assert_eq!(end.silent_at(), Some(65_000));
+        end.become_wanted(wanted(), 7_000);
+        assert_eq!(end.silent_at(), Some(65_000), "nothing new was promised");
+        end.become_wanted(End { silence: None, ..wanted() }, 8_000);
+        assert_eq!((end.silent_at(), end.tells_silence(1_000_000)), (None, false));
+        end.become_wanted(wanted(), 9_000);
+        assert_eq!(end.silent_at(), Some(69_000));
+        assert!(!end.tells_silence(68_999));
+        assert!(end.tells_silence(69_000));
+        assert!(!end.tells_silence(69_001));
+        end.become_wanted(End { window: 1, ..wanted() }, 70_000);
+        assert_eq!(end.silent_at(), Some(130_000));
     }
 }

@@ -65,10 +65,9 @@ impl Forwarder {
     pub(super) fn run(mut self) {
         let mut ready = Vec::with_capacity(READY);
         let mut buffer = vec![0; BUFFER];
-        let mut wake = None;
+        let mut patience = None;
         loop {
-            let timeout = if self.waiting.is_empty() { wake } else { Some(self.now()) };
-            self.sockets.wait(&mut ready, timeout.map(|at| at.saturating_sub(self.now())));
+            self.sockets.wait(&mut ready, patience);
             let now = self.now();
             let mut told = false;
             for event in &ready {
@@ -77,8 +76,9 @@ impl Forwarder {
                     key => self.relay(Key(key as u32), &mut buffer, now),
                 }
             }
-            // Only now, when no packet of this turn is left whose socket a command might close.
-            if told {
+            // Only now, when no packet of this turn is left whose socket a command might close; and only what can
+            // be obeyed soon, so that the mailbox bounds all that waits.
+            if told && self.waiting.is_empty() {
                 self.orders.collect(&mut self.waiting);
             }
             for _ in 0..COMMANDS_A_TURN {
@@ -92,7 +92,11 @@ impl Forwarder {
                 }
             }
             self.look_for_silence(now);
-            wake = self.sockets.cool(now).into_iter().chain(self.check).min();
+            let next = self.sockets.cool(now).into_iter().chain(self.check).min();
+            patience = match self.waiting.is_empty() {
+                true => next.map(|at| at.saturating_sub(now)),
+                false => Some(0),
+            };
         }
     }
 

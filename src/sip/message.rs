@@ -115,9 +115,12 @@ impl<'a> Message<'a> {
                 *at = next;
                 return;
             }
+            // Whoever takes a lone CR for a line end would see headers that we have not seen.
+            self.malformed_header |= line.contains(&b'\r');
             let mut end = start + line.len();
             while matches!(bytes.get(next), Some(b' ' | b'\t')) {
                 let (more, after) = line_at(bytes, next);
+                self.malformed_header |= more.contains(&b'\r');
                 end = next + more.len();
                 next = after;
             }
@@ -303,7 +306,7 @@ impl<'a> Message<'a> {
         self.too_many_headers
     }
 
-    /// Whether a header line had no name or no colon; the index does not have it.
+    /// Whether a header line had no name or no colon (the index does not have it), or a CR inside.
     pub fn has_malformed_header(&self) -> bool {
         self.malformed_header
     }
@@ -408,6 +411,14 @@ mod tests {
             let message = Message::parse(text.as_bytes()).unwrap();
             assert_eq!(message.has_malformed_length(), bad, "{headers}");
             assert_eq!(message.body(), b"abc");
+        }
+    }
+
+    #[test]
+    fn a_lone_cr_hides_no_header() {
+        for (line, bad) in [("X: a\rRoute: b", true), ("X: a\r\n b\rc", true), ("X: a\r\n b", false)] {
+            let text = format!("OPTIONS sip:a SIP/2.0\r\n{line}\r\n\r\n");
+            assert_eq!(Message::parse(text.as_bytes()).unwrap().has_malformed_header(), bad, "{line}");
         }
     }
 

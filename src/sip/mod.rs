@@ -27,6 +27,7 @@ pub use edit::Edit;
 pub use message::{Header, MAX_HEADERS, MAX_MESSAGE, Message, ParseError, StartLine};
 pub use method::Method;
 pub use name::Name;
+pub(crate) use response::put_top_via;
 pub use response::{Response, reason_phrase};
 pub use text::{Params, Split, decimal, find_param, params, printable, split, trim, unescape};
 pub use uri::{Host, Uri};

@@ -82,7 +82,8 @@ impl Authenticator {
             .filter_map(Credentials::parse)
             .find(|credentials| credentials.realm.is(realm.as_bytes()));
         let Some(credentials) = ours else { return Verdict::Missing };
-        let Some(payload) = secret.open::<8>(Purpose::Nonce, credentials.nonce, &address_bytes(source)) else {
+        let Some(payload) = secret.open::<8>(Purpose::Nonce, credentials.nonce, &address_bytes(source))
+        else {
             return Verdict::Stale;
         };
         let nonce = u64::from_be_bytes(payload);
@@ -222,9 +223,17 @@ mod tests {
     #[test]
     fn each_count_of_a_nonce_serves_once_in_any_order() {
         let mut auth = Authenticator::new();
-        for (count, first) in
-            [(1, true), (1, false), (3, true), (2, true), (2, false), (200, true), (199, true), (100, false), (0, false)]
-        {
+        for (count, first) in [
+            (1, true),
+            (1, false),
+            (3, true),
+            (2, true),
+            (2, false),
+            (200, true),
+            (199, true),
+            (100, false),
+            (0, false),
+        ] {
             assert_eq!(auth.use_up(7 << 24, count), first, "count {count}");
         }
     }

@@ -157,7 +157,9 @@ impl Call {
         let (me, they) = (index(side), index(other(side)));
         self.dialogs
             .iter()
-            .position(|d| (leg == 0 || d.leg == leg) && *d.ends[me].tag == *own && *d.ends[they].tag == *others)
+            .position(|d| {
+                (leg == 0 || d.leg == leg) && *d.ends[me].tag == *own && *d.ends[they].tag == *others
+            })
             .map(|at| (at, side))
     }
 

@@ -24,9 +24,13 @@ pub(super) enum Timer {
     /// A call has lasted long enough.
     CallLimit(u64),
     /// An ended call is forgotten.
-    Forget(u64),
-    /// The 2xx of a call that ends inside denwa was not acknowledged yet.
+    ForgetCall(u64),
+    /// An answered INVITE is: its 2xx does not come again.
+    ForgetFork(u64),
+    /// The caller of a call should have acknowledged its answer by now.
     Unacknowledged(u64),
+    /// The 2xx of a call that ends inside denwa is sent again until it is acknowledged.
+    Insist(u64),
     /// A binding runs out, or wants its mapping kept open.
     Binding(u64),
 }

@@ -53,6 +53,11 @@ impl Binding {
     pub(super) fn is_alive(&self, now: Instant) -> bool {
         self.connected && self.expires > now
     }
+
+    /// How long it still holds if it is not refreshed.
+    pub(super) fn time_left(&self, now: Instant) -> Duration {
+        self.expires - now
+    }
 }
 
 /// All bindings.
@@ -97,7 +102,11 @@ impl Registrar {
     }
 
     /// The bindings of an extension that can be tried.
-    pub(super) fn alive<'r>(&'r self, number: &str, now: Instant) -> impl Iterator<Item = &'r Binding> + use<'r> {
+    pub(super) fn alive<'r>(
+        &'r self,
+        number: &str,
+        now: Instant,
+    ) -> impl Iterator<Item = &'r Binding> + use<'r> {
         self.by_number.get(number).into_iter().flatten().filter(move |b| b.is_alive(now))
     }
 
@@ -188,9 +197,10 @@ impl Registrar {
             if list.len() >= most {
                 // A phone that lost its memory must not lock itself out: the one that is least
                 // likely to be alive makes room.
-                let worst = list.iter().enumerate().min_by_key(|(_, b)| {
-                    (b.connected, std::cmp::Reverse(b.unanswered), b.expires)
-                });
+                let worst = list
+                    .iter()
+                    .enumerate()
+                    .min_by_key(|(_, b)| (b.connected, std::cmp::Reverse(b.unanswered), b.expires));
                 if let Some((at, _)) = worst {
                     changes.gone.push((list.remove(at).flow, Gone::Replaced));
                 }
@@ -263,7 +273,12 @@ impl Registrar {
     }
 
     /// When each binding of an extension wants its timer, if it is not armed for that already.
-    pub(super) fn wakes(&mut self, config: &Config, now: Instant, number: &str) -> Vec<(Duration, BindingId)> {
+    pub(super) fn wakes(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        number: &str,
+    ) -> Vec<(Duration, BindingId)> {
         let mut wakes = Vec::new();
         for binding in self.by_number.get_mut(number).into_iter().flatten() {
             let wake = next_wake(config, now, binding);
@@ -276,7 +291,12 @@ impl Registrar {
     }
 
     /// A binding's timer has come: what to do, and when it wants to be woken again.
-    pub(super) fn timer(&mut self, config: &Config, now: Instant, id: BindingId) -> (Option<Due>, Option<Duration>) {
+    pub(super) fn timer(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        id: BindingId,
+    ) -> (Option<Due>, Option<Duration>) {
         let Some(number) = self.numbers.get(&id).cloned() else { return (None, None) };
         let Some(binding) = self.get_mut(id) else { return (None, None) };
         if now < binding.wake {

@@ -75,7 +75,12 @@ impl Secret {
     }
 
     /// Opens a sealed text with a payload of `N` bytes. `None`: not ours, or for another context.
-    pub(super) fn open<const N: usize>(&self, purpose: Purpose, text: &[u8], context: &[u8]) -> Option<[u8; N]> {
+    pub(super) fn open<const N: usize>(
+        &self,
+        purpose: Purpose,
+        text: &[u8],
+        context: &[u8],
+    ) -> Option<[u8; N]> {
         let payload = peek::<N>(text)?;
         let sealed = self.seal(purpose, &payload, context);
         let same = subtle::ConstantTimeEq::ct_eq(sealed.as_slice(), text);

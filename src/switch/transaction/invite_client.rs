@@ -45,9 +45,7 @@ pub(super) fn step(state: State, event: Event, reliable: bool) -> (State, &'stat
         (Calling | Proceeding, Provisional) => (Proceeding, &[PassUp]),
         (Calling | Proceeding, Success) => (Accepted, &[PassUp, Start(super::Kind::M)]),
         (Calling | Proceeding, Failure) if reliable => (Terminated, &[Acknowledge, PassUp]),
-        (Calling | Proceeding, Failure) => {
-            (Completed, &[Acknowledge, PassUp, Start(super::Kind::D)])
-        }
+        (Calling | Proceeding, Failure) => (Completed, &[Acknowledge, PassUp, Start(super::Kind::D)]),
 
         (Accepted, Success) => (Accepted, &[PassUp]),
         (Accepted, TimerM) => (Terminated, &[]),

@@ -48,9 +48,7 @@ pub(super) fn step(state: State, event: Event, reliable: bool) -> (State, &'stat
         (Proceeding, Provisional) => (Proceeding, &[Transmit]),
         (Proceeding, Success) => (Accepted, &[Transmit, Start(super::Kind::L)]),
         (Proceeding, Failure) if reliable => (Completed, &[Transmit, Start(super::Kind::H)]),
-        (Proceeding, Failure) => {
-            (Completed, &[Transmit, Start(super::Kind::G), Start(super::Kind::H)])
-        }
+        (Proceeding, Failure) => (Completed, &[Transmit, Start(super::Kind::G), Start(super::Kind::H)]),
 
         (Accepted, Success) => (Accepted, &[Transmit]),
         (Accepted, TimerL) => (Terminated, &[]),
