@@ -1,6 +1,6 @@
 //! What must be so after each step, whatever the phones and the network do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use denwa::media::{Admit, Far, Side};
@@ -17,7 +17,7 @@ use crate::sip::{Message, uri_of, user_of};
 const HALF_UP: Duration = Duration::from_secs(75);
 
 /// Header fields that the exchange may add, change or remove on the way.
-const HOP: [&str; 13] = [
+const HOP: [&str; 11] = [
     "Via",
     "Route",
     "Record-Route",
@@ -28,8 +28,6 @@ const HOP: [&str; 13] = [
     "Authorization",
     "P-Asserted-Identity",
     "Remote-Party-ID",
-    "Remote-Party-Id",
-    "P-Asserted-identity",
     "Refer-To",
 ];
 
@@ -43,8 +41,12 @@ pub struct Laws {
     invites: BTreeMap<String, Invite>,
     /// Calls that only one side believes in, and since when.
     half_up: BTreeMap<(usize, u64), Instant>,
-    /// When something happened to a phone that excuses it.
-    disturbed: BTreeMap<usize, Instant>,
+    /// Phones to which something happened that excuses much.
+    disturbed: BTreeSet<usize>,
+    /// Calls in which a BYE was sent: what is still on its way has no relay.
+    ended: HashSet<String>,
+    /// Which phones were sent the INVITE of which call.
+    rung: HashSet<(String, usize)>,
     /// Which phones take part in a call, by Call-ID.
     parties: HashMap<String, BTreeSet<usize>>,
     /// Media pairs that were compared, for tests that want to know.
@@ -60,13 +62,13 @@ struct Invite {
     /// The final status that was sent to it.
     answer: Option<u16>,
     summary: String,
+    flow: Flow,
 }
 
 impl Laws {
     /// Something happens to a phone that excuses much.
-    pub fn disturb(&mut self, phone: &mut Phone, now: Instant) {
-        phone.undisturbed = false;
-        self.disturbed.insert(phone.id, now);
+    pub fn disturb(&mut self, phone: usize) {
+        self.disturbed.insert(phone);
     }
 
     /// A phone wrote a message.
@@ -80,6 +82,9 @@ impl Laws {
         if !message.is_request() {
             return;
         }
+        if message.method() == "BYE" {
+            self.ended.insert(message.call_id().to_owned());
+        }
         let (branch, method) = (message.branch().to_owned(), message.method().to_owned());
         if method == "INVITE" && !self.invites.contains_key(&branch) {
             let invite = Invite {
@@ -87,6 +92,7 @@ impl Laws {
                 number: user_of(message.uri()).to_owned(),
                 answer: None,
                 summary: message.summary(),
+                flow,
             };
             self.invites.insert(branch.clone(), invite);
         }
@@ -129,7 +135,13 @@ impl Laws {
         broken.map(|text| format!("{text}:\n{}", String::from_utf8_lossy(bytes)))
     }
 
-    fn on_request_sent(&self, phones: &[Phone], to: Option<usize>, request: &Message) -> Option<String> {
+    fn on_request_sent(&mut self, phones: &[Phone], to: Option<usize>, request: &Message) -> Option<String> {
+        if let (Some(phone), "INVITE") = (to, request.method()) {
+            self.rung.insert((request.call_id().to_owned(), phone));
+        }
+        if request.method() == "BYE" {
+            self.ended.insert(request.call_id().to_owned());
+        }
         let author = request.get("X-Sim").and_then(|stamp| self.written.get(stamp));
         let Some((author, _)) = author else {
             return None;
@@ -177,11 +189,17 @@ impl Laws {
         }
         let prompt = invite.at + Duration::from_secs(1) >= now;
         let own = response.get("X-Sim").is_none();
-        let denied = matches!(status, 404 | 408 | 480 | 500..600);
-        if prompt && own && denied && response.to_tag().is_some() {
-            let reachable = |phone: &&Phone| is_reachable(phone, now);
-            let wanted = |phone: &&Phone| phone.spec.number == invite.number;
-            if let Some(phone) = phones.iter().filter(wanted).find(reachable) {
+        let denied = matches!(status, 404 | 408 | 480 | 500);
+        if prompt && own && denied {
+            let number = invite.number.clone();
+            let missed = |phone: &&Phone| {
+                phone.spec.number == number
+                    && number != user_of(uri_of(response.get("From").unwrap_or_default()))
+                    && !self.disturbed.contains(&phone.id)
+                    && !self.rung.contains(&(response.call_id().to_owned(), phone.id))
+                    && is_reachable(phone, now)
+            };
+            if let Some(phone) = phones.iter().find(missed) {
                 return Some(format!("#{} is registered and was not rung", phone.id));
             }
         }
@@ -209,6 +227,7 @@ impl Laws {
             return Some(format!("added on the way: {new:?}"));
         }
         match (original.has_sdp(), message.has_sdp()) {
+            (true, true) if self.ended.contains(message.call_id()) => None,
             (true, true) => check_same_session(&original.body, &message.body),
             _ if original.body != message.body => Some("the body was changed".into()),
             _ => None,
@@ -226,7 +245,7 @@ impl Laws {
                 match find_peer(phones, phone, call) {
                     Some((other, peer)) => {
                         if phone.id < other.id {
-                            let broken = self.check_media(phone, call, other, peer, relay);
+                            let broken = self.check_media(now, phone, call, other, peer, relay);
                             if broken.is_some() {
                                 return broken;
                             }
@@ -253,8 +272,9 @@ impl Laws {
     }
 
     /// What must be so when nothing has happened for long.
-    pub fn check_quiet(&self, phones: &[Phone]) -> Vec<String> {
-        let open = self.invites.values().filter(|invite| invite.answer.is_none());
+    pub fn check_quiet(&self, phones: &[Phone], network: &Network) -> Vec<String> {
+        let lost = |invite: &&Invite| network.is_closed(&invite.flow);
+        let open = self.invites.values().filter(|invite| invite.answer.is_none() && !lost(invite));
         let mut broken: Vec<String> =
             open.map(|invite| format!("never got a final answer: {}", invite.summary)).collect();
         for phone in phones.iter().filter(|phone| phone.alive) {
@@ -274,13 +294,14 @@ impl Laws {
     /// Whether a party of the call crashed or lost its way to the exchange since.
     fn is_excused(&self, call: &Call) -> bool {
         let parties = self.parties.get(&call.call_id);
-        parties.is_some_and(|parties| parties.iter().any(|id| self.disturbed.contains_key(id)))
+        parties.is_some_and(|parties| parties.iter().any(|id| self.disturbed.contains(id)))
     }
 
     /// Each side's packets go where the relay listens for that side, and the relay sends each
     /// side's packets where its last accepted description wants them.
     fn check_media(
         &mut self,
+        now: Instant,
         phone: &Phone,
         call: &Call,
         other: &Phone,
@@ -291,10 +312,11 @@ impl Laws {
             return None;
         }
         self.compared += 1;
-        let first = check_side(phone, call, relay);
-        let second = check_side(other, peer, relay);
+        let first = check_side(now, phone, call, relay);
+        let second = check_side(now, other, peer, relay);
         let (first, second) = match (first, second) {
-            (Ok(first), Ok(second)) => (first, second),
+            (Ok(Some(first)), Ok(Some(second))) => (first, second),
+            (Ok(None), _) | (_, Ok(None)) => return None,
             (Err(broken), _) | (_, Err(broken)) => return Some(broken),
         };
         for (one, two) in first.iter().zip(&second) {
@@ -314,15 +336,15 @@ impl Laws {
     }
 }
 
-/// Whether a phone is registered, and has been for a while, without anything in between.
+/// Whether a phone is registered beyond doubt. A 200 may have needed 64·T1 to arrive, and its
+/// binding is older then than the phone thinks.
 fn is_reachable(phone: &Phone, now: Instant) -> bool {
-    let a_while = Duration::from_secs(1);
+    let margin = Duration::from_secs(40);
     let registration = &phone.registration;
     phone.alive
-        && phone.undisturbed
         && registration.wanted
-        && registration.since.is_some_and(|since| since + a_while < now)
-        && registration.until.is_some_and(|until| now + a_while < until)
+        && registration.since.is_some_and(|since| since < now)
+        && registration.until.is_some_and(|until| now + margin < until)
 }
 
 /// The other end of a call: the same dialog seen from the other side.
@@ -347,8 +369,9 @@ fn find_peer<'a>(phones: &'a [Phone], phone: &Phone, call: &Call) -> Option<(&'a
 
 type Place = Option<(denwa::media::SessionId, Side)>;
 
-/// Compares each stream of one side with the relay; returns where each was found.
-fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, String> {
+/// Compares each stream of one side with the relay; returns where each was found, or nothing if
+/// the exchange has just ended the call.
+fn check_side(now: Instant, phone: &Phone, call: &Call, relay: &Relay) -> Result<Option<Vec<Place>>, String> {
     let (id, call_id) = (phone.id, &call.call_id);
     let (Some(local), Some(remote)) = (&call.media.local, &call.media.remote) else {
         return Err(format!("#{id} is in a call ({call_id}) without agreed media"));
@@ -360,6 +383,9 @@ fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, S
             continue;
         }
         let Some((session, at, side, end)) = relay.find(theirs.rtp) else {
+            if relay.has_ended(now, theirs.rtp) {
+                return Ok(None);
+            }
             let to = theirs.rtp;
             return Err(format!("#{id} ({call_id}) sends to {to}, where the relay does not listen"));
         };
@@ -383,7 +409,7 @@ fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, S
         }
         found.push(Some((session, side)));
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// A description is the same but for addresses and ports.

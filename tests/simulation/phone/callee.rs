@@ -25,8 +25,8 @@ impl Phone {
         if let Some(fault) = dialog.fault_in_route_set() {
             self.complain(format!("{fault} in {}", invite.summary()));
         }
-        for route in &dialog.route_set {
-            self.check_ours("Record-Route", route);
+        for way in dialog.ways() {
+            self.check_ours("the way", &way);
         }
         let replaced = match invite.get("Replaces").map(|value| self.find_replaced(value)) {
             Some(None) => return self.refuse(key, invite, 481),

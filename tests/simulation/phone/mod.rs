@@ -30,6 +30,8 @@ use crate::sip::{Hand, Message, host_port_of, uri_of};
 #[derive(Clone, Debug)]
 pub struct Spec {
     pub number: String,
+    /// What it says that its number is, if it lies.
+    pub shows: Option<String>,
     pub password: String,
     /// The host in its own address and in what it dials.
     pub domain: String,
@@ -266,8 +268,7 @@ impl Phone {
     pub fn crash(&mut self) {
         self.alive = false;
         self.undisturbed = false;
-        let contacts = std::mem::take(&mut self.registration.contacts);
-        self.registration = Registration { contacts, ..Registration::default() };
+        self.registration.forget();
         self.calls.clear();
         self.clients.clear();
         self.servers.clear();
@@ -364,10 +365,14 @@ impl Phone {
         self.reply(key, response);
     }
 
-    /// A request outside of dialogs has to ask for a Contact that this phone registered.
+    /// A request outside of dialogs has to ask for a Contact that this phone registered, or gave in
+    /// a call that is being transferred.
     fn check_target(&mut self, request: &Message) {
-        if !self.registration.contacts.iter().any(|contact| contact == request.uri()) {
-            let known = self.registration.contacts.join(", ");
+        let inside = self.active_calls().filter_map(|call| call.dialog.as_ref());
+        let given = inside.flat_map(|dialog| &dialog.contacts).chain(&self.registration.contacts);
+        let known: Vec<String> = given.cloned().collect();
+        if !known.iter().any(|contact| contact == request.uri()) {
+            let known = known.join(", ");
             self.complain(format!("not for us, we are {known}: {}", request.summary()));
         }
     }
@@ -476,7 +481,8 @@ impl Phone {
 
     /// A request outside of dialogs, without Via.
     fn outside(&mut self, method: &str, uri: &str) -> Message {
-        let own = format!("<sip:{}@{}>", self.spec.number, self.spec.domain);
+        let number = self.spec.shows.as_ref().unwrap_or(&self.spec.number);
+        let own = format!("<sip:{number}@{}>", self.spec.domain);
         let mut request = Message::request(method, uri);
         if self.spec.preloads_route {
             request = request.with("Route", format!("<sip:{};lr>", self.spec.server));

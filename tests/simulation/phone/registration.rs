@@ -31,6 +31,12 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// Forgets everything but the Contacts, by which others may still know the phone.
+    pub(super) fn forget(&mut self) {
+        let contacts = std::mem::take(&mut self.contacts);
+        *self = Registration { contacts, ..Registration::default() };
+    }
+
     pub fn is_valid(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| until > now)
     }
