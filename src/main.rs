@@ -1,9 +1,9 @@
 //! The command line: one function for each subcommand. Everything is done by the library.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{fs, io};
 
 use argh::FromArgs;
 use denwa::config::{self, Config, LogLevel};
@@ -69,23 +69,25 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            let _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn version() -> Result<(), Box<dyn Error>> {
-    println!("denwa {}", env!("CARGO_PKG_VERSION"));
-    Ok(())
+    Ok(writeln!(io::stdout(), "denwa {}", env!("CARGO_PKG_VERSION"))?)
 }
 
 fn check(check: Check) -> Result<(), Box<dyn Error>> {
     let config = Config::load(&check.file)?;
-    println!("{} is right. It means:\n\n{}", check.file.display(), Summary(&config));
+    let mut text = format!("{} is right. It means:\n\n{}", check.file.display(), Summary(&config));
     for remark in config.remarks() {
-        println!("  look: {remark}");
+        text += &format!("\n  Look: {remark}");
     }
+    text.push('\n');
+    // In one write, for `head` and its like.
+    io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }
 
@@ -97,10 +99,10 @@ fn run(run: Run) -> Result<(), Box<dyn Error>> {
         None => first_run()?,
     };
     let config = Config::load(&path)?;
-    let sockets = keeper::bind(&config)?;
     if is_first {
-        println!("{}", config::welcome(&config, &path, &own_addresses()));
+        writeln!(io::stdout(), "{}", config::welcome(&config, &path, &own_addresses()))?;
     }
+    let sockets = keeper::bind(&config)?;
     let mut log = Log::new(&config);
     for notice in &sockets.notices {
         log.say(LogLevel::Warn, notice);
@@ -120,8 +122,8 @@ fn run(run: Run) -> Result<(), Box<dyn Error>> {
 fn first_run() -> Result<PathBuf, Box<dyn Error>> {
     let path = PathBuf::from(config::HERE);
     config::first_run(&path, |bytes| getrandom::fill(bytes).map_err(io::Error::other)).map_err(|error| {
-        let folder = fs::canonicalize(".").unwrap_or_default();
-        format!("denwa.conf cannot be written into {}: {error}", folder.display())
+        let folder = std::env::current_dir().unwrap_or_default();
+        format!("{} cannot be written into {}: {error}", config::HERE, folder.display())
     })?;
     Ok(path)
 }

@@ -13,4 +13,5 @@
 
 mod kit;
 
+mod lines;
 mod phones;

@@ -16,24 +16,24 @@ pub struct Denwa {
 }
 
 impl Denwa {
-    /// Starts it. `settings` are the lines that matter to the scenario; domain, ports, state
-    /// folder and log are given.
+    /// Starts it. `settings` are the lines that matter to the scenario; what they leave out of
+    /// domain, ports, state folder and log is added.
     pub fn start(scene: &Scene, settings: &str) -> Denwa {
         let port = ports::take(1);
         let media = ports::take(100);
-        let config = scene.write(
-            "denwa.conf",
-            &format!(
-                "domain      = {DOMAIN}\n\
-                 listen      = udp:{port} tcp:{port}\n\
-                 media-ports = {media}-{}\n\
-                 state       = {}\n\
-                 log         = debug\n\
-                 {settings}\n",
-                media + 99,
-                scene.path("state").display(),
-            ),
-        );
+        let mut text = settings.to_owned();
+        for (key, value) in [
+            ("domain", DOMAIN.to_owned()),
+            ("listen", format!("udp:{port} tcp:{port}")),
+            ("media-ports", format!("{media}-{}", media + 99)),
+            ("state", scene.path("state").display().to_string()),
+            ("log", "debug".to_owned()),
+        ] {
+            if !settings.lines().any(|line| line.starts_with(key)) {
+                text.push_str(&format!("\n{key} = {value}"));
+            }
+        }
+        let config = scene.write("denwa.conf", &format!("{text}\n"));
         let mut command = Command::new(binary());
         command.arg("run").arg("--config").arg(config);
         let program = Program::start(scene, "denwa", command);
@@ -48,7 +48,7 @@ impl Denwa {
 }
 
 /// What it logs once it serves.
-const READY: &str = "listening";
+const READY: &str = "SIP on";
 
 /// The binary under test.
 pub fn binary() -> PathBuf {

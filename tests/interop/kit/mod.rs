@@ -2,15 +2,17 @@
 
 mod baresip;
 mod denwa;
-mod ports;
+pub mod ports;
 mod program;
 mod scene;
+mod sipp;
 mod sound;
 
 pub use baresip::{Baresip, Phone};
 pub use denwa::{DOMAIN, Denwa};
 pub use program::{Program, wait_until};
 pub use scene::Scene;
+pub use sipp::Line;
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,3 +35,8 @@ fn is_free(port: u16) -> bool {
     UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok()
         && TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok()
 }
+
+/// Waits until a program that was just started has bound the port.
+pub fn wait_until_taken(port: u16) {
+    super::wait_until(&format!("port {port} is served"), || !is_free(port));
+}

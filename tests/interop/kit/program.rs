@@ -39,6 +39,11 @@ impl Program {
         Program { name: name.to_owned(), child, log, read: Cell::new(0) }
     }
 
+    /// What its log is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Types a line.
     pub fn say(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().unwrap();

@@ -34,6 +34,13 @@ impl Scene {
         path
     }
 
+    /// The text of a file in it.
+    pub fn read(&self, name: &str) -> String {
+        let path = self.path(name);
+        let bytes = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     fn show_logs(&self) {
         let mut logs: Vec<PathBuf> = fs::read_dir(&self.dir)
             .into_iter()
