@@ -113,11 +113,13 @@ impl Phone {
         match status {
             200..300 => self.on_registered(request, answer),
             423 => {
-                let least = answer.get("Min-Expires").and_then(|v| v.parse().ok());
-                match least.filter(|least| *least > self.registration.expires) {
-                    Some(least) => self.registration.expires = least,
-                    None => self.complain("a 423 without a longer Min-Expires".into()),
+                let least = answer.get("Min-Expires").and_then(|v| v.parse::<u32>().ok()).unwrap_or(0);
+                let asked = request.get("Expires").and_then(|v| v.parse().ok()).unwrap_or(0);
+                if least <= asked {
+                    self.complain("a 423 without a longer Min-Expires".into());
+                    return;
                 }
+                self.registration.expires = self.registration.expires.max(least);
                 if self.registration.wanted {
                     self.register();
                 }
