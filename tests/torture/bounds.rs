@@ -99,7 +99,7 @@ fn session_descriptions_of_all_kinds() {
     for (what, body, streams) in cases {
         let start = Instant::now();
         let (outcome, onward) = call(&invite("", "application/sdp", &body));
-        assert!(start.elapsed() < Duration::from_millis(500), "{what} takes its time");
+        assert!(start.elapsed() < Duration::from_secs(2), "{what} takes its time");
         match outcome {
             Outcome::Forwarded => {
                 let message = Message::parse(&onward).unwrap();
