@@ -11,7 +11,7 @@
 //! | connections | 4,096 | a new one is closed at once |
 //! | a connection without a whole message | 10 s to begin one, 10 s to end it | closed |
 //! | unsent bytes of one connection | 256 KiB | closed |
-//! | unfinished messages and unsent bytes of all connections | 32 MiB | closed is who needs more |
+//! | unfinished messages and unsent bytes of all connections | 8 MiB | closed is who needs more |
 
 mod clock;
 pub mod framer;

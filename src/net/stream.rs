@@ -35,7 +35,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const UNSENT_MAX: usize = 256 << 10;
 
 /// The most bytes that all connections hold, unfinished or unsent.
-const HELD_MAX: usize = 32 << 20;
+const HELD_MAX: usize = 8 << 20;
 
 /// How much is read at a time.
 pub(super) const READ_SIZE: usize = 16 << 10;

@@ -507,8 +507,7 @@ mod tests {
         for asked in ["127.0.0.1", "127.0.0.2", "127.7.8.9", "::1"] {
             let asked: IpAddr = asked.parse().unwrap();
             let server = wildcard(asked.is_ipv6());
-            let client = UdpSocket::bind((asked.is_ipv6().then_some("::1").unwrap_or("127.0.0.1"), 0));
-            let client = client.unwrap();
+            let client = UdpSocket::bind((if asked.is_ipv6() { "::1" } else { "127.0.0.1" }, 0)).unwrap();
             let server_address = SocketAddr::new(asked, server.local_addr().unwrap().port());
             client.send_to(b"who?", server_address).unwrap();
 

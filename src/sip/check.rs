@@ -27,18 +27,13 @@ pub fn check_request(message: &Message<'_>) -> Result<(), Defect> {
     let StartLine::Request { method_name, uri, version, .. } = message.start() else {
         return Err(Defect::Unanswerable);
     };
-    let present = [Name::From, Name::To, Name::CallId, Name::CSeq].map(|n| message.first(n));
-    if message.via().is_none() || present.iter().flatten().count() == 0 {
+    // An answer repeats these (§8.2.6.2): where one is missing, it would be malformed itself.
+    let repeated = [Name::From, Name::To, Name::CallId, Name::CSeq];
+    let answerable = repeated.iter().all(|name| message.first(*name).is_some_and(|v| !v.is_empty()));
+    if message.via().is_none() || !answerable {
         return Err(Defect::Unanswerable);
     }
     let bad = |reason| Err(Defect::Answer(400, reason));
-    for (value, reason) in
-        present.iter().zip(["Missing From", "Missing To", "Missing Call-ID", "Missing CSeq"])
-    {
-        if value.is_none_or(<[u8]>::is_empty) {
-            return bad(reason);
-        }
-    }
     if !version.eq_ignore_ascii_case(b"SIP/2.0") {
         return match version.iter().any(|&b| b == b' ' || b == b'\t') {
             true => bad("Malformed Request Line"),

@@ -189,6 +189,10 @@ impl Switch {
             Destination::Extension(number) => vec![number],
             Destination::Group(members) => members,
             Destination::Echo => return self.answer(key, reply, request, 405, ALLOW),
+            // For the exchange itself, and nothing that it knows (RFC 3261 §8.2.1).
+            Destination::Unknown if dialled.is_empty() && request.method() == Some(Method::Other) => {
+                return self.answer(key, reply, request, 501, ALLOW);
+            }
             Destination::Unknown => return self.answer(key, reply, request, 404, b""),
         };
         let now = self.io.now;

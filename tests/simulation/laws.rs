@@ -1,9 +1,9 @@
 //! What must be so after each step, whatever the phones and the network do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use denwa::media::{Admit, Far, Side};
+use denwa::media::{Admit, Side};
 use denwa::switch::{Flow, Instant};
 
 use crate::network::Network;
@@ -16,8 +16,11 @@ use crate::sip::{Message, uri_of, user_of};
 /// 64·T1 to arrive here, and as long again to arrive there.
 const HALF_UP: Duration = Duration::from_secs(75);
 
+/// How long the exchange may wait for an ACK.
+const ON_ITS_WAY: Duration = Duration::from_secs(33);
+
 /// Header fields that the exchange may add, change or remove on the way.
-const HOP: [&str; 13] = [
+const HOP: [&str; 11] = [
     "Via",
     "Route",
     "Record-Route",
@@ -28,8 +31,6 @@ const HOP: [&str; 13] = [
     "Authorization",
     "P-Asserted-Identity",
     "Remote-Party-ID",
-    "Remote-Party-Id",
-    "P-Asserted-identity",
     "Refer-To",
 ];
 
@@ -43,10 +44,18 @@ pub struct Laws {
     invites: BTreeMap<String, Invite>,
     /// Calls that only one side believes in, and since when.
     half_up: BTreeMap<(usize, u64), Instant>,
-    /// When something happened to a phone that excuses it.
-    disturbed: BTreeMap<usize, Instant>,
+    /// Calls with the exchange itself whose media disagree, and since when.
+    askew: BTreeMap<(usize, u64), Instant>,
+    /// Phones to which something happened that excuses much.
+    disturbed: BTreeSet<usize>,
+    /// Calls in which a BYE was sent: what is still on its way has no relay.
+    ended: HashSet<String>,
+    /// Which phones were sent the INVITE of which call.
+    rung: HashSet<(String, usize)>,
     /// Which phones take part in a call, by Call-ID.
     parties: HashMap<String, BTreeSet<usize>>,
+    /// The tags by which phones call themselves in dialogs.
+    tags: HashSet<String>,
     /// Media pairs that were compared, for tests that want to know.
     pub compared: u64,
     /// Challenges that were sent.
@@ -60,18 +69,20 @@ struct Invite {
     /// The final status that was sent to it.
     answer: Option<u16>,
     summary: String,
+    flow: Flow,
 }
 
 impl Laws {
     /// Something happens to a phone that excuses much.
-    pub fn disturb(&mut self, phone: &mut Phone, now: Instant) {
-        phone.undisturbed = false;
-        self.disturbed.insert(phone.id, now);
+    pub fn disturb(&mut self, phone: usize) {
+        self.disturbed.insert(phone);
     }
 
     /// A phone wrote a message.
     pub fn on_stamp(&mut self, phone: usize, stamp: String, message: Message) {
         self.parties.entry(message.call_id().to_owned()).or_default().insert(phone);
+        let own = if message.is_request() { message.from_tag() } else { message.to_tag() };
+        self.tags.extend(own.map(str::to_owned));
         self.written.insert(stamp, (phone, message));
     }
 
@@ -80,6 +91,9 @@ impl Laws {
         if !message.is_request() {
             return;
         }
+        if message.method() == "BYE" {
+            self.ended.insert(message.call_id().to_owned());
+        }
         let (branch, method) = (message.branch().to_owned(), message.method().to_owned());
         if method == "INVITE" && !self.invites.contains_key(&branch) {
             let invite = Invite {
@@ -87,6 +101,7 @@ impl Laws {
                 number: user_of(message.uri()).to_owned(),
                 answer: None,
                 summary: message.summary(),
+                flow,
             };
             self.invites.insert(branch.clone(), invite);
         }
@@ -108,9 +123,6 @@ impl Laws {
         if !network.is_known(flow) {
             return Some(format!("sent to {flow:?}, which never sent anything"));
         }
-        if network.is_closed(flow) {
-            return Some(format!("sent on a closed connection: {flow:?}"));
-        }
         if bytes == b"\r\n" {
             return None;
         }
@@ -129,7 +141,13 @@ impl Laws {
         broken.map(|text| format!("{text}:\n{}", String::from_utf8_lossy(bytes)))
     }
 
-    fn on_request_sent(&self, phones: &[Phone], to: Option<usize>, request: &Message) -> Option<String> {
+    fn on_request_sent(&mut self, phones: &[Phone], to: Option<usize>, request: &Message) -> Option<String> {
+        if let (Some(phone), "INVITE") = (to, request.method()) {
+            self.rung.insert((request.call_id().to_owned(), phone));
+        }
+        if request.method() == "BYE" {
+            self.ended.insert(request.call_id().to_owned());
+        }
         let author = request.get("X-Sim").and_then(|stamp| self.written.get(stamp));
         let Some((author, _)) = author else {
             return None;
@@ -177,11 +195,17 @@ impl Laws {
         }
         let prompt = invite.at + Duration::from_secs(1) >= now;
         let own = response.get("X-Sim").is_none();
-        let denied = matches!(status, 404 | 408 | 480 | 500..600);
-        if prompt && own && denied && response.to_tag().is_some() {
-            let reachable = |phone: &&Phone| is_reachable(phone, now);
-            let wanted = |phone: &&Phone| phone.spec.number == invite.number;
-            if let Some(phone) = phones.iter().filter(wanted).find(reachable) {
+        let denied = matches!(status, 404 | 408 | 480 | 500);
+        if prompt && own && denied {
+            let number = invite.number.clone();
+            let missed = |phone: &&Phone| {
+                phone.spec.number == number
+                    && number != user_of(uri_of(response.get("From").unwrap_or_default()))
+                    && !self.disturbed.contains(&phone.id)
+                    && !self.rung.contains(&(response.call_id().to_owned(), phone.id))
+                    && is_reachable(phone, now)
+            };
+            if let Some(phone) = phones.iter().find(missed) {
                 return Some(format!("#{} is registered and was not rung", phone.id));
             }
         }
@@ -209,6 +233,7 @@ impl Laws {
             return Some(format!("added on the way: {new:?}"));
         }
         match (original.has_sdp(), message.has_sdp()) {
+            (true, true) if self.ended.contains(message.call_id()) => None,
             (true, true) => check_same_session(&original.body, &message.body),
             _ if original.body != message.body => Some("the body was changed".into()),
             _ => None,
@@ -220,19 +245,32 @@ impl Laws {
         if let Some(session) = relay.overdue(now) {
             return Some(format!("{session:?} was reported silent long ago and is still open"));
         }
-        let mut half = BTreeMap::new();
+        let (mut half, mut askew) = (BTreeMap::new(), BTreeMap::new());
         for phone in phones.iter().filter(|phone| phone.alive) {
             for call in phone.active_calls().filter(|call| call.is_up()) {
                 match find_peer(phones, phone, call) {
                     Some((other, peer)) => {
                         if phone.id < other.id {
-                            let broken = self.check_media(phone, call, other, peer, relay);
+                            let broken = self.check_media(now, phone, call, other, peer, relay);
                             if broken.is_some() {
                                 return broken;
                             }
                         }
                     }
-                    None if self.answers_itself(call) || self.is_excused(call) => {}
+                    None if self.answers_itself(call) => {
+                        let settled = !phone.is_negotiating(call);
+                        let side = settled.then(|| check_side(now, phone, call, relay));
+                        if let Some(Err(broken)) = side {
+                            // The ACK with the answer to a late offer may be on its way.
+                            let key = (phone.id, call.key);
+                            let since = *self.askew.get(&key).unwrap_or(&now);
+                            askew.insert(key, since);
+                            if since + ON_ITS_WAY < now {
+                                return Some(broken);
+                            }
+                        }
+                    }
+                    None if self.is_excused(call) => {}
                     None => {
                         let since = *self.half_up.get(&(phone.id, call.key)).unwrap_or(&now);
                         half.insert((phone.id, call.key), since);
@@ -249,12 +287,14 @@ impl Laws {
             }
         }
         self.half_up = half;
+        self.askew = askew;
         None
     }
 
     /// What must be so when nothing has happened for long.
-    pub fn check_quiet(&self, phones: &[Phone]) -> Vec<String> {
-        let open = self.invites.values().filter(|invite| invite.answer.is_none());
+    pub fn check_quiet(&self, phones: &[Phone], network: &Network) -> Vec<String> {
+        let lost = |invite: &&Invite| network.is_closed(&invite.flow);
+        let open = self.invites.values().filter(|invite| invite.answer.is_none() && !lost(invite));
         let mut broken: Vec<String> =
             open.map(|invite| format!("never got a final answer: {}", invite.summary)).collect();
         for phone in phones.iter().filter(|phone| phone.alive) {
@@ -266,21 +306,22 @@ impl Laws {
         broken
     }
 
-    /// Whether nobody but the exchange is at the other end: no other phone wrote in this call.
+    /// Whether the exchange itself is at the other end.
     fn answers_itself(&self, call: &Call) -> bool {
-        self.parties.get(&call.call_id).is_some_and(|parties| parties.len() == 1)
+        call.dialog.as_ref().is_some_and(|dialog| !self.tags.contains(&dialog.remote_tag))
     }
 
     /// Whether a party of the call crashed or lost its way to the exchange since.
     fn is_excused(&self, call: &Call) -> bool {
         let parties = self.parties.get(&call.call_id);
-        parties.is_some_and(|parties| parties.iter().any(|id| self.disturbed.contains_key(id)))
+        parties.is_some_and(|parties| parties.iter().any(|id| self.disturbed.contains(id)))
     }
 
     /// Each side's packets go where the relay listens for that side, and the relay sends each
     /// side's packets where its last accepted description wants them.
     fn check_media(
         &mut self,
+        now: Instant,
         phone: &Phone,
         call: &Call,
         other: &Phone,
@@ -291,10 +332,11 @@ impl Laws {
             return None;
         }
         self.compared += 1;
-        let first = check_side(phone, call, relay);
-        let second = check_side(other, peer, relay);
+        let first = check_side(now, phone, call, relay);
+        let second = check_side(now, other, peer, relay);
         let (first, second) = match (first, second) {
-            (Ok(first), Ok(second)) => (first, second),
+            (Ok(Some(first)), Ok(Some(second))) => (first, second),
+            (Ok(None), _) | (_, Ok(None)) => return None,
             (Err(broken), _) | (_, Err(broken)) => return Some(broken),
         };
         for (one, two) in first.iter().zip(&second) {
@@ -314,15 +356,15 @@ impl Laws {
     }
 }
 
-/// Whether a phone is registered, and has been for a while, without anything in between.
+/// Whether a phone is registered beyond doubt. A 200 may have needed 64·T1 to arrive, and its
+/// binding is older then than the phone thinks.
 fn is_reachable(phone: &Phone, now: Instant) -> bool {
-    let a_while = Duration::from_secs(1);
+    let margin = Duration::from_secs(40);
     let registration = &phone.registration;
     phone.alive
-        && phone.undisturbed
         && registration.wanted
-        && registration.since.is_some_and(|since| since + a_while < now)
-        && registration.until.is_some_and(|until| now + a_while < until)
+        && registration.since.is_some_and(|since| since < now)
+        && registration.until.is_some_and(|until| now + margin < until)
 }
 
 /// The other end of a call: the same dialog seen from the other side.
@@ -347,8 +389,9 @@ fn find_peer<'a>(phones: &'a [Phone], phone: &Phone, call: &Call) -> Option<(&'a
 
 type Place = Option<(denwa::media::SessionId, Side)>;
 
-/// Compares each stream of one side with the relay; returns where each was found.
-fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, String> {
+/// Compares each stream of one side with the relay; returns where each was found, or nothing if
+/// the exchange has just ended the call.
+fn check_side(now: Instant, phone: &Phone, call: &Call, relay: &Relay) -> Result<Option<Vec<Place>>, String> {
     let (id, call_id) = (phone.id, &call.call_id);
     let (Some(local), Some(remote)) = (&call.media.local, &call.media.remote) else {
         return Err(format!("#{id} is in a call ({call_id}) without agreed media"));
@@ -360,6 +403,9 @@ fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, S
             continue;
         }
         let Some((session, at, side, end)) = relay.find(theirs.rtp) else {
+            if relay.has_ended(now, theirs.rtp) {
+                return Ok(None);
+            }
             let to = theirs.rtp;
             return Err(format!("#{id} ({call_id}) sends to {to}, where the relay does not listen"));
         };
@@ -374,16 +420,18 @@ fn check_side(phone: &Phone, call: &Call, relay: &Relay) -> Result<Vec<Place>, S
         if !admitted {
             return Err(format!("#{id} ({call_id}) sends from {seen_from}: {end:?}"));
         }
-        let echo = relay.session(session).and_then(|streams| streams.get(index)?.as_ref());
-        let echo = echo.is_some_and(|stream| stream.b == Far::Echo);
-        let wanted = phone.spec.nat.is_some() || end.remote.is_some_and(|to| to.rtp == ours.rtp);
-        if !wanted && !echo {
+        let wanted = match end.remote {
+            Some(to) => to.rtp == ours.rtp,
+            // What a NAT hides, and what is learned, is known when it speaks.
+            None => end.admit == Admit::Anyone,
+        };
+        if !wanted && phone.spec.nat.is_none() {
             let wants = ours.rtp;
             return Err(format!("#{id} ({call_id}) wants packets at {wants}: {end:?}"));
         }
         found.push(Some((session, side)));
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// A description is the same but for addresses and ports.

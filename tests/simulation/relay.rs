@@ -19,6 +19,8 @@ pub struct Relay {
     addresses: Vec<(IpAddr, IpAddr)>,
     sessions: BTreeMap<SessionId, Session>,
     closing: BTreeMap<SessionId, Instant>,
+    /// Where closed sessions listened, and until when phones may not know it.
+    ended: Vec<(SocketAddr, Instant)>,
     /// Sessions that were refused a port.
     failed: Vec<(SessionId, SocketAddr)>,
     /// Fail the next session that is opened.
@@ -49,6 +51,7 @@ impl Relay {
             addresses,
             sessions: BTreeMap::new(),
             closing: BTreeMap::new(),
+            ended: Vec::new(),
             failed: Vec::new(),
             fail_next: false,
             opened: 0,
@@ -62,23 +65,25 @@ impl Relay {
 
     /// Finds an end by the address where phones send to it.
     pub fn find(&self, public: SocketAddr) -> Option<(SessionId, usize, Side, &End)> {
-        self.ends().find(|(.., end)| self.seen_at(end.local) == public)
+        self.ends().find(|(.., end)| seen_at(&self.addresses, end.local) == public)
     }
 
-    /// An address of ours as the phones see it.
-    fn seen_at(&self, local: SocketAddr) -> SocketAddr {
-        seen_at(&self.addresses, local)
+    /// Whether a session that listened here was closed a short while ago: its phones may not have
+    /// heard of that.
+    pub fn has_ended(&self, now: Instant, public: SocketAddr) -> bool {
+        self.ended.iter().any(|(local, until)| *local == public && *until > now)
     }
 
-    pub fn session(&self, id: SessionId) -> Option<&[Option<Stream>]> {
-        self.sessions.get(&id).map(|session| &session.streams[..])
-    }
 
     /// Does what the exchange wants; the error says which rule it broke.
     pub fn apply(&mut self, now: Instant, command: Command) -> Result<(), String> {
         match command {
             Command::Close { session } => {
-                self.sessions.remove(&session).ok_or(format!("{session:?} is not open"))?;
+                let gone = self.sessions.remove(&session).ok_or(format!("{session:?} is not open"))?;
+                self.ended.retain(|(_, until)| *until > now);
+                for (.., end) in ends_of(&gone.streams) {
+                    self.ended.push((seen_at(&self.addresses, end.local), now + MERCY));
+                }
                 self.closing.insert(session, now + CLOSING);
                 Ok(())
             }

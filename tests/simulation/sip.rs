@@ -319,6 +319,7 @@ fn long(name: &str) -> String {
         "www-authenticate" => "WWW-Authenticate".into(),
         "rack" => "RAck".into(),
         "rseq" => "RSeq".into(),
+        "remote-party-id" => "Remote-Party-ID".into(),
         lower => lower.split('-').map(capital).collect::<Vec<_>>().join("-"),
     }
 }
@@ -362,9 +363,15 @@ pub fn param<'a>(value: &'a str, name: &str) -> Option<&'a str> {
 /// The URI of a name-addr or addr-spec (RFC 3261 §20.10).
 pub fn uri_of(value: &str) -> &str {
     let parts = split_outside_quotes(value, ';');
-    match (value.find('<'), value.find('>')) {
-        (Some(open), Some(close)) if open < close => &value[open + 1..close],
-        _ => parts.first().copied().unwrap_or_default(),
+    let mut quoted = false;
+    let open = value.char_indices().find(|(_, c)| {
+        quoted ^= *c == '"';
+        *c == '<' && !quoted
+    });
+    let Some((open, _)) = open else { return parts.first().copied().unwrap_or_default() };
+    match value[open..].find('>') {
+        Some(length) => &value[open + 1..open + length],
+        None => parts.first().copied().unwrap_or_default(),
     }
 }
 

@@ -41,11 +41,17 @@ pub enum Deed {
     FailRelay,
 }
 
+/// What becomes of the ladder of messages.
+enum Trace {
+    Off,
+    Kept(Vec<String>),
+    Printed,
+}
+
 pub struct Town {
     pub now: Instant,
     pub phones: Vec<Phone>,
     pub relay: Relay,
-    pub config: Config,
     pub weather: Weather,
     /// What people were told.
     pub events: Vec<Event>,
@@ -54,11 +60,12 @@ pub struct Town {
     pub steps: u64,
     pub network: Network,
     pub laws: Laws,
+    places: Vec<Place>,
     switch: Switch,
     rng: Rng,
     script: BTreeMap<(Instant, u64), (usize, Deed)>,
     count: u64,
-    trace: Option<Vec<String>>,
+    trace: Trace,
     restless: (Instant, u32),
 }
 
@@ -79,12 +86,12 @@ impl Town {
             steps: 0,
             network: Network::new(weather, rng.fork()),
             laws: Laws::default(),
-            switch: Switch::new(config.clone(), secret),
-            config,
+            switch: Switch::new(config, secret),
+            places: places.to_vec(),
             rng,
             script: BTreeMap::new(),
             count: 0,
-            trace: None,
+            trace: Trace::Off,
             restless: (Instant(0), 0),
         };
         town.feed(Input::Clock(1_790_000_000_000));
@@ -93,17 +100,27 @@ impl Town {
 
     /// Keeps a ladder of everything that happens.
     pub fn keep_trace(&mut self) {
-        self.trace = Some(Vec::new());
+        self.trace = Trace::Kept(Vec::new());
+    }
+
+    /// Prints the ladder as it grows.
+    pub fn print_trace(&mut self) {
+        self.trace = Trace::Printed;
     }
 
     pub fn trace(&self) -> &[String] {
-        self.trace.as_deref().unwrap_or_default()
+        match &self.trace {
+            Trace::Kept(lines) => lines,
+            Trace::Off | Trace::Printed => &[],
+        }
     }
 
     /// Puts up a phone; it is on, and not registered.
-    pub fn add(&mut self, spec: Spec, place: Place) -> usize {
+    pub fn add(&mut self, spec: Spec) -> usize {
         let id = self.phones.len();
-        self.network.add(spec.transport, spec.address, spec.nat, place.local);
+        let place = self.places.iter().find(|place| place.public == spec.server);
+        let server = place.map_or(spec.server, |place| place.local);
+        self.network.add(spec.transport, spec.address, spec.nat, server);
         let mut phone = Phone::new(id, spec, self.rng.fork());
         phone.undisturbed = self.weather.loss == 0;
         self.phones.push(phone);
@@ -140,7 +157,7 @@ impl Town {
 
     /// How many calls the exchange holds.
     pub fn live_calls(&self) -> usize {
-        self.relay.open()
+        self.switch.calls()
     }
 
     /// One event. False if nothing happens until then.
@@ -185,11 +202,16 @@ impl Town {
         self.note(|town| format!("{} {deed:?}", town.label(id)));
         let alive = self.phones[id].alive;
         match deed {
-            Deed::Act(action) if alive => self.phones[id].act(now, action),
+            Deed::Act(action) if alive => {
+                if action == Action::UnregisterAll {
+                    self.forget_bindings(&self.phones[id].spec.number.clone());
+                }
+                self.phones[id].act(now, action);
+            }
             Deed::Act(_) => {}
             Deed::Behave(manners) => self.phones[id].spec.manners = manners,
             Deed::Crash { noticed } if alive => {
-                self.laws.disturb(&mut self.phones[id], now);
+                self.disturb(id);
                 self.phones[id].crash();
                 if noticed {
                     self.network.cut(now, id);
@@ -202,17 +224,25 @@ impl Town {
             }
             Deed::Start => {}
             Deed::Cut => {
-                self.laws.disturb(&mut self.phones[id], now);
+                self.disturb(id);
                 self.network.cut(now, id);
             }
             Deed::Rebind => {
-                self.laws.disturb(&mut self.phones[id], now);
+                self.disturb(id);
                 self.network.rebind(id);
             }
             Deed::FailRelay => self.relay.fail_next = true,
         }
         self.collect(id);
         self.relay_reports();
+    }
+
+    /// A phone takes back the bindings of all phones of its number, and they do not know.
+    fn forget_bindings(&mut self, number: &str) {
+        for phone in self.phones.iter_mut().filter(|phone| phone.spec.number == number) {
+            phone.registration.until = None;
+            phone.registration.since = None;
+        }
     }
 
     fn deliver(&mut self, delivery: Delivery) {
@@ -241,12 +271,17 @@ impl Town {
             Delivery::PhoneSeesClosed(id) => {
                 self.note(|town| format!("{} sees its connection closed", town.label(id)));
                 if self.phones[id].alive {
-                    let now = self.now;
-                    self.laws.disturb(&mut self.phones[id], now);
-                    self.phones[id].disconnected(now);
+                    self.disturb(id);
+                    self.phones[id].disconnected(self.now);
                 }
             }
         }
+    }
+
+    /// Something comes to the exchange from its operator.
+    pub fn input(&mut self, input: Input<'_>) {
+        self.note(|_| format!("operator ══ denwa  {input:?}"));
+        self.feed(input);
     }
 
     /// Hands the switch an input and does all it wants.
@@ -289,6 +324,15 @@ impl Town {
                 self.note(|_| format!("denwa says {event:?}"));
                 self.events.push(event);
             }
+        }
+    }
+
+    /// Something happens to a phone that excuses what it does not hear, and what others do not
+    /// hear of it.
+    fn disturb(&mut self, id: usize) {
+        self.laws.disturb(id);
+        for phone in &mut self.phones {
+            phone.undisturbed = false;
         }
     }
 
@@ -335,19 +379,27 @@ impl Town {
     pub fn check_quiet(&mut self) {
         if self.violations.is_empty() {
             let (calls, sessions) = (self.live_calls(), self.relay.open());
-            if calls + sessions > 0 {
-                let text = format!("all is quiet, and {calls} calls, {sessions} relay sessions are left");
+            let ports = self.switch.ports_in_use();
+            if calls + sessions + ports > 0 {
+                let text = format!(
+                    "all is quiet, and {calls} calls, {sessions} relay sessions, {ports} ports are left"
+                );
                 self.violations.push(text);
             }
-            let broken = self.laws.check_quiet(&self.phones);
+            let broken = self.laws.check_quiet(&self.phones, &self.network);
             self.violations.extend(broken);
         }
     }
 
     fn note(&mut self, line: impl FnOnce(&Town) -> String) {
-        if self.trace.is_some() {
-            let text = format!("{:>10.3}  {}", self.now.0 as f64 / 1000.0, line(self));
-            self.trace.get_or_insert_default().push(text);
+        if matches!(self.trace, Trace::Off) {
+            return;
+        }
+        let text = format!("{:>10.3}  {}", self.now.0 as f64 / 1000.0, line(self));
+        match &mut self.trace {
+            Trace::Off => {}
+            Trace::Kept(lines) => lines.push(text),
+            Trace::Printed => println!("{text}"),
         }
     }
 

@@ -45,6 +45,8 @@ fn the_messages_of_the_rfcs_get_their_verdicts() {
             "lenient-or-400" | "accept-or-400" => [Verdict::Fine, Verdict::Answer(400)].contains(&verdict),
             // A display name that wants quotes is clear enough; a Contact is the registrar's to read.
             "400" if ["rfc4475-baddn", "rfc4475-regbadct"].contains(&name) => verdict == Verdict::Fine,
+            // What an answer would have to repeat is not there.
+            "400" if name == "rfc4475-insuf" => verdict == Verdict::Drop,
             "400" | "400-or-501" => verdict == Verdict::Answer(400),
             "416" => verdict == Verdict::Answer(416),
             // Its Via is of version 7 as well, so nobody can say where an answer would have to go.

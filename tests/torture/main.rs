@@ -7,9 +7,11 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod corpus;
+mod exchange;
 mod mutation;
 mod rfc4475;
 mod rfc5118;
+mod strict;
 mod wire;
 
 /// A message, and what is to become of it.

@@ -95,7 +95,8 @@ impl Phone {
 
     pub(super) fn on_prack_answer(&mut self, key: CallKey, response: &Message) {
         let pending = self.call(key).is_some_and(|call| call.stage == Stage::Ringing);
-        if response.status() >= 300 && pending {
+        let own = response.get("X-Sim").is_none();
+        if response.status() >= 300 && pending && own {
             self.complain_if_undisturbed(format!("PRACK refused: {}", response.summary()));
         }
     }
@@ -145,15 +146,15 @@ impl Phone {
             return self.send(ack);
         }
         let contact = own_contact(request);
-        let Some(fresh) = Dialog::of_caller(request, response, &contact) else {
+        let Some(mut fresh) = Dialog::of_caller(request, response, &contact) else {
             return;
         };
         let known = call.early.iter().position(|early| early.dialog.remote_tag == tag);
         let (mut dialog, mut media) = match known {
             Some(at) => {
                 let early = call.early.remove(at);
-                let local_seq = early.dialog.local_seq;
-                (Dialog { local_seq, ..fresh }, early.media)
+                fresh.local_seq = early.dialog.local_seq;
+                (fresh, early.media)
             }
             None => (fresh, call.media.clone()),
         };
@@ -168,7 +169,7 @@ impl Phone {
         } else if !media.is_settled() {
             faults.push("no description where one has to be".into());
         }
-        let routes = dialog.route_set.clone();
+        let routes = dialog.ways();
         let first = call.dialog.is_none();
         let wants_out = call.wants_out;
         let settled = media.is_settled();
@@ -180,7 +181,7 @@ impl Phone {
         }
         self.send_ack(key, sequence, &tag, ack);
         for route in routes {
-            self.check_ours("Record-Route", &route);
+            self.check_ours("the way", &route);
         }
         for fault in faults {
             self.complain(format!("{fault} in {}", response.summary()));

@@ -100,9 +100,18 @@ impl Dialog {
         }
     }
 
+    /// The URIs of the exchange by which requests go out; what it answers itself needs no route.
+    pub fn ways(&self) -> Vec<String> {
+        match self.route_set.is_empty() {
+            true => vec![self.remote_target.clone()],
+            false => self.route_set.clone(),
+        }
+    }
+
     /// What is wrong with the route set, which the exchange alone wrote.
     pub fn fault_in_route_set(&self) -> Option<String> {
         match &self.route_set[..] {
+            [] => None,
             [route] if uri_param(uri_of(route), "lr").is_some() => None,
             [route] => Some(format!("a strict route: {route}")),
             routes => Some(format!("{} Record-Route values instead of one", routes.len())),

@@ -30,6 +30,8 @@ use crate::sip::{Hand, Message, host_port_of, uri_of};
 #[derive(Clone, Debug)]
 pub struct Spec {
     pub number: String,
+    /// What it says that its number is, if it lies.
+    pub shows: Option<String>,
     pub password: String,
     /// The host in its own address and in what it dials.
     pub domain: String,
@@ -75,7 +77,7 @@ pub struct Manners {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ringing {
-    /// Not a word before the final answer.
+    /// Nothing but 100 before the final answer.
     Quiet,
     /// 180.
     Bell,
@@ -173,6 +175,8 @@ pub struct Phone {
     pub complaints: Vec<String>,
     /// Whether the network loses nothing and nothing happened to the phone that would excuse silence.
     pub undisturbed: bool,
+    /// Each Contact that it ever gave, even before a crash: others may still use it.
+    contacts: Vec<String>,
     credentials: Credentials,
     rng: Rng,
     now: Instant,
@@ -196,6 +200,7 @@ impl Phone {
             stamped: Vec::new(),
             complaints: Vec::new(),
             undisturbed: true,
+            contacts: Vec::new(),
             credentials: Credentials::new(&spec.number, &spec.password, &spec.algorithms),
             rng,
             now: Instant(0),
@@ -266,8 +271,7 @@ impl Phone {
     pub fn crash(&mut self) {
         self.alive = false;
         self.undisturbed = false;
-        let contacts = std::mem::take(&mut self.registration.contacts);
-        self.registration = Registration { contacts, ..Registration::default() };
+        self.registration = Registration::default();
         self.calls.clear();
         self.clients.clear();
         self.servers.clear();
@@ -364,10 +368,11 @@ impl Phone {
         self.reply(key, response);
     }
 
-    /// A request outside of dialogs has to ask for a Contact that this phone registered.
+    /// A request outside of dialogs has to ask for a Contact that this phone registered, or gave in
+    /// a call that somebody transfers.
     fn check_target(&mut self, request: &Message) {
-        if !self.registration.contacts.iter().any(|contact| contact == request.uri()) {
-            let known = self.registration.contacts.join(", ");
+        if !self.contacts.iter().any(|contact| contact == request.uri()) {
+            let known = self.contacts.join(", ");
             self.complain(format!("not for us, we are {known}: {}", request.summary()));
         }
     }
@@ -476,7 +481,8 @@ impl Phone {
 
     /// A request outside of dialogs, without Via.
     fn outside(&mut self, method: &str, uri: &str) -> Message {
-        let own = format!("<sip:{}@{}>", self.spec.number, self.spec.domain);
+        let number = self.spec.shows.as_ref().unwrap_or(&self.spec.number);
+        let own = format!("<sip:{number}@{}>", self.spec.domain);
         let mut request = Message::request(method, uri);
         if self.spec.preloads_route {
             request = request.with("Route", format!("<sip:{};lr>", self.spec.server));
@@ -535,7 +541,9 @@ impl Phone {
     /// A Contact for one dialog.
     fn fresh_contact(&mut self) -> String {
         let token = self.rng.token(4);
-        self.contact_uri(&format!("{}.{token}", self.spec.number))
+        let contact = self.contact_uri(&format!("{}.{token}", self.spec.number));
+        self.contacts.push(contact.clone());
+        contact
     }
 
     fn new_call_id(&mut self) -> String {
@@ -571,6 +579,7 @@ impl Phone {
 
 fn reason(status: u16) -> &'static str {
     match status {
+        100 => "Trying",
         180 => "Ringing",
         183 => "Session Progress",
         200 => "OK",

@@ -2,6 +2,8 @@
 
 mod calls;
 mod registration;
+mod talks;
+mod trouble;
 
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
@@ -11,7 +13,7 @@ use denwa::config::{Config, DigestOffer, Extension, Identity, NatMedia, Number, 
 
 use crate::digest::Algorithm;
 use crate::network::Weather;
-use crate::phone::{Action, Call, Manners, Phone, Reaction, Ringing, Spec, Stage};
+use crate::phone::{Action, Call, Manners, Reaction, Ringing, Spec, Stage};
 use crate::sip::Hand;
 use crate::town::{Deed, Place, Town};
 
@@ -39,7 +41,12 @@ impl Story {
         config.groups.insert(number("600"), vec![number("102"), number("103")]);
         config.echo = Some(number("114"));
         change(&mut config);
-        let mut town = Town::new(1, config, Weather::PERFECT, &places());
+        Story::in_places(config, &places())
+    }
+
+    /// The same with an exchange somewhere else.
+    pub fn in_places(config: Config, places: &[Place]) -> Story {
+        let mut town = Town::new(1, config, Weather::PERFECT, places);
         town.keep_trace();
         Story(town)
     }
@@ -64,8 +71,7 @@ impl Story {
         let at = self.phones.len() as u8 + 10;
         let mut spec = spec(number, SocketAddr::from(([198, 51, 100, at], 5060)), V4);
         change(&mut spec);
-        let place = place_of(spec.server);
-        self.0.add(spec, place)
+        self.0.add(spec)
     }
 
     /// So many seconds pass.
@@ -180,6 +186,7 @@ impl DerefMut for Story {
 pub fn spec(number: &str, address: SocketAddr, server: &str) -> Spec {
     Spec {
         number: number.into(),
+        shows: None,
         password: password(number),
         domain: DOMAIN.into(),
         transport: Transport::Udp,
@@ -260,9 +267,4 @@ pub fn extension(number: &str) -> Extension {
         digest: DigestOffer::Both,
         nat_media: NatMedia::Strict,
     }
-}
-
-/// The phones of a story, for laws about all of them.
-pub fn rung(phones: &[Phone]) -> Vec<usize> {
-    phones.iter().filter(|phone| !phone.calls.is_empty()).map(|phone| phone.id).collect()
 }
