@@ -216,10 +216,18 @@ fn numbers_that_nobody_has_or_answers() {
 
 #[test]
 #[ignore = "needs SIPp"]
-fn without_media_ports_a_call_is_refused() {
-    let port = ports::take(2);
-    let house = House::new("no-ports", &format!("media-ports = {port}-{}", port + 1));
-    house.refused("102", "503");
-    let messages = house.scene.read("line-101-caller-refused-messages.log");
+fn when_the_media_ports_are_used_up_a_call_is_refused() {
+    let port = ports::take(6) & !1;
+    let house = House::new("no-ports", &format!("media-ports = {port}-{}", port + 3));
+    let callee = house.study.play("callee", &[]).start(&house.scene, &house.denwa);
+    let caller = house.kitchen.call("102", "caller").with(&[("TALK", "1500")]);
+    let caller = caller.start(&house.scene, &house.denwa);
+    house.denwa.program.expect("answered");
+
+    let refused = house.attic.call("102", "caller-refused").with(&[("STATUS", "503")]);
+    refused.start(&house.scene, &house.denwa).succeeds();
+    let messages = house.scene.read("line-103-caller-refused-messages.log");
     assert!(messages.contains("Retry-After:"), "503 without Retry-After");
+    caller.succeeds();
+    callee.succeeds();
 }

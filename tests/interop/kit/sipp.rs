@@ -125,7 +125,7 @@ impl Play<'_> {
             let (part, after) = rest.split_once(" -->").unwrap();
             text = format!("{before}{}{after}", read(&format!("parts/{part}")));
         }
-        for (word, value) in self.words {
+        for (word, value) in self.words.iter().chain(&[("TALK", "100")]) {
             text = text.replace(&format!("@{word}@"), value);
         }
         text
