@@ -1,1 +1,129 @@
-fn main() {}
+//! The command line: one function for each subcommand. Everything is done by the library.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argh::FromArgs;
+use denwa::config::{self, Config, LogLevel};
+use denwa::console::{Log, Summary, own_addresses};
+use denwa::switch::Switch;
+use denwa::{keeper, media, net};
+
+/// The arguments of the program.
+#[derive(FromArgs)]
+#[argh(
+    description = "denwa is a whole telephone exchange: SIP phones register at it, call each other\nthrough it, and it carries their sound. Without a command it runs.",
+    note = "Without a configuration, {command_name} writes `denwa.conf` into the current folder, with two\nextensions and an echo test, starts on it, and prints what to type into a phone.",
+    example = "Start an exchange in the current folder:\n  $ {command_name}",
+    example = "See what a configuration means, or what is wrong with it:\n  $ {command_name} check denwa.conf"
+)]
+struct Arguments {
+    /// print the version and stop
+    #[argh(switch)]
+    version: bool,
+    #[argh(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Command {
+    Run(Run),
+    Check(Check),
+}
+
+/// Run the exchange in the foreground; the log goes to standard error. Ctrl-C ends all calls and
+/// stops; SIGTERM stops at once.
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "run",
+    note = "Without --config: denwa.conf in the current folder, else /etc/denwa/denwa.conf, else a new\ndenwa.conf is written into the current folder."
+)]
+struct Run {
+    /// the configuration
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Tell what a configuration means, or all that is wrong with it. Exits with 0 or 1, and starts
+/// nothing.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "check")]
+struct Check {
+    /// the configuration
+    #[argh(positional)]
+    file: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments: Arguments = argh::from_env();
+    let done = match arguments.command {
+        _ if arguments.version => version(),
+        None => run(Run { config: None }),
+        Some(Command::Run(arguments)) => run(arguments),
+        Some(Command::Check(arguments)) => check(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn version() -> Result<(), Box<dyn Error>> {
+    Ok(writeln!(io::stdout(), "denwa {}", env!("CARGO_PKG_VERSION"))?)
+}
+
+fn check(check: Check) -> Result<(), Box<dyn Error>> {
+    let config = Config::load(&check.file)?;
+    let mut text = format!("{} is right. It means:\n\n{}", check.file.display(), Summary(&config));
+    for remark in config.remarks() {
+        text += &format!("\n  Look: {remark}");
+    }
+    text.push('\n');
+    // In one write, for `head` and its like.
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn run(run: Run) -> Result<(), Box<dyn Error>> {
+    let found = run.config.or_else(config::find);
+    let is_first = found.is_none();
+    let path = match found {
+        Some(path) => path,
+        None => first_run()?,
+    };
+    let config = Config::load(&path)?;
+    if is_first {
+        writeln!(io::stdout(), "{}", config::welcome(&config, &path, &own_addresses()))?;
+    }
+    let sockets = keeper::bind(&config)?;
+    let mut log = Log::new(&config);
+    for notice in &sockets.notices {
+        log.say(LogLevel::Warn, notice);
+    }
+    log.started(&config, &path);
+
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)?;
+    let relay = media::Relay::start()?;
+    let switch = Switch::new(config, seed);
+    net::run(switch, sockets, relay, &mut |event| log.event(event))?;
+    log.say(LogLevel::Info, "stopped");
+    Ok(())
+}
+
+/// Writes a configuration into the current folder.
+fn first_run() -> Result<PathBuf, Box<dyn Error>> {
+    let path = PathBuf::from(config::HERE);
+    config::first_run(&path, |bytes| getrandom::fill(bytes).map_err(io::Error::other)).map_err(|error| {
+        let folder = std::env::current_dir().unwrap_or_default();
+        format!("{} cannot be written into {}: {error}", config::HERE, folder.display())
+    })?;
+    Ok(path)
+}

@@ -1,38 +1,94 @@
 //! The flat file `denwa.conf`, and the typed [`Config`] that everything else reads.
+//!
+//! ```
+//! use denwa::config::Config;
+//!
+//! let config = Config::parse("denwa.conf", b"ext.101 = correct-horse\nekho = 114\n");
+//! let mistakes = config.expect_err("there is no such key");
+//! assert_eq!(
+//!     mistakes.to_string(),
+//!     "denwa.conf:2: ekho: unknown key; did you mean `echo`?\n1 mistake in denwa.conf."
+//! );
+//! ```
+//!
+//! A file goes through four steps: `lines` (key and value), `de` and `file` (which keys there are,
+//! by serde), `value` (how each kind of value is written) and `check` (whether it makes sense
+//! together). Each adds to the same [`Mistakes`], so that a person reads all of them at once.
 
+mod check;
+mod de;
+mod file;
+mod first_run;
+mod help;
+mod lines;
+mod mistake;
+mod nearest;
+mod remarks;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use first_run::{HERE, find, first_run, welcome};
+pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
+
+/// The largest file that is read, in bytes: [`MAX_EXTENSIONS`] with a few keys each fit.
+pub const MAX_BYTES: usize = 1 << 20;
+/// The most extensions.
+pub const MAX_EXTENSIONS: usize = 10_000;
+/// The most groups.
+pub const MAX_GROUPS: usize = 1_000;
+/// The most members of a group.
+pub const MAX_MEMBERS: usize = 32;
+/// The most places to listen at.
+pub const MAX_LISTEN: usize = 16;
+/// The most phones that can be registered at one extension.
+pub const MAX_CONTACTS: u8 = 32;
 
 /// What the whole file says, checked. Every default is in [`Config::default`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// `domain`: the name that phones register at; also the digest realm. Without one, every host
-    /// name in a Request-URI is taken for ours and the realm is `denwa`.
+    /// `domain`: the name that phones register at; also the digest realm. A host name in lower case,
+    /// an IPv4 address, or an IPv6 address in brackets. Without one, every host name in a
+    /// Request-URI is taken for ours and the realm is `denwa`.
     pub domain: Option<String>,
-    /// `listen`: where SIP is spoken. Default `udp:5060 tcp:5060`.
+    /// `listen`: where SIP is spoken, at most [`MAX_LISTEN`] places, none of which covers another.
+    /// Default `udp:5060 tcp:5060`.
     pub listen: Vec<Listen>,
     /// `advertise`: the address to write into Via, Record-Route and SDP instead of the local one
     /// of the same family; at most one of each family.
     pub advertise: Vec<IpAddr>,
-    /// `media-ports`: first and last UDP port of the relay. Default 40000–40999.
+    /// `media-ports`: first and last UDP port of the relay, at least two pairs, none where SIP is
+    /// spoken. Default 40000–40999.
     pub media_ports: PortRange,
     /// `state`: the folder for what must survive a restart.
     pub state: PathBuf,
-    /// `register-expires`: the shortest and longest time a binding may ask for. Default 60 s, 3600 s.
+    /// `register-expires`: the shortest and longest time a binding may ask for, in whole
+    /// seconds, up to 7 days. Default 60 s, 3600 s.
     pub register_expires: ExpiresRange,
-    /// `keep-alive`: how often each UDP binding is sent OPTIONS; `0s` for never. Default 25 s.
+    /// `keep-alive`: how often each UDP binding is sent OPTIONS; `0s` for never, at most 1 h.
+    /// Default 25 s.
     pub keep_alive: Duration,
-    /// `ext.N`: the extensions.
+    /// `ext.N`: the extensions, 1 to [`MAX_EXTENSIONS`].
     pub extensions: BTreeMap<Number, Extension>,
-    /// `group.N`: numbers that ring several extensions at once.
+    /// `group.N`: numbers that ring several extensions at once: 1 to [`MAX_MEMBERS`] of
+    /// [`Config::extensions`], each once. At most [`MAX_GROUPS`].
     pub groups: BTreeMap<Number, Vec<Number>>,
     /// `echo`: the number of the echo test.
     pub echo: Option<Number>,
-    /// `call-limit`: the longest call. Default 8 h.
+    /// `call-limit`: the longest call, at most 30 days. Default 8 h.
     pub call_limit: Duration,
-    /// `media-timeout`: how long promised sound may be missing before the call is ended. Default 60 s.
+    /// `media-timeout`: how long promised sound may be missing before the call is ended, at most 1 day.
+    /// Default 60 s.
     pub media_timeout: Duration,
     /// `log`: how much is said. Default `info`.
     pub log: LogLevel,
@@ -49,10 +105,7 @@ impl Default for Config {
             advertise: Vec::new(),
             media_ports: PortRange { first: 40000, last: 40999 },
             state: PathBuf::from("/var/lib/denwa"),
-            register_expires: ExpiresRange {
-                min: Duration::from_secs(60),
-                max: Duration::from_secs(3600),
-            },
+            register_expires: ExpiresRange { min: Duration::from_secs(60), max: Duration::from_secs(3600) },
             keep_alive: Duration::from_secs(25),
             extensions: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -60,6 +113,55 @@ impl Default for Config {
             call_limit: Duration::from_secs(8 * 3600),
             media_timeout: Duration::from_secs(60),
             log: LogLevel::Info,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the configuration in `bytes`; `file_name` is for the mistakes.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes of the file, in the order of its lines.
+    pub fn parse(file_name: &str, bytes: &[u8]) -> Result<Config, Mistakes> {
+        if bytes.len() > MAX_BYTES {
+            return Err(Mistakes::only(file_name, Reason::TooLarge));
+        }
+        if lines::is_utf16(bytes) {
+            return Err(Mistakes::only(file_name, Reason::Utf16));
+        }
+        let mut mistakes = Mistakes::new(file_name);
+        let lines = lines::lines(bytes, &mut mistakes);
+        if lines.is_empty() && mistakes.is_empty() {
+            return Err(Mistakes::only(file_name, Reason::Empty));
+        }
+        let noted = RefCell::new(mistakes);
+        let file = de::read::<file::File>(&lines, &noted).unwrap_or_default();
+        let mut mistakes = noted.into_inner();
+        let config = check::check(file, &mut mistakes);
+        if mistakes.is_empty() {
+            return Ok(config);
+        }
+        mistakes.sort();
+        Err(mistakes)
+    }
+
+    /// Reads the configuration in the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes of the file, or the one reason why it cannot be read.
+    pub fn load(path: &Path) -> Result<Config, Mistakes> {
+        let name = path.display().to_string();
+        let read = || -> io::Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            let beyond = MAX_BYTES as u64 + 1;
+            std::fs::File::open(path)?.take(beyond).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        match read() {
+            Ok(bytes) => Config::parse(&name, &bytes),
+            Err(error) => Err(Mistakes::only(&name, Reason::Unreadable(error.kind()))),
         }
     }
 }
@@ -88,8 +190,8 @@ impl std::borrow::Borrow<str> for Number {
     }
 }
 
-impl std::fmt::Display for Number {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
@@ -97,11 +199,11 @@ impl std::fmt::Display for Number {
 /// One extension: `ext.N = password` and its `ext.N.*` keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Extension {
-    /// The digest password.
+    /// The digest password, 1 to 128 bytes.
     pub password: Password,
-    /// `.name`: shown to whoever is called.
+    /// `.name`: shown to whoever is called; at most 64 bytes of UTF-8 without control characters.
     pub name: Option<String>,
-    /// `.max-contacts`: how many phones may be registered at once, 1 to 32. Default 5.
+    /// `.max-contacts`: how many phones may be registered at once, 1 to [`MAX_CONTACTS`]. Default 5.
     pub max_contacts: u8,
     /// `.busy`: where a call goes when all phones are busy.
     pub busy: Option<Number>,
@@ -115,6 +217,11 @@ pub struct Extension {
     pub digest: DigestOffer,
     /// `.nat-media`: whose RTP is accepted. Default strict.
     pub nat_media: NatMedia,
+}
+
+impl Extension {
+    /// The default of `max-contacts`.
+    pub const CONTACTS: u8 = 5;
 }
 
 /// A password; never printed.
@@ -133,8 +240,8 @@ impl Password {
     }
 }
 
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }
@@ -142,14 +249,15 @@ impl std::fmt::Debug for Password {
 /// `ext.N.no-answer = 20s 600`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoAnswer {
-    /// How long the phones ring first.
+    /// How long the phones ring first, 1 s to 3 min.
     pub after: Duration,
     /// Where the call goes then.
     pub to: Number,
 }
 
 /// Whose caller id an extension may show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Identity {
     /// Its own number only (or none).
     Own,
@@ -158,7 +266,8 @@ pub enum Identity {
 }
 
 /// Which digest challenges an extension is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DigestOffer {
     /// SHA-256 first, MD5 second.
     Both,
@@ -167,7 +276,8 @@ pub enum DigestOffer {
 }
 
 /// From where a leg's RTP is accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NatMedia {
     /// The address in its SDP or, behind NAT, the address that signals.
     Strict,
@@ -186,6 +296,18 @@ pub struct Listen {
     pub port: u16,
 }
 
+impl fmt::Display for Listen {
+    /// As it is written in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (transport, port) = (self.transport, self.port);
+        match self.address {
+            None => write!(f, "{transport}:{port}"),
+            Some(IpAddr::V4(address)) => write!(f, "{transport}:{address}:{port}"),
+            Some(IpAddr::V6(address)) => write!(f, "{transport}:[{address}]:{port}"),
+        }
+    }
+}
+
 /// A SIP transport (RFC 3261 §18).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
@@ -195,6 +317,15 @@ pub enum Transport {
     Tcp,
 }
 
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        })
+    }
+}
+
 /// An inclusive range of UDP ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {
@@ -202,6 +333,15 @@ pub struct PortRange {
     pub first: u16,
     /// The last port.
     pub last: u16,
+}
+
+impl PortRange {
+    /// How many pairs of an even port and the next one there are: RTP and RTCP of one end of a
+    /// stream (RFC 3550 §11). A call with one audio stream takes two pairs.
+    pub fn pairs(&self) -> usize {
+        let first_even = usize::from(self.first).next_multiple_of(2);
+        (usize::from(self.last) + 1).saturating_sub(first_even) / 2
+    }
 }
 
 /// The range of registration lifetimes.
@@ -214,7 +354,8 @@ pub struct ExpiresRange {
 }
 
 /// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LogLevel {
     /// Only what is broken.
     Error,

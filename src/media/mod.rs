@@ -2,6 +2,30 @@
 //!
 //! The switch says declaratively what a session should look like ([`Command::Set`]); the relay
 //! opens, points and closes sockets to make it so, and reports ([`Event`]).
+//!
+//! ```text
+//! Relay ── mailbox ──▶ Forwarder ─▶ Session ─▶ LiveStream ─▶ LiveEnd ─▶ Source    who speaks
+//!       ◀─ mailbox ──        │                                      └─▶ Sequence  what is missing
+//!                            └────▶ SocketTable ─▶ Demux               whose packet it is
+//! ```
+//!
+//! [`PortAllocator`] is the switch's: it must know a port before the relay opens it.
+
+mod demux;
+mod end;
+mod forwarder;
+mod mailbox;
+mod packet;
+mod ports;
+mod relay;
+mod sequence;
+mod session;
+mod sockets;
+mod source;
+mod stream;
+
+pub use ports::{MOST_RESTING, PortAllocator, REST_MS};
+pub use relay::Relay;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -13,11 +37,19 @@ pub struct SessionId(pub u64);
 /// The most streams (SDP `m=` lines) that one session relays.
 pub const MAX_STREAMS: usize = 8;
 
+/// The most sessions at a time; [`Command::Set`] for one more is answered by [`Event::Failed`].
+pub const MAX_SESSIONS: usize = 16_384;
+
+/// How much one end may send: ten times what a high-definition picture takes. More is dropped, and shows
+/// as lost.
+pub const MAX_PACKETS_A_SECOND: u32 = 10_000;
+
 /// What the switch tells the relay.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// From now on the session is exactly this; `None` is an `m=` line that is not relayed.
-    /// Counters of streams that stay are kept.
+    /// An end whose `local` stays keeps its sockets, its counters and (within a `window`) its locks.
+    /// What cannot be opened is reported by [`Event::Failed`], and tried again by the next `Set`.
     Set {
         /// Which session.
         session: SessionId,
@@ -58,9 +90,11 @@ pub struct End {
     pub remote: Option<Remote>,
     /// Who may speak.
     pub admit: Admit,
-    /// Which negotiation this is: when it changes, the lock on the source is opened again.
+    /// Which negotiation this is: when it changes, the lock on the source is opened again. Packets go on to
+    /// the source that was locked until another speaks or `remote` changes too.
     pub window: u32,
-    /// How long this end may be silent before [`Event::Silent`]; `None` where nothing is promised.
+    /// How long this end may be silent, in RTP and RTCP, before [`Event::Silent`] (which comes up to
+    /// a second later); `None` where nothing is promised.
     pub silence: Option<Duration>,
 }
 
@@ -73,8 +107,8 @@ pub struct Remote {
     pub rtcp: SocketAddr,
 }
 
-/// Whose packets are accepted. The first packet locks to its source address and port; after two
-/// seconds of silence another port of the same address may take the lock.
+/// Whose packets are accepted. The first packet to each of an end's two sockets locks it to its source
+/// address and port; after two seconds of silence another port of the same address may take the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admit {
     /// Only this address, any port.
@@ -86,13 +120,14 @@ pub enum Admit {
 /// What the relay tells the switch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A socket could not be opened: the session does not work.
+    /// A socket could not be opened: the session does not work, or not in full. Said once for each
+    /// [`Command::Set`], of the first address that failed.
     Failed {
         /// Which session.
         session: SessionId,
         /// The address that could not be bound.
         local: SocketAddr,
-        /// Why, in the system's words.
+        /// Why: in the system's words, or which bound was reached.
         reason: String,
     },
     /// An end kept silent for longer than it may; said once for each window.
@@ -125,11 +160,11 @@ pub enum Side {
 /// What was received from one side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// RTP packets accepted.
+    /// Packets accepted on the RTP port, be it RTP or, say, T.38; not RTCP.
     pub packets: u64,
     /// Their bytes, without IP and UDP headers.
     pub bytes: u64,
-    /// Packets missing by RTP sequence number.
+    /// Packets missing by RTP sequence number; those that come late are not.
     pub lost: u64,
     /// Packets from strangers, dropped.
     pub strangers: u64,

@@ -1,1 +1,207 @@
-//! To be filled.
+//! The loop that feeds the switch: datagrams, stream messages, the relay's reports, time and
+//! signals go in, and what comes out is sent. Decides nothing about calls, and binds nothing.
+//!
+//! One thread runs it all. Each wake-up takes a batch: receive what is there, handle all of it,
+//! send all that came of it, then tell people. Nothing in here blocks, and everything has a bound:
+//!
+//! | what | bound | what happens there |
+//! |---|---|---|
+//! | a datagram or a message on a stream | 65,535 bytes | longer ones end their stream |
+//! | datagrams taken per turn of a socket | [`sys::BATCH`] | others get their turn first |
+//! | connections | 4,096 | a new one is closed at once |
+//! | a connection without a whole message | 10 s to begin one, 10 s to end it | closed |
+//! | unsent bytes of one connection | 256 KiB | closed |
+//! | unfinished messages and unsent bytes of all connections | 32 MiB | closed is who needs more |
+
+mod clock;
+pub mod framer;
+mod hub;
+mod stream;
+pub mod sys;
+mod udp;
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use smol::future::{or, yield_now};
+use smol::{Async, LocalExecutor, Timer};
+
+use crate::keeper::Sockets;
+use crate::media;
+use crate::switch::{Event, Input, Instant, Output, Switch};
+use hub::Hub;
+use sys::{BATCH, Inbox, Signal, Signals};
+
+/// How many bytes a datagram may have: more than IP can carry, so that none is ever cut off.
+const DATAGRAM_MAX: usize = 65_536;
+
+/// How long calls have to end after SIGINT.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What the loop drives; [`Switch`] is one.
+pub trait Machine {
+    /// Takes one input. `now` never goes backwards.
+    fn handle(&mut self, now: Instant, input: Input<'_>);
+    /// The next thing to do; drained until `None` after each input.
+    fn poll(&mut self) -> Option<Output>;
+    /// When it wants [`Input::Tick`], if nothing else comes first.
+    fn deadline(&self) -> Option<Instant>;
+    /// How many calls there are; after SIGINT the loop ends when there are none.
+    fn calls(&self) -> usize;
+}
+
+impl Machine for Switch {
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
+        Switch::handle(self, now, input);
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        Switch::poll(self)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Switch::deadline(self)
+    }
+
+    fn calls(&self) -> usize {
+        Switch::calls(self)
+    }
+}
+
+/// Runs the exchange until it is told to stop: SIGINT ends the calls first and waits for that, at
+/// most 5 s or until the second SIGINT; SIGTERM stops at once and leaves the calls to whoever
+/// comes next. SIGHUP is ignored.
+///
+/// `tell` is given what people should know, after it was done.
+///
+/// # Errors
+///
+/// When the system refuses what the loop cannot live without, e.g. epoll.
+pub fn run(
+    machine: impl Machine,
+    sockets: Sockets,
+    relay: media::Relay,
+    tell: &mut dyn FnMut(&Event),
+) -> io::Result<()> {
+    let signals = Async::new(Signals::catch()?)?;
+    let reports = Async::new(relay.as_fd().try_clone_to_owned()?)?;
+    let mut listeners = Vec::new();
+    for listener in sockets.tcp {
+        listeners.push(Async::new(listener)?);
+    }
+    let hub = RefCell::new(Hub::new(machine, sockets.udp, relay, tell)?);
+    hub.borrow_mut().flush();
+    let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
+    let scratch = RefCell::new(vec![0; stream::READ_SIZE]);
+
+    let executor = LocalExecutor::new();
+    let sockets = hub.borrow().udp.len();
+    for index in 0..sockets {
+        executor.spawn(receive(&hub, &inbox, index)).detach();
+    }
+    for listener in listeners {
+        executor.spawn(stream::accept(&hub, listener)).detach();
+    }
+    executor.spawn(report(&hub, reports)).detach();
+    executor.spawn(tick(&hub)).detach();
+
+    let work = async {
+        loop {
+            // A few tasks at a time, so that a flood on one socket lets timers and others in.
+            for _ in 0..8 {
+                executor.tick().await;
+                for newcomer in hub.borrow_mut().streams.newcomers.drain(..) {
+                    executor.spawn(stream::serve(&hub, &scratch, newcomer)).detach();
+                }
+            }
+            yield_now().await;
+        }
+    };
+    smol::block_on(or(stop(&hub, signals), work))
+}
+
+/// Feeds what comes by one UDP socket.
+async fn receive<M: Machine>(hub: &RefCell<Hub<'_, M>>, inbox: &RefCell<Inbox>, index: usize) {
+    let socket = hub.borrow().udp[index].socket.clone();
+    let mut failures = 0;
+    loop {
+        let received = hub.borrow_mut().receive(index, &mut inbox.borrow_mut());
+        match received {
+            Ok(()) => {
+                failures = 0;
+                yield_now().await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                failures = 0;
+                if socket.readable().await.is_err() {
+                    Timer::after(Duration::from_millis(100)).await;
+                }
+            }
+            // An ICMP error about something we sent; only if there is no end to it, the socket
+            // itself may be in trouble, which must not make us spin.
+            Err(_) => {
+                failures += 1;
+                if failures > 64 {
+                    Timer::after(Duration::from_millis(10)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Feeds the relay's reports.
+async fn report<M: Machine>(hub: &RefCell<Hub<'_, M>>, reports: Async<OwnedFd>) {
+    loop {
+        if reports.readable().await.is_err() {
+            Timer::after(Duration::from_millis(100)).await;
+        }
+        hub.borrow_mut().report();
+    }
+}
+
+/// Feeds a tick whenever the machine wants one.
+async fn tick<M: Machine>(hub: &RefCell<Hub<'_, M>>) {
+    loop {
+        std::future::poll_fn(|cx| hub.borrow_mut().alarm.poll(cx)).await;
+        hub.borrow_mut().tick();
+    }
+}
+
+/// Ends when the process should.
+async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) -> io::Result<()> {
+    loop {
+        match next_signal(&signals).await? {
+            Signal::HangUp => {}
+            Signal::Terminate => return Ok(()),
+            Signal::Interrupt => break,
+        }
+    }
+    hub.borrow_mut().hang_up();
+    let ended = async {
+        while !hub.borrow().is_quiet() {
+            Timer::after(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    };
+    let late = async {
+        Timer::after(FAREWELL).await;
+        Ok(())
+    };
+    let again = async {
+        while next_signal(&signals).await? == Signal::HangUp {}
+        Ok(())
+    };
+    or(ended, or(late, again)).await
+}
+
+/// The next signal.
+async fn next_signal(signals: &Async<Signals>) -> io::Result<Signal> {
+    loop {
+        if let Some(signal) = signals.get_ref().next() {
+            return Ok(signal);
+        }
+        signals.readable().await?;
+    }
+}

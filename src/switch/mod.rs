@@ -5,37 +5,178 @@
 //! while let Some(output) = switch.poll() { … }     // drain it all before the next input
 //! switch.deadline();                               // when it wants to be woken
 //! ```
+//!
+//! What a packet passes, from the top: [`request`](self) sorts it, [`transaction`](self) absorbs what
+//! came before, [`auth`](self) asks who speaks, the registrar or a [`fork`](self) takes it. A fork of an
+//! INVITE is a [`call`](self) until it ends; requests inside its dialogs find it by the token that
+//! denwa wrote into Record-Route.
 
+mod auth;
+mod call;
+mod date;
+mod dialog;
+mod echo;
 mod event;
 mod flow;
+mod fork;
+mod forward;
+mod hangup;
+mod invite;
+mod io;
+mod negotiation;
+mod register;
+mod registrar;
+mod relaying;
+mod request;
+mod route;
+mod secret;
 mod time;
+mod timer;
+mod token;
+mod transaction;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
 
 pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Output};
 pub use flow::{Flow, StreamId, Transport};
 pub use time::Instant;
 
 use crate::config::Config;
+use crate::media::PortAllocator;
+use crate::sip::{Message, StartLine};
+use io::{Io, Timer};
+use transaction::{Clients, Servers, Table};
+
+/// The most calls at once, ended ones that are still remembered included. At the bound, INVITE is
+/// answered 503.
+pub const MAX_CALLS: usize = 16_384;
+
+/// The most of our own addresses that are remembered; a server has a handful.
+const MAX_ADDRESSES: usize = 64;
 
 /// The exchange.
-pub struct Switch {}
+pub struct Switch {
+    config: Config,
+    secret: secret::Secret,
+    io: Io,
+    servers: Servers,
+    clients: Clients,
+    auth: auth::Authenticator,
+    registrar: registrar::Registrar,
+    forks: Table<u64, fork::Fork>,
+    calls: Table<u64, call::Call>,
+    /// Ended calls, the oldest first.
+    ended: VecDeque<u64>,
+    /// Calls that have not ended.
+    live: usize,
+    ports: PortAllocator,
+    /// Addresses of ours that packets came to.
+    addresses: BTreeSet<IpAddr>,
+    made: u64,
+    calls_made: u64,
+    clients_made: u64,
+}
 
 impl Switch {
     /// An exchange on a configuration. `seed` is 32 random bytes: all its secrets and identifiers
     /// come from them, so equal seeds and inputs give equal outputs.
-    pub fn new(_config: Config, _seed: [u8; 32]) -> Switch {
-        Switch {}
+    pub fn new(config: Config, seed: [u8; 32]) -> Switch {
+        Switch {
+            ports: PortAllocator::new(config.media_ports),
+            config,
+            secret: secret::Secret::new(seed),
+            io: Io::new(),
+            servers: Servers::new(),
+            clients: Clients::new(),
+            auth: auth::Authenticator::new(),
+            registrar: registrar::Registrar::new(),
+            forks: Table::default(),
+            calls: Table::default(),
+            ended: VecDeque::new(),
+            live: 0,
+            addresses: BTreeSet::new(),
+            made: 0,
+            calls_made: 0,
+            clients_made: 0,
+        }
     }
 
-    /// Takes one input. `now` must not go backwards.
-    pub fn handle(&mut self, _now: Instant, _input: Input<'_>) {}
+    /// Takes one input. `now` must not go backwards; where it does, it counts as standing still.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        self.io.now = self.io.now.max(now);
+        match input {
+            Input::Packet { flow, bytes } => self.packet(flow, bytes),
+            Input::Closed(stream) => self.registrar.closed(stream),
+            Input::Media(event) => self.media_event(event),
+            Input::Clock(unix) => self.io.wall = i128::from(unix) - i128::from(self.io.now.0),
+            Input::Tick => {}
+            Input::HangUp(why) => self.hang_up_all(why),
+        }
+        while let Some(timer) = self.io.due() {
+            self.timer(timer);
+        }
+    }
 
     /// The next thing to do; drain until `None` after each [`Switch::handle`].
     pub fn poll(&mut self) -> Option<Output> {
-        None
+        self.io.poll()
     }
 
     /// When the switch wants [`Input::Tick`], if nothing else comes first.
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        self.io.deadline()
+    }
+
+    /// How many calls have not ended.
+    pub fn calls(&self) -> usize {
+        self.live
+    }
+
+    /// How many pairs of media ports are given out.
+    pub fn ports_in_use(&self) -> usize {
+        self.ports.in_use()
+    }
+
+    fn packet(&mut self, flow: Flow, bytes: &[u8]) {
+        // What is no SIP at all is noise; nobody waits for an answer to it.
+        let Ok(message) = Message::parse(bytes) else { return };
+        if self.addresses.len() < MAX_ADDRESSES {
+            self.addresses.insert(flow.local.ip());
+        }
+        match message.start() {
+            StartLine::Request { .. } => self.request(flow, &message),
+            StartLine::Response { .. } => self.response(&message),
+        }
+    }
+
+    fn timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Server(key, kind) => self.servers.timer(&mut self.io, key, kind),
+            Timer::Client(id, cancel, kind) => {
+                if let Some(owner) = self.clients.timer(&mut self.io, id, cancel, kind) {
+                    self.client_timed_out(owner);
+                }
+            }
+            Timer::TimerC(fork) => self.timer_c(fork),
+            Timer::NoAnswer(fork, stage) => self.no_answer(fork, stage),
+            Timer::CallLimit(call) => self.end_call(call, Cause::CallLimit),
+            Timer::ForgetCall(call) => self.forget_call(call),
+            Timer::ForgetFork(fork) => {
+                self.forks.remove(&fork);
+            }
+            Timer::Unacknowledged(call) => self.unacknowledged(call),
+            Timer::Insist(call) => self.insist_again(call),
+            Timer::Binding(binding) => self.binding_timer(binding),
+        }
+    }
+
+    fn hang_up_all(&mut self, why: &'static str) {
+        self.io.tell(Event::Notice(format!("{} calls are ended: {why}", self.live)));
+        let mut calls: Vec<u64> = self.calls.keys().copied().collect();
+        calls.sort_unstable();
+        for call in calls {
+            self.end_call(call, Cause::Operator);
+        }
     }
 }

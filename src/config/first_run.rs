@@ -1,0 +1,292 @@
+//! The first start, without a configuration: writes one that works and teaches, and says what to
+//! type into a phone.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Config, Password, Transport};
+
+/// The file that a first run writes, in the current folder.
+pub const HERE: &str = "denwa.conf";
+
+/// Where the configuration is, if nobody says: in the current folder, then in `/etc/denwa`. `None`
+/// if it is in neither.
+pub fn find() -> Option<PathBuf> {
+    // One that cannot be looked at is taken, so that reading it says why.
+    let is_there = |path: &&Path| path.try_exists().unwrap_or(true);
+    [Path::new(HERE), Path::new("/etc/denwa/denwa.conf")]
+        .iter()
+        .find(|path| is_there(path))
+        .map(|path| path.to_path_buf())
+}
+
+/// Writes a configuration with two extensions and an echo test to `path`, readable by its owner
+/// alone. `random` fills a slice with random bytes, from which the passwords come.
+///
+/// The file is there completely or not at all, and one that exists is never touched.
+///
+/// # Errors
+///
+/// Those of `random` and of the file system; [`io::ErrorKind::AlreadyExists`] if there is a file.
+pub fn first_run(path: &Path, mut random: impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<()> {
+    let text = template(&password(&mut random)?, &password(&mut random)?);
+    let unfinished = beside(path);
+    let written = write_new(&unfinished, text.as_bytes())
+        // A link, unlike a rename, fails where there is a file already.
+        .and_then(|()| fs::hard_link(&unfinished, path));
+    let removed = fs::remove_file(&unfinished);
+    written.and(removed)
+}
+
+/// What to type into a phone for each extension of `config`, and what to dial then. `path` is the
+/// file it came from, `addresses` are those that phones can reach this machine at.
+pub fn welcome(config: &Config, path: &Path, addresses: &[IpAddr]) -> String {
+    let servers: Vec<String> = match &config.domain {
+        Some(domain) => vec![domain.clone()],
+        None => addresses.iter().map(IpAddr::to_string).collect(),
+    };
+    let server = match servers.as_slice() {
+        [] => "this machine's address".to_string(),
+        servers => servers.join("  or  "),
+    };
+    let port = |transport| {
+        let mut listen = config.listen.iter();
+        listen.find(|listen| listen.transport == transport).map(|listen| listen.port)
+    };
+    let (port, transport) = match (port(Transport::Udp), port(Transport::Tcp)) {
+        (Some(udp), Some(tcp)) if udp == tcp => (udp, "UDP or TCP"),
+        (Some(udp), _) => (udp, "UDP"),
+        (None, Some(tcp)) => (tcp, "TCP"),
+        (None, None) => (5060, "UDP"),
+    };
+
+    let count = config.extensions.len();
+    let mut text = format!("{} has {count} extensions. Type into a phone for each:\n", path.display());
+    for (number, extension) in &config.extensions {
+        let password = extension.password.reveal();
+        let _ = write!(
+            text,
+            "\n    user       {number}\n    password   {password}\n    server     {server}\n    \
+             port       {port}\n    transport  {transport}\n"
+        );
+    }
+    text.push('\n');
+    if let Some(echo) = &config.echo {
+        let _ = writeln!(text, "Call {echo} for the echo test: it repeats what it hears.");
+    }
+    let mut numbers = config.extensions.keys();
+    if let (Some(first), Some(second)) = (numbers.next(), numbers.next()) {
+        let _ = writeln!(text, "Call {second} from {first} to ring the other phone.");
+    }
+    text
+}
+
+/// 20 characters of 31 that nobody confuses and every keypad has: 99 bits.
+fn password(random: &mut impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<Password> {
+    const LENGTH: usize = 20;
+    const ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    /// Bytes from here on would make the first letters more likely than the others.
+    const FAIR: u8 = (256 / ALPHABET.len() * ALPHABET.len()) as u8;
+
+    let mut password = String::with_capacity(LENGTH);
+    while password.len() < LENGTH {
+        let mut bytes = [0; LENGTH];
+        random(&mut bytes)?;
+        let fair = bytes.iter().filter(|&&byte| byte < FAIR);
+        let letters = fair.map(|&byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));
+        password.extend(letters.take(LENGTH - password.len()));
+    }
+    Ok(Password::new(&password))
+}
+
+/// The name of the file while it is being written.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().map_or_else(|| OsString::from(HERE), OsString::from);
+    name.push(format!(".{}.unfinished", std::process::id()));
+    path.with_file_name(name)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // One that is here was left by a process of our number that was interrupted.
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn template(first: &Password, second: &Password) -> String {
+    let (first, second) = (first.reveal(), second.reveal());
+    format!(
+        "\
+# denwa.conf: all that there is to say about this telephone exchange.
+#
+# A line is `key = value`. The value runs to the end of its line, so nothing needs quotes.
+# A comment begins with `#` and has a line of its own.
+# After a change: `denwa check denwa.conf` tells what is understood; then start denwa again.
+
+# An extension is a number and the password that its phone registers with.
+ext.101      = {first}
+ext.101.name = First phone
+
+ext.102      = {second}
+ext.102.name = Second phone
+
+# The number of the echo test: it repeats what it hears.
+echo = 114
+
+# What follows are examples. Remove the `#` in front of a key to use it.
+
+# A third extension. `busy`, `no-answer` and `offline` forward its calls to another number.
+#ext.103           = a-long-password
+#ext.103.name      = Workshop
+#ext.103.busy      = 101
+#ext.103.no-answer = 20s 102
+#ext.103.offline   = 101
+
+# A number that rings several extensions at once.
+#group.600 = 101 102
+
+# The name of this machine, as phones know it.
+#domain = pbx.example.net
+
+# Where SIP is spoken; these are the defaults. In a firewall, open these ports and the media ports.
+#listen      = udp:5060 tcp:5060
+#media-ports = 40000-40999
+
+# The public address of a server that does not have it itself, as on EC2.
+#advertise = 203.0.113.5
+"
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A new folder that goes away with the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("denwa-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+
+        fn names(&self) -> Vec<OsString> {
+            let entries = fs::read_dir(&self.0).unwrap();
+            entries.map(|entry| entry.unwrap().file_name()).collect()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Counts up, through the bytes that must be rejected as well.
+    fn counting() -> impl FnMut(&mut [u8]) -> io::Result<()> {
+        let mut next = 200u8;
+        move |bytes| {
+            bytes.fill_with(|| {
+                next = next.wrapping_add(1);
+                next
+            });
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn writes_a_file_that_works() {
+        let folder = Folder::new("works");
+        let path = folder.0.join("denwa.conf");
+        first_run(&path, counting()).unwrap();
+        assert_eq!(folder.names(), ["denwa.conf"]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+        let config = Config::load(&path).unwrap();
+        let extensions: Vec<_> = config.extensions.iter().collect();
+        assert_eq!(extensions[0].0.as_str(), "101");
+        assert_eq!(extensions[1].0.as_str(), "102");
+        assert_ne!(extensions[0].1.password, extensions[1].1.password);
+        assert_eq!(config.echo.as_ref().unwrap().as_str(), "114");
+        assert_eq!(config.listen, Config::default().listen);
+
+        let welcome =
+            welcome(&config, &path, &["2001:db8::5".parse().unwrap(), "192.0.2.5".parse().unwrap()]);
+        for said in [
+            "user       101",
+            extensions[0].1.password.reveal(),
+            extensions[1].1.password.reveal(),
+            "server     2001:db8::5  or  192.0.2.5",
+            "port       5060",
+            "transport  UDP or TCP",
+            "Call 114",
+            "Call 102 from 101",
+        ] {
+            assert!(welcome.contains(said), "{said} is missing in:\n{welcome}");
+        }
+    }
+
+    #[test]
+    fn its_examples_work_too() {
+        let text = template(&Password::new("a"), &Password::new("b"));
+        let all = text.replace("\n#", "\n").replace("\n ", "\n# ");
+        let all: String = all
+            .lines()
+            .filter(|line| line.contains(" = "))
+            .fold(String::new(), |all, line| all + line + "\n");
+        let config = Config::parse("denwa.conf", all.as_bytes()).unwrap();
+        assert_eq!(config.extensions.len(), 3);
+        assert_eq!(config.groups.len(), 1);
+        assert_eq!(config.advertise.len(), 1);
+    }
+
+    #[test]
+    fn never_touches_a_file() {
+        let folder = Folder::new("never");
+        let path = folder.0.join("denwa.conf");
+        fs::write(&path, "mine").unwrap();
+        let error = first_run(&path, counting()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        assert_eq!(folder.names(), ["denwa.conf"]);
+    }
+
+    #[test]
+    fn leaves_nothing_where_randomness_fails() {
+        let folder = Folder::new("nothing");
+        let path = folder.0.join("denwa.conf");
+        assert!(first_run(&path, |_| Err(io::Error::other("none"))).is_err());
+        assert!(folder.names().is_empty());
+    }
+
+    #[test]
+    fn passwords_are_fair() {
+        let mut each = 0..=255u8;
+        let mut seen = std::collections::BTreeMap::new();
+        for _ in 0..256 / 31 * 31 {
+            let password = password(&mut |bytes: &mut [u8]| {
+                bytes.fill(each.next().unwrap());
+                Ok(())
+            });
+            let password = password.unwrap();
+            assert_eq!(password.reveal().len(), 20);
+            *seen.entry(password.reveal().to_string()).or_insert(0) += 1;
+        }
+        assert_eq!(seen.len(), 31);
+        assert!(seen.values().all(|&times| times == 8), "{seen:?}");
+    }
+}

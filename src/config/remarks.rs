@@ -1,0 +1,94 @@
+//! What is allowed in a configuration, but probably not what its author wants.
+
+use super::{Config, Extension, Number};
+
+/// A password shorter than this many bytes is remarked on: strangers on the Internet try millions.
+const SHORT: usize = 8;
+
+impl Config {
+    /// What is allowed, but deserves a look: one sentence each, with the numbers it is about.
+    /// Passwords do not appear in them.
+    pub fn remarks(&self) -> Vec<String> {
+        let rules: [(Rule, &str); 5] = [
+            (
+                |number, extension| extension.password.reveal() == number.as_str(),
+                "the password is the number itself, which strangers try first",
+            ),
+            (
+                |number, extension| {
+                    let password = extension.password.reveal();
+                    password.len() < SHORT && password != number.as_str()
+                },
+                "the password is shorter than 8 characters, and strangers try many",
+            ),
+            (
+                |_, extension| is_quoted(extension.password.reveal()),
+                "the quotes around the password are part of it",
+            ),
+            (
+                |_, extension| extension.password.reveal().contains(" #"),
+                "the password has a # after a blank: it is part of the password, not a comment",
+            ),
+            (
+                |_, extension| extension.name.as_deref().is_some_and(|n| is_quoted(n) || n.contains(" #")),
+                "the quotes or the # in the name are part of it",
+            ),
+        ];
+        let concerned = |rule: Rule| {
+            let all = self.extensions.iter();
+            all.filter(move |(number, extension)| rule(number, extension)).map(|(number, _)| number)
+        };
+        let mut remarks = Vec::new();
+        for (rule, what) in rules {
+            let count = concerned(rule).count();
+            if count > 0 {
+                let numbers: Vec<&str> = concerned(rule).take(5).map(Number::as_str).collect();
+                let more = if count > 5 { format!(" and {} more", count - 5) } else { String::new() };
+                remarks.push(format!("extension {}{more}: {what}", numbers.join(", ")));
+            }
+        }
+        remarks
+    }
+}
+
+type Rule = fn(&Number, &Extension) -> bool;
+
+fn is_quoted(text: &str) -> bool {
+    text.len() > 1 && ['"', '\''].iter().any(|&quote| text.starts_with(quote) && text.ends_with(quote))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_deserves_a_look() {
+        let text = "\
+            ext.101 = 101\n\
+            ext.102 = \"a-long-password\"\n\
+            ext.103 = a-long-password # of the kitchen\n\
+            ext.103.name = 'Kitchen'\n\
+            ext.104 = a-long-password#of-the-kitchen\n\
+            ext.201 = 1\next.202 = 1\next.203 = 1\next.204 = 1\next.205 = 1\next.206 = 1\n";
+        let remarks = Config::parse("x", text.as_bytes()).unwrap().remarks();
+        let begins: Vec<_> = remarks.iter().map(|r| r.split(" password").next().unwrap()).collect();
+        assert_eq!(
+            begins,
+            [
+                "extension 101: the",
+                "extension 201, 202, 203, 204, 205 and 1 more: the",
+                "extension 102: the quotes around the",
+                "extension 103: the",
+                "extension 103: the quotes or the # in the name are part of it",
+            ]
+        );
+        assert!(remarks.iter().all(|remark| !remark.contains("a-long")));
+    }
+
+    #[test]
+    fn nothing_where_nothing_is() {
+        let config = Config::parse("x", b"ext.101 = correct-horse\next.101.name = Kitchen").unwrap();
+        assert!(config.remarks().is_empty());
+    }
+}

@@ -1,0 +1,349 @@
+//! How each kind of value is written, and what is said when it is not.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+use super::file::{Address, Contacts, Domain, Name, Time};
+use super::mistake::printable;
+use super::{Listen, MAX_CONTACTS, Number, Password, PortRange, Transport};
+
+/// Why a word is not a value: a sentence for the person who wrote it.
+type Why = String;
+
+/// `$kind` is read from one word (`deserialize_str`) or from a whole text (`deserialize_string`).
+macro_rules! written_as {
+    ($($kind:ty: $deserialize:ident by $parse:path;)*) => {$(
+        impl<'de> Deserialize<'de> for $kind {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.$deserialize(Written($parse))
+            }
+        }
+    )*};
+}
+
+written_as! {
+    Domain: deserialize_str by domain;
+    Listen: deserialize_str by listen;
+    Address: deserialize_str by address;
+    PortRange: deserialize_str by port_range;
+    Time: deserialize_str by time;
+    Number: deserialize_str by number;
+    Contacts: deserialize_str by contacts;
+    Password: deserialize_string by password;
+    Name: deserialize_string by name;
+}
+
+struct Written<T>(fn(&str) -> Result<T, Why>);
+
+impl<T> Visitor<'_> for Written<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).map_err(E::custom)
+    }
+}
+
+/// A word from the file inside a sentence.
+fn shown(word: &str) -> String {
+    printable(word, 40)
+}
+
+/// A whole number and its unit, together: `500ms 30s 2m 8h 1d`.
+fn time(word: &str) -> Result<Time, Why> {
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    let (amount, unit) = word.split_at(digits);
+    let Ok(amount) = amount.parse::<u32>() else {
+        return Err(format!("`{}` is not a duration", shown(word)));
+    };
+    let amount = u64::from(amount);
+    let time = match unit {
+        "ms" => Duration::from_millis(amount),
+        "s" => Duration::from_secs(amount),
+        "m" => Duration::from_secs(amount * 60),
+        "h" => Duration::from_secs(amount * 3600),
+        "d" => Duration::from_secs(amount * 86400),
+        "" => {
+            return Err(format!(
+                "`{amount}` has no unit; write {amount}s for seconds, m for minutes, h for hours"
+            ));
+        }
+        _ => {
+            return Err(format!("`{}` has an unknown unit; there are ms, s, m, h and d", shown(word)));
+        }
+    };
+    Ok(Time(time))
+}
+
+/// As it is dialled.
+fn number(word: &str) -> Result<Number, Why> {
+    // One could be dialled, but not written into a list, where a `#` before a word is a comment.
+    Number::new(word).filter(|_| !word.starts_with('#')).ok_or_else(|| {
+        format!(
+            "`{}` is not a number; it takes 1 to 32 of 0-9 A-Z a-z * + - _ #, and no # first",
+            shown(word)
+        )
+    })
+}
+
+fn contacts(word: &str) -> Result<Contacts, Why> {
+    match word.parse() {
+        Ok(most @ 1..=MAX_CONTACTS) => Ok(Contacts(most)),
+        _ => Err(format!("`{}` is not a number of phones from 1 to {MAX_CONTACTS}", shown(word))),
+    }
+}
+
+/// Never repeats what it was given.
+fn password(text: &str) -> Result<Password, Why> {
+    const LONGEST: usize = 128;
+    match text.len() {
+        1..=LONGEST => Ok(Password::new(text)),
+        bytes => Err(format!("the password has {bytes} bytes; {LONGEST} are the most")),
+    }
+}
+
+fn name(text: &str) -> Result<Name, Why> {
+    const LONGEST: usize = 64;
+    match text.len() {
+        1..=LONGEST => Ok(Name(text.to_string())),
+        bytes => Err(format!("the name has {bytes} bytes; {LONGEST} are the most")),
+    }
+}
+
+fn address(word: &str) -> Result<Address, Why> {
+    match bare_address(word) {
+        Some(address) => Ok(Address(address)),
+        None => Err(format!("`{}` is not an IP address", shown(word))),
+    }
+}
+
+/// An address, IPv6 with or without brackets.
+fn bare_address(word: &str) -> Option<IpAddr> {
+    match word.strip_prefix('[').and_then(|w| w.strip_suffix(']')) {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => word.parse().ok(),
+    }
+}
+
+/// `first-last`.
+fn port_range(word: &str) -> Result<PortRange, Why> {
+    let not_ports = || format!("`{}` is not a range of ports", shown(word));
+    let (first, last) = word.split_once('-').ok_or_else(not_ports)?;
+    match (port(first), port(last)) {
+        (Some(first), Some(last)) => Ok(PortRange { first, last }),
+        _ => Err(format!("{}; ports are 1 to 65535", not_ports())),
+    }
+}
+
+/// Decimal digits, 1 to 65535.
+fn port(word: &str) -> Option<u16> {
+    let digits = word.bytes().all(|b| b.is_ascii_digit());
+    word.parse().ok().filter(|&port| digits && port > 0)
+}
+
+/// `udp:5060`, `tcp:192.0.2.1:5060`, `udp:[2001:db8::1]:5060`.
+fn listen(word: &str) -> Result<Listen, Why> {
+    let word_shown = shown(word);
+    let (transport, place) = match word.split_once(':') {
+        Some(("udp", place)) => (Transport::Udp, place),
+        Some(("tcp", place)) => (Transport::Tcp, place),
+        Some(("tls", _)) => {
+            return Err("denwa does not speak TLS yet; there are udp and tcp".into());
+        }
+        _ => {
+            return Err(format!("`{word_shown}` does not begin with `udp:` or `tcp:`"));
+        }
+    };
+    let (address, port_word) = match place.rsplit_once(':') {
+        None => (None, place),
+        Some((address, port)) => (Some(address), port),
+    };
+    let address = match address {
+        None => None,
+        Some(literal) => Some(listen_address(word, literal)?),
+    };
+    match port(port_word) {
+        Some(port) => Ok(Listen { transport, address, port }),
+        None if bare_address(place).is_some() => Err(format!("`{word_shown}` has no port after the address")),
+        None => Err(format!("`{word_shown}` does not end in a port from 1 to 65535")),
+    }
+}
+
+fn listen_address(word: &str, literal: &str) -> Result<IpAddr, Why> {
+    let word = shown(word);
+    match bare_address(literal) {
+        Some(IpAddr::V6(_)) if !literal.starts_with('[') => {
+            Err(format!("in `{word}`, write the IPv6 address in brackets, and the port behind them"))
+        }
+        Some(address) if address.is_unspecified() => {
+            Err(format!("in `{word}`, leave the address out to listen on all of both families"))
+        }
+        Some(address) if address.is_multicast() => Err(format!("`{word}` is a multicast address")),
+        Some(IpAddr::V4(address)) if address == Ipv4Addr::BROADCAST => {
+            Err(format!("`{word}` is the broadcast address"))
+        }
+        Some(IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => {
+            Err(format!("in `{word}`, write the address as IPv4"))
+        }
+        Some(IpAddr::V6(address)) if address.is_unicast_link_local() => {
+            Err(format!("`{word}` is a link-local address, which means nothing without its interface"))
+        }
+        Some(address) => Ok(address),
+        None if literal.starts_with('[') != literal.ends_with(']') => {
+            Err(format!("in `{word}`, a bracket is missing"))
+        }
+        None => Err(format!("in `{word}`, `{}` is not an IP address", shown(literal))),
+    }
+}
+
+/// A host name in lower case, or an address as it stands in a URI.
+fn domain(word: &str) -> Result<Domain, Why> {
+    if let Some(address) = bare_address(word) {
+        return match address {
+            _ if address.is_unspecified() || address.is_multicast() => {
+                Err(format!("`{}` cannot be a domain", shown(word)))
+            }
+            IpAddr::V4(v4) => Ok(Domain(v4.to_string())),
+            IpAddr::V6(v6) => Ok(Domain(format!("[{v6}]"))),
+        };
+    }
+    let why = |why: &str| Err(format!("`{}` {why}", shown(word)));
+    let lower = word.to_ascii_lowercase();
+    let name = lower.strip_suffix('.').unwrap_or(&lower);
+    if !name.is_ascii() {
+        return why("is not in ASCII; write the name in its `xn--` form");
+    }
+    if name.contains("//") || name.starts_with("sip:") || name.starts_with("sips:") {
+        return why("is more than the name; leave out everything before it");
+    }
+    if name.contains('@') {
+        return why("is an address of somebody; the domain is what comes after the `@`");
+    }
+    if name.contains(':') {
+        return why("has a port or is a broken IPv6 address; ports belong to `listen`");
+    }
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if name.len() > 253 || !name.split('.').all(is_label) {
+        return why("is not a host name");
+    }
+    if name.split('.').next_back().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        return why("is neither a host name nor an IPv4 address");
+    }
+    Ok(Domain(name.to_string()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn listens(word: &str) -> Result<(Transport, Option<String>, u16), Why> {
+        listen(word).map(|l| (l.transport, l.address.map(|a| a.to_string()), l.port))
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        let ms = |word: &str| time(word).map(|t| t.0.as_millis());
+        assert_eq!(ms("500ms"), Ok(500));
+        assert_eq!(ms("30s"), Ok(30_000));
+        assert_eq!(ms("2m"), Ok(120_000));
+        assert_eq!(ms("2h"), Ok(7_200_000));
+        assert_eq!(ms("1d"), Ok(86_400_000));
+        assert_eq!(ms("4294967295d"), Ok(4_294_967_295 * 86_400_000));
+        assert!(ms("30").unwrap_err().contains("write 30s for seconds"));
+        for wrong in ["s", "-3s", "3 s", "3S", "1.5h", "99999999999s", "３s", ""] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn where_to_listen() {
+        let v6 = Some("2001:db8::1".to_string());
+        let v4 = Some("192.0.2.1".to_string());
+        assert_eq!(listens("udp:60"), Ok((Transport::Udp, None, 60)));
+        assert_eq!(listens("udp:[2001:DB8::1]:5060"), Ok((Transport::Udp, v6, 5060)));
+        assert_eq!(listens("tcp:192.0.2.1:5060"), Ok((Transport::Tcp, v4, 5060)));
+    }
+
+    #[test]
+    fn where_one_cannot_listen() {
+        for (word, why) in [
+            ("5060", "does not begin with"),
+            ("udp", "does not begin with"),
+            ("UDP:5060", "does not begin with"),
+            ("tls:5061", "TLS yet"),
+            ("udp:", "does not end in a port"),
+            ("udp:0", "does not end in a port"),
+            ("udp:+5", "does not end in a port"),
+            ("udp:65536", "does not end in a port"),
+            ("udp:192.0.2.1", "no port"),
+            ("udp:[2001:db8::1]", "in `udp:[2001:db8::1]`, a bracket is missing"),
+            ("udp:2001:db8::1:5060", "brackets"),
+            ("udp:[2001:db8::1:5060", "a bracket is missing"),
+            ("udp:[192.0.2.1]:5060", "not an IP address"),
+            ("udp:0.0.0.0:5060", "leave the address out"),
+            ("udp:[::]:5060", "leave the address out"),
+            ("udp:[::ffff:192.0.2.1]:5060", "as IPv4"),
+            ("udp:[fe80::1]:5060", "link-local"),
+            ("udp:224.0.0.1:5060", "multicast"),
+            ("udp:255.255.255.255:5060", "broadcast"),
+            ("udp:pbx.example.net:5060", "not an IP address"),
+        ] {
+            let said = listens(word).unwrap_err();
+            assert!(said.contains(why), "{word}: {said}");
+        }
+    }
+
+    #[test]
+    fn domains() {
+        let read = |word: &str| domain(word).map(|d| d.0);
+        assert_eq!(read("PBX.Example.net."), Ok("pbx.example.net".into()));
+        assert_eq!(read("any-word"), Ok("any-word".into()));
+        assert_eq!(read("192.0.2.1"), Ok("192.0.2.1".into()));
+        assert_eq!(read("2001:DB8:0::1"), Ok("[2001:db8::1]".into()));
+        assert_eq!(read("[2001:db8::1]"), Ok("[2001:db8::1]".into()));
+        for (word, why) in [
+            ("sip:pbx.example.net", "leave out"),
+            ("https://pbx.example.net", "leave out"),
+            ("101@pbx.example.net", "`@`"),
+            ("pbx.example.net:5060", "port"),
+            ("電話.example", "xn--"),
+            ("pbx..net", "not a host name"),
+            ("-pbx.net", "not a host name"),
+            ("192.0.2.256", "neither"),
+            ("0.0.0.0", "cannot be"),
+            (".", "not a host name"),
+        ] {
+            let said = read(word).unwrap_err();
+            assert!(said.contains(why), "{word}: {said}");
+        }
+        assert!(read(&"a.".repeat(127)).is_ok());
+        assert!(read(&"a.".repeat(128)).is_err());
+    }
+
+    #[test]
+    fn port_ranges() {
+        assert_eq!(port_range("1-65535"), Ok(PortRange { first: 1, last: 65535 }));
+        for wrong in ["40000", "40000:40999", "0-10", "1-70000", "a-b", "-", "1-2-3"] {
+            assert!(port_range(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_repeated() {
+        let secret = "s3cret".repeat(40);
+        assert!(!password(&secret).unwrap_err().contains("s3cret"));
+        assert_eq!(password("a # b").unwrap().reveal(), "a # b");
+    }
+}

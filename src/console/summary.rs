@@ -1,0 +1,166 @@
+//! What a configuration means, in words: the answer of `denwa check`.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::words::{Things, Time};
+use crate::config::{Config, DigestOffer, Extension, Identity, Listen, LogLevel, NatMedia, Number};
+
+/// A configuration in words, a table of some lines. Passwords are not shown.
+pub struct Summary<'a>(pub &'a Config);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.0;
+        let domain = match &config.domain {
+            Some(domain) => domain,
+            None => "any name or address of this machine",
+        };
+        row(f, "phones register at", domain)?;
+        for (i, listen) in config.listen.iter().enumerate() {
+            let title = if i == 0 { "SIP is spoken on" } else { "" };
+            row(f, title, Place(listen))?;
+        }
+        for address in &config.advertise {
+            let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
+            row(f, "public address", format_args!("{address} ({family})"))?;
+        }
+        let ports = config.media_ports;
+        let calls = Things(ports.pairs() as u64 / 2, "audio call");
+        let (first, last) = (ports.first, ports.last);
+        let media = format_args!("udp {first}-{last}, enough for {calls} at once (4 ports each)");
+        row(f, "media ports", media)?;
+        let expires = config.register_expires;
+        let (min, max) = (Time(expires.min), Time(expires.max));
+        row(f, "registrations last", format_args!("{min} to {max}"))?;
+        if config.keep_alive.is_zero() {
+            row(f, "keep-alive", "never")?;
+        } else {
+            let time = Time(config.keep_alive);
+            row(f, "keep-alive", format_args!("every {time} to each phone on UDP"))?;
+        }
+        let (limit, silence) = (Time(config.call_limit), Time(config.media_timeout));
+        row(f, "calls end", format_args!("after {limit}, or {silence} without sound"))?;
+        row(f, "state is kept in", config.state.display())?;
+        row(f, "the log has", level(config.log))?;
+
+        writeln!(f, "\n  {}", Things(config.extensions.len() as u64, "extension"))?;
+        for (number, extension) in &config.extensions {
+            writeln!(f, "    {}", Line { number, extension })?;
+        }
+        if !config.groups.is_empty() {
+            writeln!(f, "\n  {}", Things(config.groups.len() as u64, "group"))?;
+        }
+        for (number, members) in &config.groups {
+            write!(f, "    {:<6} rings", number.as_str())?;
+            for member in members {
+                write!(f, " {member}")?;
+            }
+            writeln!(f)?;
+        }
+        match &config.echo {
+            Some(echo) => writeln!(f, "\n  echo test\n    {echo}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, title: &str, value: impl fmt::Display) -> fmt::Result {
+    writeln!(f, "  {title:<19} {value}")
+}
+
+fn level(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "what is broken (error)",
+        LogLevel::Warn => "what needs a look (warn)",
+        LogLevel::Info => "registrations and calls (info)",
+        LogLevel::Debug => "every message (debug)",
+    }
+}
+
+/// `udp:5060 on every address`.
+struct Place<'a>(&'a Listen);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Listen { transport, address, port } = self.0;
+        match address {
+            None => write!(f, "{transport} port {port} of every IPv6 and IPv4 address"),
+            Some(IpAddr::V4(address)) => write!(f, "{transport} port {port} of {address}"),
+            Some(IpAddr::V6(address)) => write!(f, "{transport} port {port} of {address}"),
+        }
+    }
+}
+
+/// An extension and what is special about it.
+struct Line<'a> {
+    number: &'a Number,
+    extension: &'a Extension,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let extension = self.extension;
+        write!(f, "{:<6}", self.number.as_str())?;
+        if let Some(name) = &extension.name {
+            write!(f, " {name},")?;
+        }
+        let phones = Things(extension.max_contacts.into(), "phone");
+        write!(f, " up to {phones}")?;
+        if let Some(to) = &extension.busy {
+            write!(f, ", busy to {to}")?;
+        }
+        if let Some(no_answer) = &extension.no_answer {
+            let (after, to) = (Time(no_answer.after), &no_answer.to);
+            write!(f, ", no answer after {after} to {to}")?;
+        }
+        if let Some(to) = &extension.offline {
+            write!(f, ", offline to {to}")?;
+        }
+        if extension.identity == Identity::Any {
+            f.write_str(", may show any caller id")?;
+        }
+        if extension.digest == DigestOffer::Md5 {
+            f.write_str(", digest by MD5 alone")?;
+        }
+        if extension.nat_media == NatMedia::Learn {
+            f.write_str(", sound from wherever it comes first")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_all_but_the_passwords() {
+        let text = b"domain = pbx.example.net\nlisten = udp:60 tcp:[2001:db8::1]:61\n\
+            advertise = 203.0.113.5\nmedia-ports = 40000-40007\nkeep-alive = 0s\n\
+            ext.101 = secret-one\next.101.name = Kitchen\next.101.busy = 102\n\
+            ext.101.no-answer = 20s 600\next.101.offline = 102\next.102 = secret-two\n\
+            ext.102.identity = any\next.102.digest = md5\next.102.nat-media = learn\n\
+            ext.102.max-contacts = 1\ngroup.600 = 102 101\necho = 114";
+        let config = Config::parse("x", text).unwrap();
+        let said = Summary(&config).to_string();
+        for line in [
+            "phones register at  pbx.example.net",
+            "SIP is spoken on    udp port 60 of every IPv6 and IPv4 address",
+            "                    tcp port 61 of 2001:db8::1",
+            "public address      203.0.113.5 (IPv4)",
+            "media ports         udp 40000-40007, enough for 2 audio calls at once (4 ports each)",
+            "keep-alive          never",
+            "2 extensions",
+            "  101    Kitchen, up to 5 phones, busy to 102, no answer after 20 s to 600, offline to 102",
+            "  102    up to 1 phone, may show any caller id, digest by MD5 alone, sound from wherever it \
+             comes first",
+            "  600    rings 102 101",
+            "  114",
+        ] {
+            assert!(said.lines().any(|said| said == format!("  {line}")), "{line}\n{said}");
+        }
+        assert!(!said.contains("secret"));
+    }
+}

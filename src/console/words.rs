@@ -1,0 +1,109 @@
+//! Quantities as people say them, each with its unit.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A duration: `23 s`, `1 min 23 s`, `60 min`, `8 h`, `3 days 2 h`.
+pub(super) struct Time(pub(super) Duration);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MINUTE: u64 = 60;
+        const HOUR: u64 = 60 * MINUTE;
+        const DAY: u64 = 24 * HOUR;
+        let seconds = self.0.as_secs();
+        let (whole, unit, rest, small) = match seconds {
+            0 => return write!(f, "{} ms", self.0.as_millis()),
+            1..MINUTE => return write!(f, "{seconds} s"),
+            _ if seconds < 2 * HOUR => (seconds / MINUTE, "min", seconds % MINUTE, "s"),
+            _ if seconds < 2 * DAY => (seconds / HOUR, "h", seconds % HOUR / MINUTE, "min"),
+            _ => (seconds / DAY, "days", seconds % DAY / HOUR, "h"),
+        };
+        match rest {
+            0 => write!(f, "{whole} {unit}"),
+            rest => write!(f, "{whole} {unit} {rest} {small}"),
+        }
+    }
+}
+
+/// A whole number, with a comma before each three digits: `4,150`.
+pub(super) struct Count(pub(super) u64);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0..1000 => write!(f, "{}", self.0),
+            _ => write!(f, "{},{:03}", Count(self.0 / 1000), self.0 % 1000),
+        }
+    }
+}
+
+/// A number of things: `1 packet`, `2 packets`.
+pub(super) struct Things(pub(super) u64, pub(super) &'static str);
+
+impl fmt::Display for Things {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} {}{plural}", Count(self.0), self.1)
+    }
+}
+
+/// Text from the network: what is not printable ASCII becomes `?`, and what is beyond `most`
+/// characters is left out.
+pub(super) struct Foreign<'a> {
+    pub(super) text: &'a str,
+    pub(super) most: usize,
+}
+
+impl fmt::Display for Foreign<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        for c in self.text.chars().take(self.most) {
+            f.write_char(if matches!(c, ' '..='~') { c } else { '?' })?;
+        }
+        match self.text.chars().nth(self.most) {
+            Some(_) => f.write_str("..."),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let said = |ms| Time(Duration::from_millis(ms)).to_string();
+        assert_eq!(said(0), "0 ms");
+        assert_eq!(said(400), "400 ms");
+        assert_eq!(said(1_999), "1 s");
+        assert_eq!(said(59_000), "59 s");
+        assert_eq!(said(60_000), "1 min");
+        assert_eq!(said(83_000), "1 min 23 s");
+        assert_eq!(said(3_600_000), "60 min");
+        assert_eq!(said(8 * 3_600_000), "8 h");
+        assert_eq!(said(8 * 3_600_000 + 59_000), "8 h");
+        assert_eq!(said(25 * 3_600_000 + 60_000), "25 h 1 min");
+        assert_eq!(said(74 * 3_600_000), "3 days 2 h");
+    }
+
+    #[test]
+    fn counts() {
+        let said = |count| Count(count).to_string();
+        assert_eq!(said(0), "0");
+        assert_eq!(said(999), "999");
+        assert_eq!(said(1_000), "1,000");
+        assert_eq!(said(12_034_056), "12,034,056");
+        assert_eq!(Things(1, "call").to_string(), "1 call");
+        assert_eq!(Things(0, "call").to_string(), "0 calls");
+    }
+
+    #[test]
+    fn foreign_text_is_harmless() {
+        let said = |text, most| Foreign { text, most }.to_string();
+        assert_eq!(said("Snom/8.7 \x1b[31mred\r\n電", 64), "Snom/8.7 ?[31mred???");
+        assert_eq!(said("abcdef", 6), "abcdef");
+        assert_eq!(said("abcdef", 5), "abcde...");
+    }
+}

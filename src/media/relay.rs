@@ -1,0 +1,75 @@
+//! The relay's thread, and the handle that the rest of the house holds of it.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use rustix::fd::{AsFd, BorrowedFd};
+
+use super::forwarder::Forwarder;
+use super::mailbox::Mailbox;
+use super::{Command, Event};
+
+/// How many commands may wait; [`Relay::send`] blocks beyond.
+const COMMANDS: usize = 4_096;
+
+/// A running relay: a thread of its own that does nothing but move packets.
+///
+/// Commands go in by [`Relay::send`]. The handle is a file descriptor ([`AsFd`]) that is readable when events
+/// may be waiting for [`Relay::drain`]; so `smol::Async::new(relay)` is all that it takes to
+/// wait for them. It must never be read otherwise. Dropping the handle stops the thread and closes all its sockets.
+#[derive(Debug)]
+pub struct Relay {
+    orders: Arc<Mailbox<Order>>,
+    events: Arc<Mailbox<Event>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// By the switch.
+    Obey(Command),
+    /// That the handle is gone.
+    Stop,
+}
+
+impl Relay {
+    /// Starts the thread. Fails where the system has no descriptors or threads left.
+    pub fn start() -> io::Result<Relay> {
+        let orders = Arc::new(Mailbox::new(COMMANDS)?);
+        // Not bounded here but by what is ordered: a session is told of at most one failure for each
+        // `Set`, one silence for each end and window, and one end.
+        let events = Arc::new(Mailbox::new(usize::MAX)?);
+        let forwarder = Forwarder::new(orders.clone(), events.clone())?;
+        let thread = thread::Builder::new().name("relay".into()).spawn(move || forwarder.run())?;
+        Ok(Relay { orders, events, thread: Some(thread) })
+    }
+
+    /// Tells the relay what to do. Costs a system call only when the relay has done all that it was told
+    /// before; waits for the relay only when 4,096 commands are queued.
+    pub fn send(&self, command: Command) {
+        self.orders.post(Order::Obey(command));
+    }
+
+    /// Moves the events so far to the end of `events`, in the order in which they happened.
+    pub fn drain(&self, events: &mut Vec<Event>) {
+        self.events.collect(events);
+    }
+}
+
+impl AsFd for Relay {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.orders.post(Order::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so itself.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A session as it runs: the streams of one call, and the change from what is to what is wanted.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::demux::Place;
+use super::end::LiveEnd;
+use super::sockets::SocketTable;
+use super::stream::LiveStream;
+use super::{Counters, Far, MAX_STREAMS, Side, Stream};
+
+/// Streams by index of their `m=` line, and what was counted on ends that are gone.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    streams: Vec<LiveStream>,
+    past: [Counters; 2],
+}
+
+/// Why a session is not what it should be.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The first address that could not be bound.
+    pub(super) local: SocketAddr,
+    /// Why.
+    pub(super) reason: String,
+}
+
+impl Session {
+    /// Makes the session what is wanted, as far as that works: an end that could not be opened stays closed until
+    /// the next attempt, all the others are as they should be.
+    pub(super) fn set(
+        &mut self,
+        slot: u32,
+        mut wanted: Vec<Option<Stream>>,
+        sockets: &mut SocketTable,
+        now: u64,
+    ) -> Result<(), Failure> {
+        let excess = wanted.split_off(wanted.len().min(MAX_STREAMS));
+        let mut result = match excess.iter().flatten().next() {
+            Some(_) => Err(Failure::too_many(&excess, "streams", MAX_STREAMS)),
+            None => Ok(()),
+        };
+        // First everything that goes, so that its ports are free for whoever wants them now.
+        self.close_except(&wanted, sockets, now);
+        self.streams.resize_with(wanted.len(), LiveStream::default);
+        for (index, (live, wanted)) in self.streams.iter_mut().zip(wanted).enumerate() {
+            let Some(Stream { a, b }) = wanted else { continue };
+            let b = match b {
+                Far::End(end) => Some(end),
+                Far::Echo => None,
+            };
+            live.echo = b.is_none();
+            for (side, end) in [(Side::A, Some(a)), (Side::B, b)] {
+                let Some(end) = end else { continue };
+                if let Some(live) = live.end(side) {
+                    live.become_wanted(end, now);
+                    continue;
+                }
+                let local = end.local;
+                let place = |component| Place { session: slot, stream: index as u8, side, component };
+                match sockets.open(local, place) {
+                    Ok(pair) => *live.end(side) = Some(LiveEnd::new(end, pair, now)),
+                    Err(error) if result.is_ok() => {
+                        result = Err(Failure { local, reason: error.to_string() });
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+        result
+    }
+
+    /// Closes every end, and says what came from either side.
+    pub(super) fn close(mut self, sockets: &mut SocketTable, now: u64) -> [Counters; 2] {
+        self.close_except(&[], sockets, now);
+        self.past
+    }
+
+    /// Closes every end that is not wanted where it is.
+    fn close_except(&mut self, wanted: &[Option<Stream>], sockets: &mut SocketTable, now: u64) {
+        for (index, live) in self.streams.iter_mut().enumerate() {
+            let wanted = wanted.get(index).and_then(Option::as_ref);
+            for (side, past) in [Side::A, Side::B].into_iter().zip(&mut self.past) {
+                let wanted = wanted.and_then(|stream| match (side, &stream.b) {
+                    (Side::A, _) => Some(stream.a.local),
+                    (Side::B, Far::End(end)) => Some(end.local),
+                    (Side::B, Far::Echo) => None,
+                });
+                let gone = |end: &mut LiveEnd| Some(end.local()) != wanted;
+                if let Some(end) = live.end(side).take_if(gone) {
+                    past.add(end.counters());
+                    sockets.close(end.local(), end.sockets(), now);
+                }
+            }
+        }
+    }
+
+    /// One of its streams.
+    pub(super) fn stream(&mut self, index: u8) -> Option<&mut LiveStream> {
+        self.streams.get_mut(usize::from(index))
+    }
+
+    /// Which sides have become silent for too long: each at most once for each of its ends and windows.
+    pub(super) fn silent_sides(&mut self, now: u64) -> impl Iterator<Item = Side> {
+        self.streams.iter_mut().flat_map(move |stream| {
+            [Side::A, Side::B]
+                .into_iter()
+                .filter(move |side| stream.end(*side).as_mut().is_some_and(|end| end.tells_silence(now)))
+        })
+    }
+
+    /// When the next of its ends will have been silent for too long, unless it speaks.
+    pub(super) fn silent_at(&self) -> Option<u64> {
+        let ends = self.streams.iter().flat_map(|stream| [&stream.a, &stream.b]).flatten();
+        ends.filter_map(LiveEnd::silent_at).min()
+    }
+}
+
+impl Failure {
+    /// That there are more than so many of something.
+    pub(super) fn too_many(excess: &[Option<Stream>], what: &str, most: usize) -> Failure {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Failure {
+            local: excess.iter().flatten().next().map_or(nowhere, |stream| stream.a.local),
+            reason: format!("more than {most} {what}"),
+        }
+    }
+}
+
+impl Counters {
+    fn add(&mut self, other: Counters) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.lost += other.lost;
+        self.strangers += other.strangers;
+    }
+}

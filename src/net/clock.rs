@@ -1,0 +1,59 @@
+//! The two clocks: one that only goes forward, and the one on the wall.
+
+use std::time::{self, Duration, SystemTime, UNIX_EPOCH};
+
+use crate::switch::Instant;
+
+/// How often the wall clock is looked at, at most.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// By how much it may differ from what was last told.
+const TOLERANCE: Duration = Duration::from_secs(1);
+
+/// Tells the time as [`Instant`], and notices when somebody sets the wall clock.
+#[derive(Debug)]
+pub(super) struct Clock {
+    start: time::Instant,
+    /// What was last told, and when.
+    told: Option<(Instant, Duration)>,
+    looked: Instant,
+}
+
+impl Clock {
+    /// A clock that starts at 0 now.
+    pub(super) fn start() -> Clock {
+        Clock { start: time::Instant::now(), told: None, looked: Instant(0) }
+    }
+
+    /// The time since the start.
+    pub(super) fn now(&self) -> Instant {
+        Instant(self.start.elapsed().as_millis() as u64)
+    }
+
+    /// When a moment comes, for timers.
+    pub(super) fn when(&self, moment: Instant) -> time::Instant {
+        self.start + (moment - Instant(0))
+    }
+
+    /// The wall clock in milliseconds since 1970, if that is news: the first time, and when it
+    /// is more than a second off from what was told.
+    pub(super) fn wall_news(&mut self, now: Instant) -> Option<u64> {
+        if self.told.is_some() && now - self.looked < LOOK {
+            return None;
+        }
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.news(now, wall)
+    }
+
+    fn news(&mut self, now: Instant, wall: Duration) -> Option<u64> {
+        self.looked = now;
+        if let Some((then, told)) = self.told {
+            let expected = told + (now - then);
+            if wall.abs_diff(expected) <= TOLERANCE {
+                return None;
+            }
+        }
+        self.told = Some((now, wall));
+        Some(wall.as_millis() as u64)
+    }
+}

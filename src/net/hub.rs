@@ -1,0 +1,218 @@
+//! The machine and everything around it that its outputs go to. All of it is synchronous: tasks
+//! wait for something to happen, then borrow the hub to let it happen.
+
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::net::UdpSocket;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use smol::Timer;
+
+use super::Machine;
+use super::clock::Clock;
+use super::stream::Streams;
+use super::sys::Inbox;
+use super::udp::Udp;
+use crate::media;
+use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
+
+/// The machine, its clock, and where its outputs go.
+pub(super) struct Hub<'a, M> {
+    machine: M,
+    relay: media::Relay,
+    tell: &'a mut dyn FnMut(&Event),
+    clock: Clock,
+    /// The UDP sockets.
+    pub(super) udp: Vec<Udp>,
+    /// The connections.
+    pub(super) streams: Streams,
+    /// When to wake the machine.
+    pub(super) alarm: Alarm,
+    /// What people are told when all is sent.
+    events: Vec<Event>,
+    /// What the relay reported last.
+    reports: Vec<media::Event>,
+    /// When each trouble was last told.
+    troubles: [Option<Instant>; 3],
+}
+
+/// What may go wrong in here and be none of the machine's business. Each is told once a minute.
+#[derive(Clone, Copy)]
+pub(super) enum Trouble {
+    /// There are as many connections as there may be.
+    Full,
+    /// The system has no room for one more.
+    Exhausted,
+    /// Datagrams could not be sent.
+    Unsent,
+}
+
+impl<'a, M: Machine> Hub<'a, M> {
+    pub(super) fn new(
+        machine: M,
+        udp: Vec<UdpSocket>,
+        relay: media::Relay,
+        tell: &'a mut dyn FnMut(&Event),
+    ) -> io::Result<Self> {
+        Ok(Hub {
+            machine,
+            relay,
+            tell,
+            clock: Clock::start(),
+            udp: udp.into_iter().map(Udp::new).collect::<io::Result<_>>()?,
+            streams: Streams::default(),
+            alarm: Alarm::new(),
+            events: Vec::new(),
+            reports: Vec::new(),
+            troubles: [None; 3],
+        })
+    }
+
+    /// Receives what is there on a UDP socket, at most a batch, and does all that comes of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Inbox::receive`].
+    pub(super) fn receive(&mut self, index: usize, inbox: &mut Inbox) -> io::Result<()> {
+        inbox.receive(&*self.udp[index].socket)?;
+        let now = self.now();
+        for datagram in inbox.datagrams() {
+            // Keep-alives of nothing but blanks: RFC 5626 wants STUN on UDP, but phones do this.
+            if datagram.bytes.iter().all(|byte| b"\r\n\0 ".contains(byte)) {
+                continue;
+            }
+            if let Some(flow) = self.udp[index].flow(&datagram) {
+                self.handle(now, Input::Packet { flow, bytes: datagram.bytes });
+            }
+        }
+        self.flush();
+        Ok(())
+    }
+
+    /// Feeds what the relay reports.
+    pub(super) fn report(&mut self) {
+        let mut reports = mem::take(&mut self.reports);
+        self.relay.drain(&mut reports);
+        let now = self.now();
+        for event in reports.drain(..) {
+            self.handle(now, Input::Media(event));
+        }
+        self.reports = reports;
+        self.flush();
+    }
+
+    /// Feeds a tick, if the machine wants one by now.
+    pub(super) fn tick(&mut self) {
+        let now = self.now();
+        if self.machine.deadline().is_some_and(|deadline| deadline <= now) {
+            self.handle(now, Input::Tick);
+        }
+        self.flush();
+    }
+
+    /// Ends every call.
+    pub(super) fn hang_up(&mut self) {
+        self.handle(self.now(), Input::HangUp("the exchange is stopped"));
+        self.flush();
+    }
+
+    /// Whether there is no call and nothing that waits to be sent.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.machine.calls() == 0 && !self.streams.is_unsent()
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Feeds one input; what comes of it is sent by [`Hub::flush`].
+    pub(super) fn handle(&mut self, now: Instant, input: Input<'_>) {
+        self.machine.handle(now, input);
+        while let Some(output) = self.machine.poll() {
+            match output {
+                Output::Media(command) => self.relay.send(command),
+                Output::Send(flow, bytes) => match flow.transport {
+                    Transport::Udp => self.queue(flow, bytes),
+                    Transport::Tcp => self.streams.queue(flow.stream, bytes),
+                },
+                Output::Close(id) => self.streams.dismiss(id),
+                Output::Event(event) => self.events.push(event),
+            }
+        }
+    }
+
+    /// Queues a datagram on the socket of its flow.
+    fn queue(&mut self, flow: Flow, bytes: Vec<u8>) {
+        let best = self.udp.iter_mut().max_by_key(|udp| udp.fits(flow.local));
+        if let Some(udp) = best.filter(|udp| udp.fits(flow.local) > 0) {
+            udp.queue(flow, bytes);
+        }
+    }
+
+    /// Sends all that is queued, then tells people, then sets the alarm.
+    pub(super) fn flush(&mut self) {
+        let now = self.now();
+        if let Some(wall) = self.clock.wall_news(now) {
+            self.handle(now, Input::Clock(wall));
+        }
+        let dropped: usize = self.udp.iter_mut().map(Udp::flush).sum();
+        if dropped > 0 {
+            self.complain(Trouble::Unsent, || {
+                format!("{dropped} datagrams could not be sent: the network does not take them")
+            });
+        }
+        self.streams.flush();
+        for event in self.events.drain(..) {
+            (self.tell)(&event);
+        }
+        if let Some(deadline) = self.machine.deadline() {
+            self.alarm.set(&self.clock, deadline);
+        }
+    }
+
+    /// Tells people of a trouble, unless they were told within the last minute.
+    pub(super) fn complain(&mut self, trouble: Trouble, sentence: impl FnOnce() -> String) {
+        let now = self.now();
+        let last = &mut self.troubles[trouble as usize];
+        if last.is_none_or(|last| now - last >= Duration::from_secs(60)) {
+            *last = Some(now);
+            self.events.push(Event::Notice(sentence()));
+        }
+    }
+}
+
+/// One timer, moved only when it has to ring earlier: when it rings too early, nothing happens but
+/// that it is set again.
+pub(super) struct Alarm {
+    timer: Timer,
+    set: Option<Instant>,
+}
+
+impl Alarm {
+    /// How far ahead it is set when nobody wants it.
+    const FAR: Duration = Duration::from_secs(3600);
+
+    fn new() -> Alarm {
+        Alarm { timer: Timer::after(Alarm::FAR), set: None }
+    }
+
+    /// Makes it ring at `deadline`, if it would not before.
+    fn set(&mut self, clock: &Clock, deadline: Instant) {
+        if self.set.is_none_or(|set| deadline < set) {
+            self.timer.set_at(clock.when(deadline));
+            self.set = Some(deadline);
+        }
+    }
+
+    /// Waits until it rings.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        std::task::ready!(Pin::new(&mut self.timer).poll(cx));
+        self.timer.set_after(Alarm::FAR);
+        self.set = None;
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,92 @@
+//! One UDP socket and what is about to be sent on it.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::rc::Rc;
+
+use smol::Async;
+
+use super::sys::{self, Outgoing};
+use crate::switch::{Flow, StreamId, Transport};
+
+/// How often a full socket is tried again before what it does not take is dropped. The buffer
+/// holds what the network takes in milliseconds, and whoever gets nothing asks again.
+const TRIES: u32 = 3;
+
+/// A UDP socket.
+pub(super) struct Udp {
+    /// The socket.
+    pub(super) socket: Rc<Async<UdpSocket>>,
+    bound: SocketAddr,
+    pending: Vec<(Flow, Vec<u8>)>,
+}
+
+impl Udp {
+    pub(super) fn new(socket: UdpSocket) -> io::Result<Udp> {
+        let bound = socket.local_addr()?;
+        let socket = Rc::new(Async::new(socket)?);
+        Ok(Udp { socket, bound, pending: Vec::new() })
+    }
+
+    /// Whether this is the socket that a flow came by: 2 for its own address, 1 for all, 0 if not.
+    pub(super) fn fits(&self, local: SocketAddr) -> u8 {
+        if self.bound == local {
+            2
+        } else {
+            let any = self.bound.ip().is_unspecified()
+                && self.bound.port() == local.port()
+                && self.bound.is_ipv6() == local.is_ipv6();
+            u8::from(any)
+        }
+    }
+
+    /// The flow of a datagram, if its addresses are such that one can answer.
+    pub(super) fn flow(&self, datagram: &sys::Datagram<'_>) -> Option<Flow> {
+        let local = datagram.local.unwrap_or(self.bound.ip());
+        let usable = !local.is_unspecified() && !local.is_multicast();
+        usable.then_some(Flow {
+            transport: Transport::Udp,
+            local: SocketAddr::new(local, self.bound.port()),
+            remote: datagram.remote,
+            stream: StreamId(0),
+        })
+    }
+
+    /// Queues a datagram for [`Udp::flush`].
+    pub(super) fn queue(&mut self, flow: Flow, bytes: Vec<u8>) {
+        self.pending.push((flow, bytes));
+    }
+
+    /// Sends what is queued, without waiting. What cannot be sent is dropped, as the network
+    /// would; returns how many.
+    pub(super) fn flush(&mut self) -> usize {
+        let wildcard = self.bound.ip().is_unspecified();
+        let mut rest = self.pending.as_slice();
+        let mut tries = TRIES;
+        let mut dropped = 0;
+        while !rest.is_empty() {
+            let datagrams = rest.iter().map(|(flow, bytes)| Outgoing {
+                bytes,
+                from: wildcard.then_some(flow.local.ip()),
+                to: flow.remote,
+            });
+            match sys::send(&*self.socket, datagrams) {
+                Ok(sent) => rest = &rest[sent..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && tries > 0 => {
+                    tries -= 1;
+                    std::thread::yield_now();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    dropped += rest.len();
+                    break;
+                }
+                Err(_) => {
+                    dropped += 1;
+                    rest = &rest[1..];
+                }
+            }
+        }
+        self.pending.clear();
+        dropped
+    }
+}

@@ -1,0 +1,251 @@
+//! Who is speaking: digest challenges and their answers (RFC 3261 §22, RFC 7616, RFC 8760).
+//!
+//! A challenge leaves no state behind: its nonce carries the time and a seal over it and the
+//! source's address. Only a successful use is remembered, so strangers fill no table.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::secret::{Purpose, Secret};
+use super::time::Instant;
+use super::transaction::Table;
+use crate::config::{Config, DigestOffer, Extension, Number};
+use crate::sip::digest::{self, Algorithm, Credentials, Ha1, Qop};
+use crate::sip::{Message, Method, Name};
+
+/// How long a nonce may be used after it was made; later uses are answered `stale=true`.
+const NONCE_LIFE: Duration = Duration::from_secs(600);
+
+/// The most nonces whose uses are remembered. Beyond, the oldest is forgotten, and it and all that
+/// are older count as stale.
+const MAX_NONCES: usize = 16_384;
+
+/// What credentials are worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// This extension speaks.
+    Is(Number),
+    /// There were none for our realm: challenge.
+    Missing,
+    /// They were right once, or their nonce is not known any more: challenge with `stale=true`.
+    Stale,
+    /// They are wrong. Whoever this is answered a nonce that was made for this very address.
+    Wrong {
+        /// Whom they claimed to be.
+        claimed: String,
+        /// The algorithm that they used, to offer another one next.
+        algorithm: Algorithm,
+    },
+}
+
+/// The exchange's doorkeeper.
+pub(super) struct Authenticator {
+    challenges: u32,
+    /// Uses of nonces that were right, by the nonce's payload.
+    used: Table<u64, Uses>,
+    order: VecDeque<u64>,
+    /// Nonces made at or before this moment may have been forgotten.
+    forgotten: Option<u64>,
+}
+
+/// Which counts of a nonce were used: all below `highest - 63` count as used.
+struct Uses {
+    highest: u32,
+    /// Bit n: `highest - n`.
+    window: u64,
+}
+
+impl Authenticator {
+    pub(super) fn new() -> Authenticator {
+        Authenticator { challenges: 0, used: Table::default(), order: VecDeque::new(), forgotten: None }
+    }
+
+    /// The digest realm.
+    pub(super) fn realm(config: &Config) -> &str {
+        config.domain.as_deref().unwrap_or("denwa")
+    }
+
+    /// Looks for credentials for our realm and judges them.
+    pub(super) fn judge(
+        &mut self,
+        secret: &Secret,
+        config: &Config,
+        now: Instant,
+        source: IpAddr,
+        request: &Message<'_>,
+    ) -> Verdict {
+        let realm = Authenticator::realm(config);
+        let name = credentials_header(request);
+        let ours = request
+            .values(name)
+            .filter_map(Credentials::parse)
+            .find(|credentials| credentials.realm.is(realm.as_bytes()));
+        let Some(credentials) = ours else { return Verdict::Missing };
+        let Some(payload) = secret.open::<8>(Purpose::Nonce, credentials.nonce, &address_bytes(source))
+        else {
+            return Verdict::Stale;
+        };
+        let nonce = u64::from_be_bytes(payload);
+        let made = Instant(nonce >> 24);
+        if made > now || now - made > NONCE_LIFE {
+            return Verdict::Stale;
+        }
+
+        let user: Vec<u8> = credentials.username.bytes().take(64).collect();
+        let user = String::from_utf8_lossy(&user);
+        let known = config.extensions.get(&*user);
+        // Whoever does not exist is computed like everybody else, and never right.
+        let password = known.map_or("", |extension| extension.password.reveal());
+        let ha1 = Ha1::new(user.as_bytes(), realm.as_bytes(), password.as_bytes());
+        let right = digest::verify(&credentials, &ha1, request.method_name());
+        let Some(number) = Number::new(&user).filter(|_| right && known.is_some()) else {
+            return Verdict::Wrong { claimed: user.into_owned(), algorithm: credentials.algorithm };
+        };
+        let count = match credentials.qop {
+            Qop::Auth { nc, .. } => nc,
+            _ => 1,
+        };
+        match self.use_up(nonce, count) {
+            true => Verdict::Is(number),
+            false => Verdict::Stale,
+        }
+    }
+
+    /// Whether this use of a nonce is its first; remembers it.
+    fn use_up(&mut self, nonce: u64, count: u32) -> bool {
+        if let Some(uses) = self.used.get_mut(&nonce) {
+            return uses.use_up(count);
+        }
+        if count == 0 || self.forgotten.is_some_and(|forgotten| nonce >> 24 <= forgotten) {
+            return false;
+        }
+        if self.used.len() >= MAX_NONCES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.used.remove(&oldest);
+            self.forgotten = self.forgotten.max(Some(oldest >> 24));
+        }
+        self.used.insert(nonce, Uses { highest: count, window: 1 });
+        self.order.push_back(nonce);
+        true
+    }
+
+    /// Header lines that challenge: SHA-256 first where both are offered.
+    pub(super) fn challenge(
+        &mut self,
+        secret: &Secret,
+        config: &Config,
+        now: Instant,
+        source: IpAddr,
+        request: &Message<'_>,
+        offer: Offer,
+    ) -> Vec<u8> {
+        self.challenges = self.challenges.wrapping_add(1);
+        let payload = now.0 << 24 | u64::from(self.challenges & 0xff_ffff);
+        let nonce = secret.seal(Purpose::Nonce, &payload.to_be_bytes(), &address_bytes(source));
+        let name: &[u8] = match request.method() {
+            Some(Method::Register) => b"WWW-Authenticate: ",
+            _ => b"Proxy-Authenticate: ",
+        };
+        let algorithms: &[Algorithm] = match offer.md5_only {
+            true => &[Algorithm::Md5],
+            false => &[Algorithm::Sha256, Algorithm::Md5],
+        };
+        let mut lines = Vec::with_capacity(256);
+        for algorithm in algorithms {
+            lines.extend_from_slice(name);
+            let realm = Authenticator::realm(config).as_bytes();
+            digest::challenge(&mut lines, realm, &nonce, *algorithm, offer.stale);
+            lines.extend_from_slice(b"\r\n");
+        }
+        lines
+    }
+}
+
+/// What a challenge says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Offer {
+    /// The credentials were right, but their nonce is not: the phone need not ask its owner.
+    pub(super) stale: bool,
+    /// For phones that take the first challenge whatever its algorithm.
+    pub(super) md5_only: bool,
+}
+
+impl Offer {
+    /// What the extension that a request claims to come from is offered. Whether it exists cannot
+    /// be told from the offer unless its owner configured it to differ.
+    pub(super) fn to(extension: Option<&Extension>, verdict: &Verdict) -> Offer {
+        let failed = matches!(verdict, Verdict::Wrong { algorithm, .. } if *algorithm != Algorithm::Md5);
+        Offer {
+            stale: *verdict == Verdict::Stale,
+            md5_only: failed || extension.is_some_and(|e| e.digest == DigestOffer::Md5),
+        }
+    }
+}
+
+impl Uses {
+    fn use_up(&mut self, count: u32) -> bool {
+        if count > self.highest {
+            let ahead = count - self.highest;
+            self.window = if ahead < 64 { self.window << ahead | 1 } else { 1 };
+            self.highest = count;
+            return true;
+        }
+        let behind = self.highest - count;
+        let bit = 1u64.checked_shl(behind).unwrap_or(0);
+        let first = bit != 0 && self.window & bit == 0 && count != 0;
+        self.window |= bit;
+        first
+    }
+}
+
+/// Registrars ask with 401 and are answered in Authorization, proxies with 407 and
+/// Proxy-Authorization (RFC 3261 §22.3).
+pub(super) fn credentials_header(request: &Message<'_>) -> Name {
+    match request.method() {
+        Some(Method::Register) => Name::Authorization,
+        _ => Name::ProxyAuthorization,
+    }
+}
+
+fn address_bytes(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_count_of_a_nonce_serves_once_in_any_order() {
+        let mut auth = Authenticator::new();
+        for (count, first) in [
+            (1, true),
+            (1, false),
+            (3, true),
+            (2, true),
+            (2, false),
+            (200, true),
+            (199, true),
+            (100, false),
+            (0, false),
+        ] {
+            assert_eq!(auth.use_up(7 << 24, count), first, "count {count}");
+        }
+    }
+
+    #[test]
+    fn a_forgotten_nonce_is_not_fresh_again() {
+        let mut auth = Authenticator::new();
+        for made in 1..=MAX_NONCES as u64 + 1 {
+            assert!(auth.use_up(made << 24, 1));
+        }
+        assert_eq!(auth.used.len(), MAX_NONCES);
+        assert!(!auth.use_up(1 << 24, 1), "its uses are not known any more");
+        assert!(auth.use_up((1 << 38) - 1, 1));
+    }
+}

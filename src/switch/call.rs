@@ -1,0 +1,186 @@
+//! A call: legs, the dialogs between them, the media that joins them.
+
+use std::time::Duration;
+
+use super::event::{CallParties, CallRecord, Cause};
+use super::flow::Flow;
+use super::negotiation::Negotiation;
+use super::registrar::BindingId;
+use super::time::Instant;
+use crate::config::Number;
+use crate::media::{Counters, Side};
+
+/// The most dialogs of one call: a branch may fork further on, and each To tag is one. Beyond, a
+/// provisional response with a new tag is not forwarded.
+pub(super) const MAX_DIALOGS: usize = 64;
+
+/// One way in or out of a call. The caller's leg is the first.
+///
+/// Between phones denwa is a proxy, and all legs share Call-ID, tags and CSeq: the map between the
+/// identities of two legs is the identity. Each [`DialogEnd`] is where a leg with an identity of
+/// its own keeps it.
+#[derive(Clone, Debug)]
+pub(super) struct Leg {
+    /// Whose phone it is; `None` for what answers inside denwa.
+    pub(super) extension: Option<Number>,
+    /// The phone's binding: a phone that reconnects keeps its call.
+    pub(super) binding: Option<BindingId>,
+    /// How it was reached at first, and still is if the binding is gone.
+    pub(super) flow: Flow,
+    /// Whether its contact is of no use to others.
+    pub(super) behind_nat: bool,
+    /// `nat-media = learn`.
+    pub(super) learn: bool,
+}
+
+impl Leg {
+    /// Whether what one leg writes as its Contact must be masked for the other: it could not
+    /// reach it.
+    pub(super) fn is_masked_for(&self, reader: &Leg) -> bool {
+        self.behind_nat
+            || self.flow.transport != reader.flow.transport
+            || !self.flow.same_family(&reader.flow)
+    }
+}
+
+/// A dialog between the caller and one callee: a branch has as many as To tags came.
+#[derive(Clone, Debug)]
+pub(super) struct Dialog {
+    /// The callee's leg.
+    pub(super) leg: usize,
+    /// The caller's end and the callee's.
+    pub(super) ends: [DialogEnd; 2],
+    /// A 2xx was passed on.
+    pub(super) confirmed: bool,
+    /// Offer and answer.
+    pub(super) negotiation: Negotiation,
+}
+
+/// One side of a dialog, as it is to be spoken to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DialogEnd {
+    /// Its tag.
+    pub(super) tag: Box<[u8]>,
+    /// Its From or To value, tag and all.
+    pub(super) address: Box<[u8]>,
+    /// Its remote target: the URI of its last Contact, as it wrote it.
+    pub(super) target: Box<[u8]>,
+    /// Routes between denwa and it, as a Route value; empty for none.
+    pub(super) routes: Box<[u8]>,
+    /// The highest CSeq number that it used.
+    pub(super) cseq: u32,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its INVITE has no final answer.
+    Ringing,
+    /// It was answered; until the caller's ACK it is not ended by denwa.
+    Up {
+        /// When.
+        since: Instant,
+        /// The dialog that it is.
+        dialog: usize,
+        /// Whether the ACK came.
+        acknowledged: bool,
+    },
+    /// It has ended, and is remembered for what is still under way in its dialogs.
+    Over,
+}
+
+/// A call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: u64,
+    pub(super) call_id: Box<[u8]>,
+    pub(super) from: Number,
+    pub(super) to: Number,
+    pub(super) by: Option<Number>,
+    pub(super) legs: Vec<Leg>,
+    pub(super) dialogs: Vec<Dialog>,
+    pub(super) phase: Phase,
+    pub(super) started: Instant,
+    /// The fork that its INVITE became.
+    pub(super) fork: u64,
+    /// The relay's ports by `m=` line: the caller's, the callee's.
+    pub(super) ports: Vec<Option<(u16, u16)>>,
+    /// What the relay was told last; `None` if it has no session.
+    pub(super) relayed: Option<Vec<Option<crate::media::Stream>>>,
+    /// What is to be told when the relay has counted.
+    pub(super) record: Option<CallRecord>,
+    /// Why it ends as soon as it may.
+    pub(super) ending: Option<Cause>,
+    /// Another call has taken this one over (RFC 3891).
+    pub(super) replaced: bool,
+    /// A REFER was seen: its NOTIFYs may come after the BYE (RFC 5589 §6).
+    pub(super) referred: bool,
+    /// What was rung one after the other, to see forwards that go round in circles.
+    pub(super) visited: Vec<Number>,
+    /// The session id of what answers inside denwa: the o= line's.
+    pub(super) inside: Option<super::echo::Inside>,
+}
+
+/// The other side.
+pub(super) fn other(side: Side) -> Side {
+    match side {
+        Side::A => Side::B,
+        Side::B => Side::A,
+    }
+}
+
+/// Where a side stands in [`Dialog::ends`].
+pub(super) fn index(side: Side) -> usize {
+    match side {
+        Side::A => 0,
+        Side::B => 1,
+    }
+}
+
+impl Call {
+    /// The leg of a side in a dialog.
+    pub(super) fn leg(&self, dialog: usize, side: Side) -> Option<&Leg> {
+        self.legs.get(self.leg_index(dialog, side))
+    }
+
+    /// Where the leg of a side in a dialog stands.
+    pub(super) fn leg_index(&self, dialog: usize, side: Side) -> usize {
+        match side {
+            Side::A => 0,
+            Side::B => self.dialogs.get(dialog).map_or(usize::MAX, |d| d.leg),
+        }
+    }
+
+    /// The dialog in which a leg speaks, by its own tag and the other side's.
+    pub(super) fn dialog_of(&self, leg: usize, own: &[u8], others: &[u8]) -> Option<(usize, Side)> {
+        let side = if leg == 0 { Side::A } else { Side::B };
+        let (me, they) = (index(side), index(other(side)));
+        self.dialogs
+            .iter()
+            .position(|d| {
+                (leg == 0 || d.leg == leg) && *d.ends[me].tag == *own && *d.ends[they].tag == *others
+            })
+            .map(|at| (at, side))
+    }
+
+    /// Who talks to whom.
+    pub(super) fn parties(&self) -> CallParties {
+        CallParties { call: self.id, from: self.from.clone(), to: self.to.clone(), by: self.by.clone() }
+    }
+
+    /// The record of a call that ends now; the relay's counts are still to come.
+    pub(super) fn record(&self, now: Instant, cause: Cause) -> CallRecord {
+        let talked: Option<Duration> = match self.phase {
+            Phase::Up { since, .. } => Some(now - since),
+            _ => None,
+        };
+        CallRecord {
+            parties: self.parties(),
+            duration: now - self.started,
+            talked,
+            cause,
+            caller_media: Counters::default(),
+            callee_media: Counters::default(),
+        }
+    }
+}

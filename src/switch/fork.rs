@@ -1,0 +1,450 @@
+//! Forks: one request, one or more branches, the best response (RFC 3261 §16, "response context").
+
+use std::time::Duration;
+
+use super::Switch;
+use super::call::Phase;
+use super::flow::Flow;
+use super::forward::{Backward, Onward, via};
+use super::io::Timer;
+use super::negotiation::Lines;
+use super::secret::Purpose;
+use super::timer::T1_64;
+use super::transaction::{ClientId, Owner, ServerKey};
+use crate::config::Number;
+use crate::media::Side;
+use crate::sip::{Message, Method, Response, check_response};
+
+/// The most branches that one request is forked to; further phones are not tried.
+pub(super) const MAX_BRANCHES: usize = 32;
+
+/// Timer C: how long an INVITE may ring without any news (RFC 3261 §16.6, step 11: more than 3 min).
+const TIMER_C: Duration = Duration::from_secs(185);
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Fork {
+    pub(super) id: u64,
+    pub(super) server: ServerKey,
+    /// Where its responses go.
+    pub(super) reply: Flow,
+    pub(super) method: Method,
+    /// The request as it came; empty once it was answered.
+    pub(super) request: Vec<u8>,
+    pub(super) kind: Kind,
+    pub(super) branches: Vec<Branch>,
+    /// The best final response so far that is no 2xx.
+    pub(super) best: Option<Best>,
+    /// A final response was passed on.
+    pub(super) answered: bool,
+    /// The offer that it carried.
+    pub(super) offer: Option<Lines>,
+    /// Its Contact: what becomes the sender's remote target if it succeeds (RFC 3261 §12.2.1.1).
+    pub(super) contact: Option<Box<[u8]>>,
+    /// When timer C comes.
+    pub(super) patience: super::Instant,
+    /// Whose phones ring now; their forwards are tried next.
+    pub(super) stage: Option<Number>,
+    /// Goes up with each stage.
+    pub(super) stages: u32,
+    /// To tags of answers that came too late and were ended, at most [`super::call::MAX_DIALOGS`].
+    pub(super) losers: Vec<Box<[u8]>>,
+}
+
+/// What a fork is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The INVITE of a call.
+    Call(u64),
+    /// Any other request outside a dialog.
+    Alone,
+    /// A request inside a dialog, from one of its sides.
+    InDialog {
+        /// Which call.
+        call: u64,
+        /// Which of its dialogs.
+        dialog: usize,
+        /// Who asked.
+        from: Side,
+    },
+}
+
+/// One of the places that a request went to.
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    pub(super) client: ClientId,
+    pub(super) state: BranchState,
+    /// The leg of the call, for [`Kind::Call`].
+    pub(super) leg: usize,
+    /// Whose phone it is.
+    pub(super) number: Option<Number>,
+}
+
+/// How far a branch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BranchState {
+    /// No response yet.
+    Trying,
+    /// A provisional one.
+    Ringing,
+    /// No longer wanted: CANCEL is sent, or will be with the first provisional response; the text
+    /// says why. A 2xx that comes all the same is ended.
+    Unwanted(&'static [u8]),
+    /// It had its final response.
+    Done,
+}
+
+/// A final response that is no 2xx.
+#[derive(Clone, Debug)]
+pub(super) struct Best {
+    pub(super) status: u16,
+    /// As it came; empty for what denwa made up itself.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Why branches are cancelled (RFC 3326).
+pub(super) const ELSEWHERE: &[u8] = b"Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\n";
+/// Nobody took the call in time, or the caller gave up.
+pub(super) const NO_REASON: &[u8] = b"";
+
+impl Fork {
+    /// Whether all branches have had their say.
+    pub(super) fn is_done(&self) -> bool {
+        self.branches.iter().all(|b| matches!(b.state, BranchState::Done | BranchState::Unwanted(_)))
+    }
+
+    /// Remembers the better of two failures (RFC 3261 §16.7, step 6). A 6xx speaks for its own
+    /// branch only: one Decline must not silence the house.
+    pub(super) fn fail(&mut self, status: u16, bytes: Vec<u8>) {
+        let rank = |status: u16| match status {
+            // The caller can do something about these.
+            401 | 407 | 415 | 420 | 484 | 488 => 0,
+            486 | 600 => 1,
+            603..=699 => 2,
+            400..=499 if status != 408 => 3,
+            300..=399 => 4,
+            408 => 5,
+            _ => 6,
+        };
+        if self.best.as_ref().is_none_or(|best| rank(status) < rank(best.status)) {
+            self.best = Some(Best { status, bytes });
+        }
+    }
+}
+
+impl Switch {
+    /// Opens a fork for a request whose server transaction is open.
+    pub(super) fn open_fork(
+        &mut self,
+        server: ServerKey,
+        reply: Flow,
+        request: &Message<'_>,
+        kind: Kind,
+    ) -> u64 {
+        self.made += 1;
+        let id = self.made;
+        let method = request.method().unwrap_or(Method::Other);
+        self.servers.set_fork(server, id);
+        self.forks.insert(
+            id,
+            Fork {
+                id,
+                server,
+                reply,
+                method,
+                request: request.bytes().to_vec(),
+                kind,
+                branches: Vec::new(),
+                best: None,
+                answered: false,
+                offer: None,
+                contact: None,
+                patience: self.io.now + TIMER_C,
+                stage: None,
+                stages: 0,
+                losers: Vec::new(),
+            },
+        );
+        if method == Method::Invite {
+            self.io.arm(TIMER_C, Timer::TimerC(id));
+        }
+        id
+    }
+
+    /// Sends a fork's request on a flow as one more branch. `onward` is completed with Via, source
+    /// and realm here.
+    pub(super) fn branch_out(
+        &mut self,
+        fork: &mut Fork,
+        request: &Message<'_>,
+        flow: Flow,
+        onward: Onward<'_>,
+        leg: usize,
+        number: Option<Number>,
+    ) {
+        let client = self.next_client();
+        let branch = self.branch_text(client, self.loop_mark(request));
+        let via = via(&self.config, &flow, &branch);
+        let onward = Onward {
+            via: &via,
+            source: fork.reply.remote,
+            realm: super::auth::Authenticator::realm(&self.config),
+            stream: flow.is_reliable(),
+            ..onward
+        };
+        let bytes = onward.apply(request);
+        let index = fork.branches.len() as u16;
+        fork.branches.push(Branch { client, state: BranchState::Trying, leg, number });
+        self.clients.start(&mut self.io, client, fork.method, flow, bytes, Owner::Fork(fork.id, index));
+    }
+
+    /// A number for a client transaction that none had before.
+    pub(super) fn next_client(&mut self) -> ClientId {
+        self.clients_made += 1;
+        self.clients_made & 0xff_ffff_ffff
+    }
+
+    /// The part of a branch that is ours: the transaction's number and the loop mark, sealed, so
+    /// that nobody can answer what denwa did not ask.
+    pub(super) fn branch_text(&self, client: ClientId, mark: u32) -> super::secret::Sealed {
+        let payload = client << 24 | u64::from(mark & 0xff_ffff);
+        self.secret.seal(Purpose::Branch, &payload.to_be_bytes(), b"")
+    }
+
+    /// What must differ between two visits of a request for it not to loop (RFC 5393 §4.2).
+    pub(super) fn loop_mark(&self, request: &Message<'_>) -> u32 {
+        let route = request.first(crate::sip::Name::Route).unwrap_or_default();
+        let cseq = request.cseq().map_or(0, |c| c.number).to_be_bytes();
+        let parts: [&[u8]; 7] = [
+            request.uri(),
+            request.from_tag(),
+            request.to_tag(),
+            request.call_id(),
+            &cseq,
+            request.method_name(),
+            route,
+        ];
+        (self.secret.mac(Purpose::Loop, &parts) & 0xff_ffff) as u32
+    }
+
+    /// A response whose topmost branch is ours.
+    pub(super) fn response(&mut self, response: &Message<'_>) {
+        if !check_response(response) {
+            return;
+        }
+        let Some(via) = response.via() else { return };
+        let Some(text) = via.branch().strip_prefix(b"z9hG4bK") else { return };
+        let Some(payload) = self.secret.open::<8>(Purpose::Branch, text, b"") else { return };
+        let client = u64::from_be_bytes(payload) >> 24;
+        match self.clients.response(&mut self.io, client, response) {
+            Some(Owner::Fork(fork, branch)) => self.fork_response(fork, branch, response),
+            Some(Owner::Nobody) => {}
+            None => {
+                self.registrar.answered(client);
+            }
+        }
+    }
+
+    /// A client transaction had no final response in time.
+    pub(super) fn client_timed_out(&mut self, owner: Owner) {
+        if let Owner::Fork(fork, branch) = owner {
+            self.with_fork(fork, |switch, fork| {
+                let Some(state) = fork.branches.get_mut(usize::from(branch)).map(|b| &mut b.state) else {
+                    return;
+                };
+                let wanted = !matches!(state, BranchState::Unwanted(_));
+                *state = BranchState::Done;
+                if wanted {
+                    fork.fail(408, Vec::new());
+                    switch.branch_failed(fork);
+                }
+            });
+        }
+    }
+
+    /// Takes a fork out, works on it, and puts it back unless it is finished.
+    pub(super) fn with_fork(&mut self, id: u64, work: impl FnOnce(&mut Switch, &mut Fork)) {
+        let Some(mut fork) = self.forks.remove(&id) else { return };
+        work(self, &mut fork);
+        let over = fork.answered && fork.branches.iter().all(|b| b.state == BranchState::Done);
+        // An INVITE's 2xx may come again, and must find its way.
+        if !over || fork.method == Method::Invite {
+            if over {
+                self.io.arm(T1_64, Timer::ForgetFork(id));
+            }
+            self.forks.insert(id, fork);
+        }
+    }
+
+    fn fork_response(&mut self, fork: u64, branch: u16, response: &Message<'_>) {
+        let Some(status) = response.status() else { return };
+        self.with_fork(fork, |switch, fork| match fork.kind {
+            Kind::Call(call) => switch.call_response(fork, call, usize::from(branch), status, response),
+            Kind::InDialog { call, dialog, from } => {
+                switch.dialog_response(fork, call, dialog, from, status, response);
+            }
+            Kind::Alone => switch.alone_response(fork, usize::from(branch), status, response),
+        });
+    }
+
+    fn alone_response(&mut self, fork: &mut Fork, branch: usize, status: u16, response: &Message<'_>) {
+        let Some(state) = fork.branches.get_mut(branch).map(|b| &mut b.state) else { return };
+        if status == 100 {
+            return;
+        }
+        if status < 200 {
+            *state = BranchState::Ringing;
+        } else {
+            *state = BranchState::Done;
+        }
+        if fork.answered {
+            return;
+        }
+        match status {
+            ..300 => self.pass_back(fork, status, response, &plain(fork)),
+            _ => {
+                fork.fail(status, response.bytes().to_vec());
+                self.branch_failed(fork);
+            }
+        }
+    }
+
+    /// Sends a response of a branch to where the fork's request came from.
+    pub(super) fn pass_back(
+        &mut self,
+        fork: &mut Fork,
+        status: u16,
+        response: &Message<'_>,
+        back: &Backward<'_>,
+    ) {
+        let bytes = back.apply(response);
+        self.servers.respond(&mut self.io, fork.server, status, bytes);
+        if status >= 200 {
+            fork.answered = true;
+            fork.request = Vec::new();
+        }
+    }
+
+    /// Answers a fork's request itself.
+    pub(super) fn answer_fork(&mut self, fork: &mut Fork, status: u16, headers: &[u8]) {
+        if fork.answered {
+            return;
+        }
+        let request = std::mem::take(&mut fork.request);
+        if let Ok(request) = Message::parse(&request) {
+            let tag = self.secret.tag(&[request.call_id(), request.from_tag(), &fork.id.to_be_bytes()]);
+            let response =
+                Response { headers, ..Response::new(status, &tag, fork.reply.remote) }.print(&request);
+            self.servers.respond(&mut self.io, fork.server, status, response);
+        }
+        fork.answered = true;
+    }
+
+    /// A branch failed: if it was the last one, something else is tried, or the best answer goes back.
+    pub(super) fn branch_failed(&mut self, fork: &mut Fork) {
+        if fork.answered || !fork.is_done() {
+            return;
+        }
+        if let Kind::Call(call) = fork.kind {
+            return self.stage_failed(fork, call);
+        }
+        self.send_best(fork);
+    }
+
+    /// Sends the best of all failures back. Returns its status.
+    pub(super) fn send_best(&mut self, fork: &mut Fork) -> u16 {
+        let Some(best) = fork.best.take() else {
+            self.answer_fork(fork, 480, b"");
+            return 480;
+        };
+        // A phone's 503 would make the caller give up on the whole exchange (§16.7, step 6), and
+        // where it redirects to is nowhere that denwa would send a call.
+        let status = match best.status {
+            503 => 500,
+            300..=399 => 480,
+            status => status,
+        };
+        match Message::parse(&best.bytes) {
+            Ok(response) if status == best.status => {
+                let back = plain(fork);
+                self.pass_back(fork, status, &response, &back);
+            }
+            _ => self.answer_fork(fork, status, b""),
+        }
+        status
+    }
+
+    /// Cancels every branch that has no final response.
+    pub(super) fn cancel_branches(&mut self, fork: &mut Fork, reason: &'static [u8]) {
+        for branch in &mut fork.branches {
+            match branch.state {
+                BranchState::Trying => branch.state = BranchState::Unwanted(reason),
+                BranchState::Ringing => {
+                    branch.state = BranchState::Unwanted(reason);
+                    self.clients.cancel(&mut self.io, branch.client, reason);
+                }
+                BranchState::Unwanted(_) | BranchState::Done => {}
+            }
+        }
+    }
+
+    /// An INVITE's timer C: nothing new for too long.
+    pub(super) fn timer_c(&mut self, id: u64) {
+        let now = self.io.now;
+        self.with_fork(id, |switch, fork| {
+            if fork.answered {
+                return;
+            }
+            if now < fork.patience {
+                return switch.io.arm(fork.patience - now, Timer::TimerC(id));
+            }
+            switch.cancel_branches(fork, NO_REASON);
+            fork.fail(408, Vec::new());
+            switch.branch_failed(fork);
+        });
+    }
+
+    /// News of an INVITE: it may ring on.
+    pub(super) fn extend_patience(&mut self, fork: &mut Fork) {
+        fork.patience = self.io.now + TIMER_C;
+    }
+
+    /// CANCEL (RFC 3261 §9.2, §16.10).
+    pub(super) fn cancel_request(&mut self, reply: Flow, request: &Message<'_>) {
+        let invite = self.server_key(&reply, request, b"INVITE");
+        let own = self.server_key(&reply, request, b"CANCEL");
+        if self.servers.request(&mut self.io, own) == super::transaction::Seen::Again {
+            return;
+        }
+        let Some(fork) = self.servers.fork(invite) else {
+            return self.refuse(reply, request, 481, b"");
+        };
+        self.servers.open(own, Method::Cancel, reply);
+        let tag = self.secret.tag(&[request.call_id(), request.from_tag()]);
+        let ok = Response::new(200, &tag, reply.remote).print(request);
+        self.servers.respond(&mut self.io, own, 200, ok);
+        let Some(fork) = fork.filter(|_| self.servers.is_open(invite)) else { return };
+        self.with_fork(fork, |switch, fork| {
+            if fork.answered {
+                return;
+            }
+            switch.cancel_branches(fork, NO_REASON);
+            // The caller is answered at once: a branch that is silent must not keep it waiting.
+            // A 2xx that crosses the CANCEL is acknowledged and ended by denwa.
+            if let Kind::Call(call) = fork.kind {
+                switch.answer_fork(fork, 487, b"");
+                switch.call_over(call, super::Cause::Cancelled);
+            }
+        });
+    }
+
+    /// Whether a call's INVITE has no final answer yet.
+    pub(super) fn is_ringing(&self, call: u64) -> bool {
+        self.calls.get(&call).is_some_and(|call| call.phase == Phase::Ringing)
+    }
+}
+
+/// A response that needs nothing but our Via off.
+fn plain(fork: &Fork) -> Backward<'static> {
+    Backward { record_route: None, contact: None, body: None, stream: fork.reply.is_reliable() }
+}

@@ -1,0 +1,296 @@
+//! What a message becomes on its way through (RFC 3261 §16.6, §16.7): edits over the received bytes.
+
+use std::net::SocketAddr;
+
+use super::flow::{Flow, Transport};
+use super::secret::Sealed;
+use crate::config::Config;
+use crate::sip::digest::Credentials;
+use crate::sip::{Edit, Message, Name, NameAddr, Uri, decimal, put_top_via};
+
+/// Where denwa is, seen by whoever is at the other end of a flow: `advertise` of the family, or
+/// the address that the flow came to.
+pub(super) fn face(config: &Config, flow: &Flow) -> SocketAddr {
+    let advertised = config.advertise.iter().find(|ip| ip.is_ipv6() == flow.local.is_ipv6());
+    SocketAddr::new(advertised.copied().unwrap_or(flow.local.ip()), flow.local.port())
+}
+
+/// A URI of denwa's with a token, as the other end of a flow can use it.
+pub(super) fn token_uri(config: &Config, flow: &Flow, token: &Sealed, route: bool) -> String {
+    let transport = match flow.transport {
+        Transport::Udp => "",
+        Transport::Tcp => ";transport=tcp",
+    };
+    let lr = if route { ";lr" } else { "" };
+    let token = std::str::from_utf8(token).unwrap_or_default();
+    format!("sip:{token}@{}{transport}{lr}", face(config, flow))
+}
+
+/// Our own Via on a flow, without what follows the branch's cookie.
+pub(super) fn via(config: &Config, flow: &Flow, branch: &Sealed) -> String {
+    let transport = match flow.transport {
+        Transport::Udp => "UDP",
+        Transport::Tcp => "TCP",
+    };
+    let branch = std::str::from_utf8(branch).unwrap_or_default();
+    format!("SIP/2.0/{transport} {};branch=z9hG4bK{branch}", face(config, flow))
+}
+
+/// How a request is changed.
+pub(super) struct Onward<'o> {
+    /// Our Via value.
+    pub(super) via: &'o str,
+    /// Where it came from: goes into the Via below ours.
+    pub(super) source: SocketAddr,
+    /// The digest realm: credentials for it end here, for the next hop could try passwords on them.
+    pub(super) realm: &'o str,
+    /// The new Request-URI; `None` leaves it.
+    pub(super) uri: Option<&'o [u8]>,
+    /// How many Route values from the top are ours.
+    pub(super) pop: usize,
+    /// Whether the last Route value became the Request-URI (a strict router before us, §16.4).
+    pub(super) drop_last_route: bool,
+    /// A Route value to be put in front; empty for none.
+    pub(super) routes: &'o [u8],
+    /// Our Record-Route URI.
+    pub(super) record_route: Option<&'o str>,
+    /// The URI that masks the sender's Contact.
+    pub(super) contact: Option<&'o str>,
+    /// The URI that takes Refer-To's place.
+    pub(super) refer_to: Option<&'o [u8]>,
+    /// Whole header lines that say who it is from; what the phone claimed is taken out.
+    pub(super) identity: &'o [u8],
+    /// The new body.
+    pub(super) body: Option<&'o [u8]>,
+    /// Whether it leaves on a stream, where Content-Length is mandatory (§18.3).
+    pub(super) stream: bool,
+}
+
+impl Onward<'_> {
+    /// Nothing is changed but what each hop changes.
+    pub(super) fn untouched() -> Onward<'static> {
+        Onward {
+            via: "",
+            source: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0),
+            realm: "",
+            uri: None,
+            pop: 0,
+            drop_last_route: false,
+            routes: b"",
+            record_route: None,
+            contact: None,
+            refer_to: None,
+            identity: b"",
+            body: None,
+            stream: false,
+        }
+    }
+
+    /// The request as it leaves.
+    pub(super) fn apply(&self, request: &Message<'_>) -> Vec<u8> {
+        let mut edit = Edit::new(request);
+        if let Some(uri) = self.uri {
+            edit.replace(request.span(request.uri()), &[uri]);
+        }
+        let top = request.headers().iter().find(|h| h.name == Name::Via).map(|h| h.line().start);
+        let top = top.unwrap_or_else(|| end_of_headers(request));
+        edit.insert(top, &[b"Via: ", self.via.as_bytes(), b"\r\n"]);
+        if let Some(value) = request.list(Name::Via).next() {
+            let mut stamped = Vec::with_capacity(value.len() + 64);
+            put_top_via(&mut stamped, value, self.source);
+            edit.replace(request.span(value), &[&stamped]);
+        }
+        match request.first(Name::MaxForwards) {
+            Some(hops) => {
+                let left = decimal(hops).unwrap_or(70).saturating_sub(1);
+                edit.replace(request.span(hops), &[left.to_string().as_bytes()]);
+            }
+            None => edit.insert(top, &[b"Max-Forwards: 70\r\n"]),
+        }
+        if let Some(uri) = self.record_route {
+            edit.insert(top, &[b"Record-Route: <", uri.as_bytes(), b">\r\n"]);
+        }
+        if !self.routes.is_empty() {
+            edit.insert(top, &[b"Route: ", self.routes, b"\r\n"]);
+        }
+        edit.insert(top, &[self.identity]);
+        self.pop_routes(&mut edit, request);
+        for header in request.headers() {
+            match header.name {
+                Name::PAssertedIdentity | Name::PPreferredIdentity | Name::RemotePartyId => {
+                    edit.remove(header.line());
+                }
+                Name::ProxyAuthorization | Name::Authorization => {
+                    let ours = Credentials::parse(request.value(header))
+                        .is_some_and(|credentials| credentials.realm.is(self.realm.as_bytes()));
+                    if ours {
+                        edit.remove(header.line());
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(uri) = self.contact {
+            mask_contact(&mut edit, request, uri);
+        }
+        if let Some(uri) = self.refer_to
+            && let Some(old) = request.first(Name::ReferTo).and_then(NameAddr::parse)
+        {
+            replace_uri(&mut edit, request, old.uri, uri);
+        }
+        replace_body(&mut edit, request, self.body, self.stream);
+        edit.finish()
+    }
+
+    fn pop_routes(&self, edit: &mut Edit<'_>, request: &Message<'_>) {
+        let all = request.list(Name::Route).count();
+        let mut index = 0;
+        for header in request.lines(Name::Route) {
+            let values: Vec<&[u8]> = crate::sip::split(request.value(header), b',').collect();
+            let goes = |at: usize| at < self.pop || (self.drop_last_route && at + 1 == all);
+            let kept: Vec<&[u8]> =
+                values.iter().enumerate().filter(|(n, _)| !goes(index + n)).map(|(_, v)| *v).collect();
+            index += values.len();
+            if kept.is_empty() {
+                edit.remove(header.line());
+            } else if kept.len() < values.len() {
+                edit.replace(
+                    request.span(request.value(header)),
+                    &[&super::registrar::join(kept.into_iter())],
+                );
+            }
+        }
+    }
+}
+
+/// How a response is changed.
+pub(super) struct Backward<'b> {
+    /// Our Record-Route URI as the reader can use it, in place of the one with this token.
+    pub(super) record_route: Option<(&'b [u8], &'b str)>,
+    /// The URI that masks the sender's Contact.
+    pub(super) contact: Option<&'b str>,
+    /// The new body.
+    pub(super) body: Option<&'b [u8]>,
+    /// Whether it leaves on a stream.
+    pub(super) stream: bool,
+}
+
+impl Backward<'_> {
+    /// The response as it leaves, our Via taken off.
+    pub(super) fn apply(&self, response: &Message<'_>) -> Vec<u8> {
+        let mut edit = Edit::new(response);
+        if let Some(header) = response.lines(Name::Via).next() {
+            let value = response.value(header);
+            match crate::sip::split(value, b',').nth(1) {
+                // The next one stands in the same line: it stays, to the letter.
+                Some(next) => {
+                    let start = response.span(value).start;
+                    edit.remove(start..response.span(next).start);
+                }
+                None => edit.remove(header.line()),
+            }
+        }
+        for header in response.headers() {
+            if matches!(header.name, Name::PAssertedIdentity | Name::PPreferredIdentity | Name::RemotePartyId)
+            {
+                edit.remove(header.line());
+            }
+        }
+        if let Some((token, uri)) = self.record_route
+            && let Some(ours) = own_record_route(response, token)
+        {
+            replace_uri(&mut edit, response, ours.uri, uri.as_bytes());
+        }
+        if let Some(uri) = self.contact {
+            mask_contact(&mut edit, response, uri);
+        }
+        replace_body(&mut edit, response, self.body, self.stream);
+        edit.finish()
+    }
+}
+
+/// The Record-Route value that has this token for its user.
+fn own_record_route<'a>(message: &Message<'a>, token: &[u8]) -> Option<NameAddr<'a>> {
+    message
+        .list(Name::RecordRoute)
+        .filter_map(NameAddr::parse)
+        .find(|route| Uri::parse(route.uri).is_some_and(|uri| uri.user == Some(token)))
+}
+
+/// The routes between denwa and whoever sent a response: what was recorded behind us, nearest
+/// first (RFC 3261 §12.1.2).
+pub(super) fn routes_behind(response: &Message<'_>, token: &[u8]) -> Vec<u8> {
+    let ours = own_record_route(response, token).map(|route| response.span(route.uri).start);
+    let Some(ours) = ours else { return Vec::new() };
+    let mut behind: Vec<&[u8]> =
+        response.list(Name::RecordRoute).take_while(|value| response.span(value).end <= ours).collect();
+    behind.reverse();
+    // A value that starts before our URI and ends behind it is our own.
+    super::registrar::join(behind.into_iter())
+}
+
+/// The URI of the first Contact, as it was written.
+pub(super) fn contact_uri<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
+    message.list(Name::Contact).next().and_then(NameAddr::parse).map(|contact| contact.uri)
+}
+
+fn mask_contact(edit: &mut Edit<'_>, message: &Message<'_>, uri: &str) {
+    if let Some(old) = contact_uri(message) {
+        replace_uri(edit, message, old, uri.as_bytes());
+    }
+}
+
+/// Replaces a URI inside a header; one without brackets gets them, so that its parameters stay
+/// the header's and ours stay the URI's (RFC 3261 §20.10).
+fn replace_uri(edit: &mut Edit<'_>, message: &Message<'_>, old: &[u8], uri: &[u8]) {
+    let span = message.span(old);
+    let bracketed = span.start > 0 && message.bytes()[span.start - 1] == b'<';
+    match bracketed {
+        true => edit.replace(span, &[uri]),
+        false => edit.replace(span, &[b"<", uri, b">"]),
+    }
+}
+
+fn replace_body(edit: &mut Edit<'_>, message: &Message<'_>, body: Option<&[u8]>, stream: bool) {
+    let length = message.first(Name::ContentLength);
+    if body.is_none() && (length.is_some() || !stream) {
+        return;
+    }
+    let new = body.unwrap_or(message.body());
+    let digits = new.len().to_string();
+    match length {
+        Some(old) => edit.replace(message.span(old), &[digits.as_bytes()]),
+        None => edit.insert(end_of_headers(message), &[b"Content-Length: ", digits.as_bytes(), b"\r\n"]),
+    }
+    if body.is_some() {
+        edit.replace(message.span(message.body()), &[new]);
+    }
+}
+
+fn end_of_headers(message: &Message<'_>) -> usize {
+    message.headers().last().map_or(message.bytes().len(), |h| h.line().end)
+}
+
+/// Who a request is from, for phones to show: `P-Asserted-Identity` (RFC 3325) and
+/// `Remote-Party-ID`, the only one that Cisco's read. Nothing for a caller who wants privacy.
+pub(super) fn identity(name: Option<&str>, number: &str, host: &str) -> Vec<u8> {
+    let mut quoted = Vec::new();
+    if let Some(name) = name {
+        quoted.push(b'"');
+        for b in name.bytes() {
+            if matches!(b, b'"' | b'\\') {
+                quoted.push(b'\\');
+            }
+            quoted.push(b);
+        }
+        quoted.extend_from_slice(b"\" ");
+    }
+    let mut lines = Vec::with_capacity(2 * quoted.len() + 160);
+    lines.extend_from_slice(b"P-Asserted-Identity: ");
+    lines.extend_from_slice(&quoted);
+    lines.extend_from_slice(format!("<sip:{number}@{host}>\r\n").as_bytes());
+    lines.extend_from_slice(b"Remote-Party-ID: ");
+    lines.extend_from_slice(&quoted);
+    lines.extend_from_slice(format!("<sip:{number}@{host}>;party=calling;screen=yes\r\n").as_bytes());
+    lines
+}

@@ -1,0 +1,185 @@
+//! How calls end: by their parties, by denwa, and what is left of them for a while.
+
+use std::time::Duration;
+
+use super::Switch;
+use super::call::{MAX_DIALOGS, Phase, index, other};
+use super::event::{Cause, Event};
+use super::fork::{Fork, NO_REASON};
+use super::forward::{contact_uri, routes_behind, via};
+use super::io::Timer;
+use super::timer::T1_64;
+use super::token::Token;
+use super::transaction::Owner;
+use crate::media::Side;
+use crate::sip::originate::{Originate, OwnMethod};
+use crate::sip::{Message, Method, Name};
+
+/// How far ahead of what a side used denwa's own BYE counts: so that a request of that side which
+/// is still on its way does not outrun it.
+const CSEQ_AHEAD: u32 = 1000;
+
+/// How long a call with a REFER is remembered: NOTIFYs about the transfer come after its BYE.
+const REFERRED: Duration = Duration::from_secs(180);
+
+/// The most ended calls that are remembered; beyond, the oldest is forgotten early, and what was
+/// still under way in it is answered 481.
+const MAX_ENDED: usize = 1024;
+
+impl Switch {
+    /// A call has ended. What is still under way in its dialogs finds it for a while.
+    pub(super) fn call_over(&mut self, id: u64, cause: Cause) {
+        let now = self.io.now;
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase != Phase::Over) else { return };
+        let cause = match cause {
+            Cause::CallerHungUp | Cause::CalleeHungUp if call.replaced => Cause::Replaced,
+            cause => cause,
+        };
+        let record = call.record(now, cause);
+        call.phase = Phase::Over;
+        let linger = if call.referred { REFERRED } else { T1_64 };
+        if self.release_media(id) {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.record = Some(record);
+            }
+        } else {
+            self.io.tell(Event::CallEnded(record));
+        }
+        self.io.arm(linger, Timer::ForgetCall(id));
+        self.ended.push_back(id);
+        self.live -= 1;
+        if self.ended.len() > MAX_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.forget_call(oldest);
+        }
+    }
+
+    /// Forgets an ended call.
+    pub(super) fn forget_call(&mut self, id: u64) {
+        if self.calls.get(&id).is_some_and(|call| call.phase == Phase::Over)
+            && let Some(call) = self.calls.remove(&id)
+            && let Some(record) = call.record
+        {
+            self.io.tell(Event::CallEnded(record));
+        }
+        while self.ended.front().is_some_and(|id| !self.calls.contains_key(id)) {
+            self.ended.pop_front();
+        }
+    }
+
+    /// Ends a call from here: a limit, silence, the operator.
+    pub(super) fn end_call(&mut self, id: u64, cause: Cause) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        match call.phase {
+            Phase::Over => {}
+            Phase::Ringing => {
+                let fork = call.fork;
+                self.with_fork(fork, |switch, fork| {
+                    switch.cancel_branches(fork, NO_REASON);
+                    switch.answer_fork(fork, 503, b"");
+                });
+                self.call_over(id, cause);
+            }
+            // A BYE before the caller's ACK could overtake the 2xx (RFC 3261 §15).
+            Phase::Up { acknowledged: false, .. } => call.ending = call.ending.or(Some(cause)),
+            Phase::Up { dialog, .. } => {
+                self.bye(id, dialog, Side::A);
+                self.bye(id, dialog, Side::B);
+                self.call_over(id, cause);
+            }
+        }
+    }
+
+    /// The caller acknowledged the answer, or will not any more.
+    pub(super) fn acknowledged(&mut self, id: u64) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Phase::Up { acknowledged, .. } = &mut call.phase else { return };
+        *acknowledged = true;
+        if let Some(cause) = call.ending.take() {
+            self.end_call(id, cause);
+        }
+    }
+
+    /// 64·T1 after the answer.
+    pub(super) fn unacknowledged(&mut self, id: u64) {
+        let Some(call) = self.calls.get(&id) else { return };
+        if let Phase::Up { acknowledged: false, .. } = call.phase {
+            // The callee ends a call that nobody acknowledges (RFC 3261 §13.3.1.4); where denwa
+            // itself is the callee, or had ended it already, so does denwa.
+            let inside = call.inside.is_some();
+            let cause = call.ending.or(inside.then_some(Cause::SignallingTimeout));
+            self.acknowledged(id);
+            if let Some(cause) = cause {
+                self.end_call(id, cause);
+            }
+        }
+    }
+
+    /// Sends BYE to one side of a dialog, in the name of the other (RFC 3261 §15.1.1).
+    fn bye(&mut self, id: u64, dialog: usize, to: Side) {
+        let client = self.next_client();
+        let branch = self.branch_text(client, 0);
+        let Some(call) = self.calls.get(&id) else { return };
+        let (Some(leg), Some(d)) = (call.leg(dialog, to), call.dialogs.get(dialog)) else { return };
+        if leg.extension.is_none() {
+            return;
+        }
+        let flow = self.flow_of(leg);
+        let (they, we) = (&d.ends[index(to)], &d.ends[index(other(to))]);
+        let routes: &[&[u8]] = if they.routes.is_empty() { &[] } else { &[&they.routes] };
+        let bytes = Originate {
+            method: OwnMethod::Bye,
+            uri: &they.target,
+            via: via(&self.config, &flow, &branch).as_bytes(),
+            routes,
+            from: &we.address,
+            to: &they.address,
+            call_id: &call.call_id,
+            cseq: we.cseq.saturating_add(CSEQ_AHEAD),
+            headers: &[],
+        }
+        .print();
+        self.clients.start(&mut self.io, client, Method::Bye, flow, bytes, Owner::Nobody);
+    }
+
+    /// A 2xx that nobody wants any more: acknowledged, and ended at once.
+    pub(super) fn end_loser(&mut self, fork: &mut Fork, id: u64, leg: usize, response: &Message<'_>) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(callee) = call.legs.get(leg) else { return };
+        let token = Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, &call.call_id);
+        let flow = self.flow_of(callee);
+        let routes = routes_behind(response, &token);
+        let cseq = response.cseq().map_or(0, |c| c.number);
+        let client = self.next_client();
+        let branch = self.branch_text(client, 0);
+        let via = via(&self.config, &flow, &branch);
+        let routes: &[&[u8]] = if routes.is_empty() { &[] } else { &[&routes] };
+        let ack = Originate {
+            method: OwnMethod::Ack,
+            uri: contact_uri(response).unwrap_or_default(),
+            via: via.as_bytes(),
+            routes,
+            from: response.first(Name::From).unwrap_or_default(),
+            to: response.first(Name::To).unwrap_or_default(),
+            call_id: response.call_id(),
+            cseq,
+            headers: &[],
+        };
+        self.io.send(flow, ack.print());
+        if fork.losers.iter().any(|tag| **tag == *response.to_tag()) || fork.losers.len() >= MAX_DIALOGS {
+            return;
+        }
+        fork.losers.push(response.to_tag().into());
+        let client = self.next_client();
+        let branch = self.branch_text(client, 0);
+        let via = super::forward::via(&self.config, &flow, &branch);
+        let bye = Originate {
+            method: OwnMethod::Bye,
+            via: via.as_bytes(),
+            cseq: cseq.saturating_add(CSEQ_AHEAD),
+            ..ack
+        };
+        self.clients.start(&mut self.io, client, Method::Bye, flow, bye.print(), Owner::Nobody);
+    }
+}

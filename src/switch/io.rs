@@ -1,0 +1,101 @@
+//! What every part of the switch needs at hand: the time, the timers, the outputs.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::event::{Event, Output};
+use super::flow::{Flow, StreamId};
+use super::time::Instant;
+use super::timer::Timers;
+use super::transaction::{ClientId, Kind, ServerKey};
+use crate::media;
+
+/// Something that will be due.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Timer {
+    /// A server transaction's.
+    Server(ServerKey, Kind),
+    /// A client transaction's; true for a CANCEL's.
+    Client(ClientId, bool, Kind),
+    /// Timer C of a fork (RFC 3261 §16.6, step 11).
+    TimerC(u64),
+    /// A call has rung long enough on the stage of its plan that is given.
+    NoAnswer(u64, u32),
+    /// A call has lasted long enough.
+    CallLimit(u64),
+    /// An ended call is forgotten.
+    ForgetCall(u64),
+    /// An answered INVITE is: its 2xx does not come again.
+    ForgetFork(u64),
+    /// The caller of a call should have acknowledged its answer by now.
+    Unacknowledged(u64),
+    /// The 2xx of a call that ends inside denwa is sent again until it is acknowledged.
+    Insist(u64),
+    /// A binding runs out, or wants its mapping kept open.
+    Binding(u64),
+}
+
+/// The time, the timers and the outputs.
+pub(super) struct Io {
+    pub(super) now: Instant,
+    /// What is added to `now` to get the wall clock, in milliseconds since 1970.
+    pub(super) wall: i128,
+    timers: Timers<Timer>,
+    media: VecDeque<media::Command>,
+    sends: VecDeque<Output>,
+    events: VecDeque<Event>,
+}
+
+impl Io {
+    pub(super) fn new() -> Io {
+        Io {
+            now: Instant::default(),
+            wall: 0,
+            timers: Timers::new(),
+            media: VecDeque::new(),
+            sends: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Seconds since 1970, as far as the wall clock is to be trusted.
+    pub(super) fn unix_seconds(&self) -> u64 {
+        ((i128::from(self.now.0) + self.wall).max(0) / 1000) as u64
+    }
+
+    pub(super) fn arm(&mut self, after: Duration, timer: Timer) {
+        self.timers.arm(self.now + after, timer);
+    }
+
+    pub(super) fn due(&mut self) -> Option<Timer> {
+        self.timers.due(self.now)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub(super) fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
+        self.sends.push_back(Output::Send(flow, bytes));
+    }
+
+    pub(super) fn close(&mut self, stream: StreamId) {
+        self.sends.push_back(Output::Close(stream));
+    }
+
+    pub(super) fn media(&mut self, command: media::Command) {
+        self.media.push_back(command);
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Output> {
+        self.media
+            .pop_front()
+            .map(Output::Media)
+            .or_else(|| self.sends.pop_front())
+            .or_else(|| self.events.pop_front().map(Output::Event))
+    }
+}

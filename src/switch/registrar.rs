@@ -1,0 +1,414 @@
+//! Who is where: bindings of extensions to contacts (RFC 3261 §10, RFC 5626, RFC 3327).
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use super::event::Gone;
+use super::flow::{Flow, StreamId};
+use super::time::Instant;
+use super::transaction::{ClientId, Table};
+use crate::config::{Config, Number};
+use crate::sip::{Host, Message, Name, NameAddr, Uri, decimal, find_param, params};
+
+/// Identifies a binding for as long as the same phone refreshes it, whatever flow it comes on.
+pub(super) type BindingId = u64;
+
+/// The most bytes that one binding's contact, instance and path may take together.
+const MAX_BINDING: usize = 2048;
+
+/// One phone of an extension.
+#[derive(Clone, Debug)]
+pub(super) struct Binding {
+    pub(super) id: BindingId,
+    /// The contact's URI, exactly as the phone wrote it.
+    pub(super) uri: Box<[u8]>,
+    /// The contact's other parameters, as it wrote them, without `expires`.
+    params: Box<[u8]>,
+    /// `+sip.instance` and `reg-id`: which device it is (RFC 5626).
+    device: Option<(Box<[u8]>, u64)>,
+    /// Path, to be used as Route (RFC 3327); empty for none.
+    pub(super) path: Box<[u8]>,
+    /// Preference in thousandths, 0 to 1000.
+    pub(super) q: u16,
+    /// How the phone is reached.
+    pub(super) flow: Flow,
+    /// Whether the flow's stream still stands; always true for datagrams.
+    pub(super) connected: bool,
+    /// Whether the contact is another address than the one that it sends from.
+    pub(super) behind_nat: bool,
+    expires: Instant,
+    call_id: Box<[u8]>,
+    cseq: u32,
+    /// When its timer comes next.
+    wake: Instant,
+    /// The OPTIONS that was sent last, if it was not answered yet.
+    ping: Option<ClientId>,
+    /// OPTIONS in a row that were not answered.
+    unanswered: u32,
+}
+
+impl Binding {
+    /// Whether the phone can be tried.
+    pub(super) fn is_alive(&self, now: Instant) -> bool {
+        self.connected && self.expires > now
+    }
+
+    /// How long it still holds if it is not refreshed.
+    pub(super) fn time_left(&self, now: Instant) -> Duration {
+        self.expires - now
+    }
+}
+
+/// All bindings.
+pub(super) struct Registrar {
+    by_number: BTreeMap<Number, Vec<Binding>>,
+    numbers: Table<BindingId, Number>,
+    pings: Table<ClientId, BindingId>,
+    made: BindingId,
+}
+
+/// Why a REGISTER is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// 400 with this reason phrase.
+    Bad(&'static str),
+    /// 423: shorter than is allowed.
+    TooBrief,
+    /// 500: an older request than one that was served (RFC 3261 §10.3, step 7).
+    OutOfOrder,
+}
+
+/// What a REGISTER changed.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Bindings that are new, or have a new flow.
+    pub(super) came: Vec<BindingId>,
+    /// Bindings that are gone.
+    pub(super) gone: Vec<(Flow, Gone)>,
+}
+
+/// What a binding's timer asks for.
+pub(super) enum Due {
+    /// It ran out.
+    Expired(Number, Flow),
+    /// Its mapping wants to be kept open by OPTIONS.
+    Ping(Number, Box<Binding>),
+}
+
+impl Registrar {
+    pub(super) fn new() -> Registrar {
+        Registrar { by_number: BTreeMap::new(), numbers: Table::default(), pings: Table::default(), made: 0 }
+    }
+
+    /// The bindings of an extension that can be tried.
+    pub(super) fn alive<'r>(
+        &'r self,
+        number: &str,
+        now: Instant,
+    ) -> impl Iterator<Item = &'r Binding> + use<'r> {
+        self.by_number.get(number).into_iter().flatten().filter(move |b| b.is_alive(now))
+    }
+
+    /// A binding, if it is still there, alive or not.
+    pub(super) fn get(&self, id: BindingId) -> Option<&Binding> {
+        let number = self.numbers.get(&id)?;
+        self.by_number.get(number)?.iter().find(|b| b.id == id)
+    }
+
+    fn get_mut(&mut self, id: BindingId) -> Option<&mut Binding> {
+        let number = self.numbers.get(&id)?;
+        self.by_number.get_mut(number)?.iter_mut().find(|b| b.id == id)
+    }
+
+    /// Whose phone has this contact, if one has: for requests that name a contact which they
+    /// learned in a dialog, as a Refer-To does.
+    pub(super) fn owner_of(&self, contact: &Uri<'_>, now: Instant) -> Option<&Number> {
+        let has = |b: &Binding| b.is_alive(now) && Uri::parse(&b.uri).is_some_and(|uri| uri.matches(contact));
+        self.by_number.iter().find(|(_, list)| list.iter().any(has)).map(|(number, _)| number)
+    }
+
+    /// The binding through which an extension speaks on a flow.
+    pub(super) fn on_flow(&self, number: &str, flow: &Flow, now: Instant) -> Option<&Binding> {
+        self.alive(number, now).find(|b| b.flow == *flow)
+    }
+
+    /// Serves a REGISTER of an extension whose credentials were right. All of it or nothing.
+    pub(super) fn register(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        number: &Number,
+        flow: Flow,
+        request: &Message<'_>,
+    ) -> Result<Changes, Refusal> {
+        let cseq = request.cseq().map_or(0, |c| c.number);
+        let call_id = request.call_id();
+        let mut changes = Changes::default();
+        let mut list = self.by_number.get(number).cloned().unwrap_or_default();
+        for expired in list.extract_if(.., |b| b.expires <= now) {
+            changes.gone.push((expired.flow, Gone::Expired));
+        }
+        let newer = |b: &Binding| *b.call_id != *call_id || cseq > b.cseq;
+
+        if request.list(Name::Contact).any(|c| c == b"*") {
+            let alone = request.list(Name::Contact).count() == 1;
+            if !alone || request.first(Name::Expires).and_then(decimal) != Some(0) {
+                return Err(Refusal::Bad("Contact * Needs Expires 0"));
+            }
+            if !list.iter().all(newer) {
+                return Err(Refusal::OutOfOrder);
+            }
+            changes.gone.extend(list.drain(..).map(|b| (b.flow, Gone::Removed)));
+            self.put(number, list);
+            return Ok(changes);
+        }
+
+        let most = config.extensions.get(number).map_or(1, |e| usize::from(e.max_contacts));
+        if request.list(Name::Contact).count() > most {
+            return Err(Refusal::Bad("Too Many Contacts"));
+        }
+        let path = join(request.list(Name::Path));
+        for value in request.list(Name::Contact) {
+            let contact = NameAddr::parse(value).ok_or(Refusal::Bad("Bad Contact"))?;
+            let uri = contact.sip_uri().ok_or(Refusal::Bad("Bad Contact"))?;
+            if value.len() + path.len() + call_id.len() > MAX_BINDING {
+                return Err(Refusal::Bad("Contact Too Long"));
+            }
+            let lifetime = lifetime(config, &contact, request)?;
+            let device = device(&contact);
+            let same = |b: &Binding| match (&b.device, &device) {
+                (Some(a), Some(b)) => a == b,
+                _ => Uri::parse(&b.uri).is_some_and(|known| known.matches(&uri)),
+            };
+            let known = list.iter().position(same);
+            if let Some(at) = known
+                && !newer(&list[at])
+            {
+                return Err(Refusal::OutOfOrder);
+            }
+            if lifetime.is_zero() {
+                if let Some(at) = known {
+                    changes.gone.push((list.remove(at).flow, Gone::Removed));
+                }
+                continue;
+            }
+            let old = known.map(|at| list.remove(at));
+            if list.len() >= most {
+                // A phone that lost its memory must not lock itself out: the one that is least
+                // likely to be alive makes room.
+                let worst = list
+                    .iter()
+                    .enumerate()
+                    .min_by_key(|(_, b)| (b.connected, std::cmp::Reverse(b.unanswered), b.expires));
+                if let Some((at, _)) = worst {
+                    changes.gone.push((list.remove(at).flow, Gone::Replaced));
+                }
+            }
+            let id = old.as_ref().map_or_else(
+                || {
+                    self.made += 1;
+                    self.made
+                },
+                |b| b.id,
+            );
+            if old.as_ref().is_none_or(|b| b.flow != flow) {
+                changes.came.push(id);
+            }
+            list.push(Binding {
+                id,
+                uri: contact.uri.into(),
+                params: without_expires(contact.params),
+                device,
+                path: path.clone().into(),
+                q: contact.param("q").map_or(1000, preference),
+                flow,
+                connected: true,
+                behind_nat: uri.host != Host::Ip(flow.source()),
+                expires: now + lifetime,
+                call_id: call_id.into(),
+                cseq,
+                wake: old.as_ref().map_or(Instant(u64::MAX), |b| b.wake),
+                ping: old.as_ref().and_then(|b| b.ping),
+                unanswered: 0,
+            });
+        }
+        self.put(number, list);
+        Ok(changes)
+    }
+
+    fn put(&mut self, number: &Number, list: Vec<Binding>) {
+        for old in self.by_number.get(number).into_iter().flatten() {
+            if !list.iter().any(|b| b.id == old.id) {
+                self.numbers.remove(&old.id);
+                if let Some(ping) = old.ping {
+                    self.pings.remove(&ping);
+                }
+            }
+        }
+        for binding in &list {
+            self.numbers.entry(binding.id).or_insert_with(|| number.clone());
+        }
+        if list.is_empty() {
+            self.by_number.remove(number);
+        } else {
+            self.by_number.insert(number.clone(), list);
+        }
+    }
+
+    /// `Contact` header lines of all bindings of an extension, each with the time it has left.
+    pub(super) fn write_contacts(&self, out: &mut Vec<u8>, number: &str, now: Instant) {
+        for binding in self.by_number.get(number).into_iter().flatten() {
+            let left = (binding.expires - now).as_millis().div_ceil(1000);
+            if left == 0 {
+                continue;
+            }
+            out.extend_from_slice(b"Contact: <");
+            out.extend_from_slice(&binding.uri);
+            out.push(b'>');
+            out.extend_from_slice(&binding.params);
+            // Writing to a vector cannot fail.
+            let _ = write!(out, ";expires={left}\r\n");
+        }
+    }
+
+    /// When each binding of an extension wants its timer, if it is not armed for that already.
+    pub(super) fn wakes(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        number: &str,
+    ) -> Vec<(Duration, BindingId)> {
+        let mut wakes = Vec::new();
+        for binding in self.by_number.get_mut(number).into_iter().flatten() {
+            let wake = next_wake(config, now, binding);
+            if wake < binding.wake {
+                binding.wake = wake;
+                wakes.push((wake - now, binding.id));
+            }
+        }
+        wakes
+    }
+
+    /// A binding's timer has come: what to do, and when it wants to be woken again.
+    pub(super) fn timer(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        id: BindingId,
+    ) -> (Option<Due>, Option<Duration>) {
+        let Some(number) = self.numbers.get(&id).cloned() else { return (None, None) };
+        let Some(binding) = self.get_mut(id) else { return (None, None) };
+        if now < binding.wake {
+            return (None, None); // a later one is armed
+        }
+        if binding.expires <= now {
+            let flow = binding.flow;
+            let rest = self.by_number.get(&number).into_iter().flatten().filter(|b| b.id != id);
+            let rest = rest.cloned().collect();
+            self.put(&number, rest);
+            return (Some(Due::Expired(number, flow)), None);
+        }
+        binding.wake = next_wake(config, now, binding);
+        let again = binding.wake - now;
+        let wants = !binding.flow.is_reliable() && !config.keep_alive.is_zero();
+        let due = wants.then(|| Due::Ping(number, Box::new(binding.clone())));
+        (due, Some(again))
+    }
+
+    /// OPTIONS was sent to a binding.
+    pub(super) fn pinged(&mut self, id: BindingId, ping: ClientId) {
+        let Some(binding) = self.get_mut(id) else { return };
+        let before = binding.ping.replace(ping);
+        if let Some(before) = before {
+            binding.unanswered += 1;
+            self.pings.remove(&before);
+        }
+        self.pings.insert(ping, id);
+    }
+
+    /// A response came to a request that is no transaction. True: it was OPTIONS to a binding.
+    pub(super) fn answered(&mut self, ping: ClientId) -> bool {
+        let Some(id) = self.pings.remove(&ping) else { return false };
+        if let Some(binding) = self.get_mut(id) {
+            binding.ping = None;
+            binding.unanswered = 0;
+        }
+        true
+    }
+
+    /// A stream is gone. Its bindings stay, so that the phone finds its calls again when it
+    /// comes back, but nobody is called there.
+    pub(super) fn closed(&mut self, stream: StreamId) {
+        for binding in self.by_number.values_mut().flatten() {
+            if binding.flow.is_reliable() && binding.flow.stream == stream {
+                binding.connected = false;
+            }
+        }
+    }
+}
+
+fn next_wake(config: &Config, now: Instant, binding: &Binding) -> Instant {
+    if binding.flow.is_reliable() || config.keep_alive.is_zero() {
+        return binding.expires;
+    }
+    // Up to a tenth earlier, by identity, so that phones which came together do not stay together.
+    let early = config.keep_alive.as_millis() as u64 / 10;
+    let early = Duration::from_millis(binding.id.wrapping_mul(7919) % early.max(1));
+    (now + config.keep_alive.saturating_sub(early)).min(binding.expires)
+}
+
+fn lifetime(config: &Config, contact: &NameAddr<'_>, request: &Message<'_>) -> Result<Duration, Refusal> {
+    let most = config.register_expires.max;
+    let asked = contact.param("expires").or_else(|| request.first(Name::Expires));
+    let asked = match asked {
+        Some(digits) if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
+            decimal(digits).map_or(most, Duration::from_secs)
+        }
+        _ => most, // missing or malformed (RFC 3261 §10.2.1.1)
+    };
+    match asked {
+        asked if asked.is_zero() => Ok(asked),
+        asked if asked < config.register_expires.min => Err(Refusal::TooBrief),
+        asked => Ok(asked.min(most)),
+    }
+}
+
+fn device(contact: &NameAddr<'_>) -> Option<(Box<[u8]>, u64)> {
+    let instance = contact.param("+sip.instance").filter(|i| !i.is_empty())?;
+    let reg_id = contact.param("reg-id").and_then(decimal).unwrap_or(0);
+    Some((instance.into(), reg_id))
+}
+
+fn preference(q: &[u8]) -> u16 {
+    let q = std::str::from_utf8(q).ok().and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+    (q.clamp(0.0, 1.0) * 1000.0) as u16
+}
+
+fn without_expires(text: &[u8]) -> Box<[u8]> {
+    if find_param(text, "expires").is_none() {
+        return text.into();
+    }
+    let mut kept = Vec::with_capacity(text.len());
+    for (name, value) in params(text).filter(|(name, _)| !name.eq_ignore_ascii_case(b"expires")) {
+        kept.push(b';');
+        kept.extend_from_slice(name);
+        if let Some(value) = value {
+            kept.push(b'=');
+            kept.extend_from_slice(value);
+        }
+    }
+    kept.into()
+}
+
+/// The values of a list header in one line.
+pub(super) fn join<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut line = Vec::new();
+    for value in values {
+        if !line.is_empty() {
+            line.extend_from_slice(b", ");
+        }
+        line.extend_from_slice(value);
+    }
+    line
+}

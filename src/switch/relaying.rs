@@ -1,0 +1,227 @@
+//! Where signalling meets media: ports, rewritten bodies, what the relay is told.
+
+use std::net::IpAddr;
+
+use super::Switch;
+use super::call::{Call, Phase, other};
+use super::event::{Cause, Event};
+use super::fork::Fork;
+use super::forward::face;
+use super::negotiation::{Lines, end};
+use crate::media::{self, Far, SessionId, Side, Stream};
+use crate::sip::Message;
+use crate::sip::sdp::{self, Sdp};
+
+impl Switch {
+    /// Takes the offer of a fork's request, if it has one, and the ports that it needs.
+    ///
+    /// # Errors
+    /// 488 for a body that nobody could use, 503 when all ports are in use.
+    pub(super) fn take_offer(&mut self, id: u64, fork: &mut Fork, request: &Message<'_>) -> Result<(), u16> {
+        if !request.has_sdp() {
+            return Ok(());
+        }
+        let sdp = Sdp::parse(request.body()).map_err(|_| 488u16)?;
+        let lines = Lines::of(&sdp);
+        self.reserve(id, &lines)?;
+        fork.offer = Some(lines);
+        Ok(())
+    }
+
+    /// Makes sure that each line that is alive has its ports.
+    fn reserve(&mut self, id: u64, lines: &Lines) -> Result<(), u16> {
+        let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
+        if call.ports.len() < lines.len() {
+            call.ports.resize(lines.len(), None);
+        }
+        for (line, ports) in lines.iter().zip(&mut call.ports) {
+            if line.alive && ports.is_none() {
+                let now = self.io.now.0;
+                let a = self.ports.allocate(now).ok_or(503u16)?;
+                let Some(b) = self.ports.allocate(now) else {
+                    self.ports.release(a, now);
+                    return Err(503);
+                };
+                *ports = Some((a, b));
+            }
+        }
+        Ok(())
+    }
+
+    /// A message's body as the leg that reads it on a side shall see it; `None` if it has no SDP.
+    pub(super) fn sdp_for(
+        &self,
+        call: &Call,
+        leg: usize,
+        reader: Side,
+        message: &Message<'_>,
+    ) -> Option<Vec<u8>> {
+        if !message.has_sdp() {
+            return None;
+        }
+        let sdp = Sdp::parse(message.body()).ok()?;
+        let address: IpAddr = face(&self.config, &self.flow_of(call.legs.get(leg)?)).ip();
+        let lines = Lines::of(&sdp);
+        let ports: Vec<Option<u16>> = (0..sdp.media().len())
+            .map(|at| {
+                let (a, b) = call.ports.get(at).copied().flatten()?;
+                lines.get(at).filter(|line| line.alive)?;
+                Some(if reader == Side::A { a } else { b })
+            })
+            .collect();
+        Some(sdp::relay(&sdp, address, &ports))
+    }
+
+    /// What a response from the callee says about media in answer to a call's INVITE, and the
+    /// body that the caller gets.
+    pub(super) fn sdp_from_callee(
+        &mut self,
+        fork: &Fork,
+        id: u64,
+        dialog: usize,
+        response: &Message<'_>,
+    ) -> Option<Vec<u8>> {
+        self.hear(id, dialog, Side::B, fork.offer.as_ref(), response);
+        let call = self.calls.get(&id)?;
+        self.sdp_for(call, 0, Side::A, response)
+    }
+
+    /// A body from one side of a dialog: the answer to `offer` if the other side made one,
+    /// else an offer to be answered in the next request.
+    pub(super) fn hear(
+        &mut self,
+        id: u64,
+        dialog: usize,
+        from: Side,
+        offer: Option<&Lines>,
+        message: &Message<'_>,
+    ) {
+        let Some(sdp) = Some(message).filter(|m| m.has_sdp()).and_then(|m| Sdp::parse(m.body()).ok()) else {
+            return;
+        };
+        let lines = Lines::of(&sdp);
+        let Some(offer) = offer else {
+            // A late offer that finds no ports is passed on with its lines refused.
+            let _ = self.reserve(id, &lines);
+            if let Some(d) = self.calls.get_mut(&id).and_then(|call| call.dialogs.get_mut(dialog)) {
+                d.negotiation.offered = Some((from, lines));
+            }
+            return;
+        };
+        self.agree(id, dialog, other(from), offer.clone(), lines);
+    }
+
+    /// An ACK or PRACK that answers what a response offered. False: nothing was offered.
+    pub(super) fn hear_answer(&mut self, id: u64, dialog: usize, from: Side, message: &Message<'_>) -> bool {
+        let d = self.calls.get_mut(&id).and_then(|call| call.dialogs.get_mut(dialog));
+        let Some(d) = d.filter(|_| message.has_sdp()) else { return false };
+        let Some((offerer, offer)) = d.negotiation.offered.clone().filter(|(offerer, _)| *offerer != from)
+        else {
+            return false;
+        };
+        if let Ok(sdp) = Sdp::parse(message.body()) {
+            self.agree(id, dialog, offerer, offer, Lines::of(&sdp));
+        }
+        true
+    }
+
+    pub(super) fn agree(&mut self, id: u64, dialog: usize, offerer: Side, offer: Lines, answer: Lines) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(d) = call.dialogs.get_mut(dialog) else { return };
+        let new = d.negotiation.agree(offerer, offer, answer);
+        // While it rings, the newest that speaks is heard; then only who answered.
+        let speaks = match call.phase {
+            Phase::Ringing => true,
+            Phase::Up { dialog: winner, .. } => winner == dialog,
+            Phase::Over => false,
+        };
+        if new && speaks {
+            self.apply_media(id, dialog);
+        }
+    }
+
+    /// Tells the relay what a dialog has agreed on.
+    pub(super) fn apply_media(&mut self, id: u64, dialog: usize) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(d) = call.dialogs.get(dialog) else { return };
+        let Some([a, b]) = &d.negotiation.agreed else { return };
+        let (Some(caller), Some(callee)) = (call.legs.first(), call.legs.get(d.leg)) else { return };
+        let (caller, callee) = (self.current(caller), self.current(callee));
+        let timeout = self.config.media_timeout;
+        let timeout = (matches!(call.phase, Phase::Up { .. }) && !timeout.is_zero()).then_some(timeout);
+        let window = (dialog as u32) << 16 | d.negotiation.window & 0xffff;
+        let stream = |at: usize| {
+            let (port_a, port_b) = call.ports.get(at).copied().flatten()?;
+            let (line_a, line_b) = (a.get(at).filter(|l| l.alive)?, b.get(at).filter(|l| l.alive)?);
+            let far = match callee.extension {
+                Some(_) => Far::End(end(&callee, port_b, line_b, line_a, window, timeout)),
+                None => Far::Echo,
+            };
+            Some(Stream { a: end(&caller, port_a, line_a, line_b, window, timeout), b: far })
+        };
+        let streams: Vec<Option<Stream>> = (0..call.ports.len()).map(stream).collect();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.relayed.as_ref() == Some(&streams)
+            || (call.relayed.is_none() && streams.iter().all(Option::is_none))
+        {
+            return;
+        }
+        call.relayed = Some(streams.clone());
+        self.io.media(media::Command::Set { session: SessionId(id), streams });
+    }
+
+    fn current(&self, leg: &super::call::Leg) -> super::call::Leg {
+        super::call::Leg { flow: self.flow_of(leg), ..leg.clone() }
+    }
+
+    /// Gives a call's ports back and ends its session. Whether the relay will report.
+    pub(super) fn release_media(&mut self, id: u64) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        let reports = call.relayed.take().is_some();
+        if reports {
+            self.io.media(media::Command::Close { session: SessionId(id) });
+        }
+        for (a, b) in call.ports.drain(..).flatten() {
+            self.ports.release(a, self.io.now.0);
+            self.ports.release(b, self.io.now.0);
+        }
+        reports
+    }
+
+    /// The relay reports.
+    pub(super) fn media_event(&mut self, event: media::Event) {
+        match event {
+            media::Event::Failed { session, local, reason } => {
+                self.io.tell(Event::Notice(format!(
+                    "call {}: media port {local} could not be opened: {reason}; the call is ended (see media-ports)",
+                    session.0
+                )));
+                self.end_call(session.0, Cause::MediaFailed);
+            }
+            media::Event::Silent { session, side } => {
+                if let Some(call) = self.calls.get(&session.0).filter(|call| call.phase != Phase::Over) {
+                    let leg = match call.phase {
+                        Phase::Up { dialog, .. } => call.leg(dialog, side),
+                        _ => None,
+                    };
+                    let who =
+                        leg.and_then(|leg| leg.extension.as_ref()).map_or("?".into(), |n| n.to_string());
+                    self.io.tell(Event::Notice(format!(
+                        "call {}: no sound from {who} for {} s; the call is ended (see media-timeout; behind NAT, ext.{who}.nat-media = learn may help)",
+                        session.0,
+                        self.config.media_timeout.as_secs()
+                    )));
+                }
+                self.end_call(session.0, Cause::MediaTimeout);
+            }
+            media::Event::Closed { session, a, b } => {
+                let record = self.calls.get_mut(&session.0).and_then(|call| call.record.take());
+                if let Some(mut record) = record {
+                    record.caller_media = a;
+                    record.callee_media = b;
+                    self.io.tell(Event::CallEnded(record));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! What to do with a request: the steps of RFC 3261 §16.3 to §16.5 in their order.
+
+use super::Switch;
+use super::auth::{Offer, Verdict};
+use super::call::Leg;
+use super::dialog::Place;
+use super::event::Event;
+use super::flow::{Flow, Transport};
+use super::fork::Kind;
+use super::forward::Onward;
+use super::registrar::Binding;
+use super::route::Destination;
+use super::secret::Purpose;
+use super::token::Token;
+use super::transaction::{Seen, ServerKey};
+use crate::config::{Identity, Number};
+use crate::sip::{
+    Defect, Host, Message, Method, Name, NameAddr, Response, Uri, check_request, decimal, printable,
+    reason_phrase,
+};
+
+/// What denwa itself understands.
+pub(super) const ALLOW: &[u8] =
+    b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, INFO, PRACK, UPDATE, REFER, NOTIFY\r\n";
+
+/// How many Vias are looked through for our own, and so how long a loop can get unseen.
+const MAX_VIAS: usize = 70;
+
+/// The part of a request's route that is ours.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OwnRoutes {
+    /// How many Route values from the top.
+    pub(super) count: usize,
+    /// The token in them, or in the Request-URI; not yet held against a call.
+    pub(super) token: Option<Token>,
+    /// The Request-URI is our Record-Route URI: a strict router was there before (§16.4).
+    pub(super) strict: bool,
+}
+
+impl Switch {
+    /// A request came.
+    pub(super) fn request(&mut self, flow: Flow, request: &Message<'_>) {
+        let Some(method) = request.method() else { return };
+        let Some(reply) = reply_flow(&flow, request) else { return };
+        match check_request(request) {
+            Ok(()) => {}
+            Err(Defect::Unanswerable) => return self.give_up(&flow, request),
+            Err(Defect::Answer(..)) if method == Method::Ack => return,
+            Err(Defect::Answer(status, reason)) => {
+                self.refuse_with(reply, request, status, reason, b"");
+                return self.give_up(&flow, request);
+            }
+        }
+        let key = self.server_key(
+            &reply,
+            request,
+            if method == Method::Ack { b"INVITE" } else { request.method_name() },
+        );
+        match method {
+            Method::Ack => {
+                if !self.servers.ack(&mut self.io, key) {
+                    self.ack(reply, request);
+                }
+                return;
+            }
+            Method::Cancel => return self.cancel_request(reply, request),
+            _ => {}
+        }
+        if self.servers.request(&mut self.io, key) == Seen::Again {
+            return;
+        }
+        if !self.servers.has_room() {
+            return self.refuse(reply, request, 503, b"Retry-After: 10\r\n");
+        }
+        if self.loops(request) {
+            return self.refuse(reply, request, 482, b"");
+        }
+
+        let routes = self.own_routes(request);
+        if !request.to_tag().is_empty() && !matches!(method, Method::Register) {
+            return match self.place(request, &routes) {
+                Some(_) if hops_are_used_up(request) => self.refuse(reply, request, 483, b""),
+                Some(place) => {
+                    self.servers.open(key, method, reply);
+                    self.in_dialog(key, reply, request, place, &routes);
+                }
+                None => self.refuse(reply, request, 481, b""),
+            };
+        }
+        self.outside_dialogs(key, reply, request, method, &routes);
+    }
+
+    fn outside_dialogs(
+        &mut self,
+        key: ServerKey,
+        reply: Flow,
+        request: &Message<'_>,
+        method: Method,
+        routes: &OwnRoutes,
+    ) {
+        let uri = Uri::parse(request.uri());
+        let for_us = uri.is_some_and(|uri| uri.user.is_none() && self.is_ours(&uri.host));
+        match method {
+            Method::Bye | Method::Prack | Method::Update => return self.refuse(reply, request, 481, b""),
+            Method::Options if for_us => {
+                self.servers.open(key, method, reply);
+                let headers = [ALLOW, b"Accept: application/sdp\r\n"].concat();
+                return self.answer(key, reply, request, 200, &headers);
+            }
+            Method::Subscribe => return self.refuse(reply, request, 489, b"Allow-Events: refer\r\n"),
+            Method::Publish => return self.refuse(reply, request, 405, ALLOW),
+            _ => {}
+        }
+        if hops_are_used_up(request) && method != Method::Register {
+            return self.refuse(reply, request, 483, b"");
+        }
+        if let Some(extensions) = request.first(Name::ProxyRequire) {
+            let headers = [b"Unsupported: ", extensions, b"\r\n"].concat();
+            return self.refuse(reply, request, 420, &headers);
+        }
+        let Some(number) = self.authenticate(reply, request) else { return };
+        self.servers.open(key, method, reply);
+        if method == Method::Register {
+            return self.register(key, reply, request, &number);
+        }
+        if !self.may_be_from(&number, request) {
+            self.refused(
+                &reply,
+                request,
+                number.as_str(),
+                "From names another extension (see ext.N.identity)",
+            );
+            return self.answer(key, reply, request, 403, b"");
+        }
+        match method {
+            Method::Invite => self.invite(key, reply, request, number, routes.count),
+            _ => self.alone(key, reply, request, &number, routes.count),
+        }
+    }
+
+    /// Whoever proves to be an extension is let in; everybody else was challenged.
+    fn authenticate(&mut self, reply: Flow, request: &Message<'_>) -> Option<Number> {
+        let verdict = self.auth.judge(&self.secret, &self.config, self.io.now, reply.source(), request);
+        if let Verdict::Is(number) = verdict {
+            return Some(number);
+        }
+        if let Verdict::Wrong { claimed, .. } = &verdict {
+            self.io.tell(Event::Refused {
+                remote: reply.remote,
+                method: printable(request.method_name(), 32),
+                number: printable(claimed.as_bytes(), 64),
+                why: "wrong user or password",
+            });
+        }
+        let register = request.method() == Some(Method::Register);
+        let claimed = if register { request.to() } else { request.from() };
+        let claimed = claimed.and_then(|a| a.sip_uri()).and_then(|uri| uri.number()).unwrap_or_default();
+        let extension = self.config.extensions.get(&*claimed);
+        let status = if register { 401 } else { 407 };
+        let mut offer = Offer::to(extension, &verdict);
+        loop {
+            let headers =
+                self.auth.challenge(&self.secret, &self.config, self.io.now, reply.source(), request, offer);
+            let bytes = self.stateless(reply, request, status, reason_phrase(status), &headers);
+            // An unverified source of a datagram is not sent more than it sent, where MD5 alone
+            // makes the difference.
+            if reply.is_reliable() || bytes.len() <= request.bytes().len() || offer.md5_only {
+                self.io.send(reply, bytes);
+                return None;
+            }
+            offer.md5_only = true;
+        }
+    }
+
+    /// Whether an extension may write this From: its own number, or none (RFC 3261 §22, RFC 3323).
+    fn may_be_from(&self, number: &Number, request: &Message<'_>) -> bool {
+        if self.config.extensions.get(number).is_some_and(|e| e.identity == Identity::Any) {
+            return true;
+        }
+        let Some(uri) = request.from().and_then(|from| from.sip_uri()) else { return false };
+        let anonymous = uri.user.is_none_or(|user| user.eq_ignore_ascii_case(b"anonymous"));
+        anonymous || uri.number().is_some_and(|user| user == number.as_str())
+    }
+
+    /// A request outside a dialog that is no INVITE: MESSAGE, out-of-dialog REFER, whatever comes.
+    fn alone(&mut self, key: ServerKey, reply: Flow, request: &Message<'_>, number: &Number, pop: usize) {
+        let dialled = self.dialled(request);
+        let numbers = match Destination::of(&self.config, &dialled) {
+            Destination::Extension(number) => vec![number],
+            Destination::Group(members) => members,
+            Destination::Echo => return self.answer(key, reply, request, 405, ALLOW),
+            Destination::Unknown => return self.answer(key, reply, request, 404, b""),
+        };
+        let now = self.io.now;
+        let phones: Vec<Binding> = numbers
+            .iter()
+            .flat_map(|n| self.registrar.alive(n.as_str(), now))
+            .filter(|b| b.flow != reply)
+            .take(super::fork::MAX_BRANCHES)
+            .cloned()
+            .collect();
+        if phones.is_empty() {
+            return self.answer(key, reply, request, 480, b"");
+        }
+        if !self.clients.has_room() {
+            return self.answer(key, reply, request, 503, b"Retry-After: 10\r\n");
+        }
+        let fork = self.open_fork(key, reply, request, Kind::Alone);
+        self.with_fork(fork, |switch, fork| {
+            for phone in &phones {
+                let identity = switch.identity_of(number, &phone.flow, request);
+                let onward = Onward {
+                    uri: Some(&phone.uri),
+                    pop,
+                    routes: &phone.path,
+                    identity: &identity,
+                    ..Onward::untouched()
+                };
+                switch.branch_out(fork, request, phone.flow, onward, 0, None);
+            }
+        });
+    }
+
+    /// An ACK that belongs to no transaction: of a 2xx, or of nothing.
+    fn ack(&mut self, reply: Flow, request: &Message<'_>) {
+        let routes = self.own_routes(request);
+        if hops_are_used_up(request) {
+            return;
+        }
+        if let Some(place) = self.place(request, &routes) {
+            let Place { call, .. } = place;
+            self.inside_acknowledged(call);
+            self.ack_in_dialog(reply, request, place, &routes);
+        }
+    }
+
+    /// Which Route values are ours, and what token they carry.
+    pub(super) fn own_routes(&self, request: &Message<'_>) -> OwnRoutes {
+        let call_id = request.call_id();
+        let token = |uri: &Uri<'_>| {
+            uri.user.filter(|user| Token::is_sealed(user, &self.secret, call_id)).and_then(Token::peek)
+        };
+        let mut own = OwnRoutes::default();
+        if let Some(found) = Uri::parse(request.uri()).as_ref().and_then(token) {
+            own.token = Some(found);
+            own.strict = !found.contact && request.first(Name::Route).is_some();
+        }
+        for value in request.list(Name::Route) {
+            let Some(uri) = NameAddr::parse(value).and_then(|route| route.sip_uri()) else { break };
+            match token(&uri) {
+                Some(found) => own.token = Some(found),
+                None if self.is_own_address(&uri) => {}
+                None => break,
+            }
+            own.count += 1;
+        }
+        own
+    }
+
+    /// Whether a request has been here before, unchanged (RFC 5393 §4.2). One that comes back with
+    /// another Request-URI is a spiral, and goes on.
+    fn loops(&self, request: &Message<'_>) -> bool {
+        let mut vias = request.list(Name::Via).skip(1).take(MAX_VIAS).peekable();
+        if vias.peek().is_none() {
+            return false;
+        }
+        let mark = self.loop_mark(request);
+        vias.filter_map(crate::sip::Via::parse).any(|via| {
+            via.branch()
+                .strip_prefix(b"z9hG4bK")
+                .and_then(|text| self.secret.open::<8>(Purpose::Branch, text, b""))
+                .is_some_and(|payload| u64::from_be_bytes(payload) & 0xff_ffff == u64::from(mark))
+        })
+    }
+
+    /// Whether a host is one that denwa answers for. Without `domain`, every name is.
+    pub(super) fn is_ours(&self, host: &Host<'_>) -> bool {
+        match (host, &self.config.domain) {
+            (Host::Ip(ip), domain) => {
+                self.config.advertise.contains(ip)
+                    || self.addresses.contains(ip)
+                    || domain.as_deref().is_some_and(|d| d.parse() == Ok(*ip))
+            }
+            (Host::Name(name), Some(domain)) => {
+                name.eq_ignore_ascii_case(domain.as_bytes()) || name.eq_ignore_ascii_case(b"localhost")
+            }
+            (Host::Name(_), None) => true,
+        }
+    }
+
+    /// Whether a route names one of our listeners.
+    fn is_own_address(&self, uri: &Uri<'_>) -> bool {
+        let port = uri.port.unwrap_or(5060);
+        self.is_ours(&uri.host) && (uri.port.is_none() || self.config.listen.iter().any(|l| l.port == port))
+    }
+
+    /// How a leg is reached now: its binding's flow if the phone is still registered.
+    pub(super) fn flow_of(&self, leg: &Leg) -> Flow {
+        leg.binding.and_then(|id| self.registrar.get(id)).map_or(leg.flow, |binding| binding.flow)
+    }
+
+    /// Identifies a request's transaction. Not by sent-by, which NAT may change between a request
+    /// and its CANCEL, but by everything else that both share, and the address that sent them
+    /// (RFC 3261 §17.2.3). It serves for requests without a branch as well.
+    pub(super) fn server_key(&self, reply: &Flow, request: &Message<'_>, method: &[u8]) -> ServerKey {
+        let branch = request.via().map(|via| via.branch()).unwrap_or_default();
+        let cseq = request.cseq().map_or(0, |c| c.number).to_be_bytes();
+        let source = match reply.source() {
+            std::net::IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            std::net::IpAddr::V6(ip) => ip.octets(),
+        };
+        self.secret.key(&[branch, &source, request.call_id(), request.from_tag(), &cseq, method])
+    }
+
+    /// Answers in an open transaction.
+    pub(super) fn answer(
+        &mut self,
+        key: ServerKey,
+        reply: Flow,
+        request: &Message<'_>,
+        status: u16,
+        headers: &[u8],
+    ) {
+        let bytes = self.stateless(reply, request, status, reason_phrase(status), headers);
+        self.servers.respond(&mut self.io, key, status, bytes);
+    }
+
+    /// Answers without leaving anything behind: the same again if it is asked again.
+    pub(super) fn refuse(&mut self, reply: Flow, request: &Message<'_>, status: u16, headers: &[u8]) {
+        self.refuse_with(reply, request, status, reason_phrase(status), headers);
+    }
+
+    fn refuse_with(&mut self, reply: Flow, request: &Message<'_>, status: u16, reason: &str, headers: &[u8]) {
+        let bytes = self.stateless(reply, request, status, reason, headers);
+        self.io.send(reply, bytes);
+    }
+
+    fn stateless(
+        &self,
+        reply: Flow,
+        request: &Message<'_>,
+        status: u16,
+        reason: &str,
+        headers: &[u8],
+    ) -> Vec<u8> {
+        let tag = self.secret.tag(&[request.call_id(), request.from_tag()]);
+        Response { reason, headers, ..Response::new(status, &tag, reply.remote) }.print(request)
+    }
+
+    /// A stream that lost its framing cannot be read any further (RFC 4475 §3.3.9).
+    fn give_up(&mut self, flow: &Flow, request: &Message<'_>) {
+        if flow.is_reliable() && request.has_malformed_length() {
+            self.io.close(flow.stream);
+        }
+    }
+}
+
+/// Max-Forwards has come to its end (RFC 3261 §16.3, step 3).
+fn hops_are_used_up(request: &Message<'_>) -> bool {
+    request.first(Name::MaxForwards).and_then(decimal) == Some(0)
+}
+
+/// Where the responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4). `None` for a request that
+/// no answer can reach.
+///
+/// With `rport` to where it came from. Without, RFC 3261 names the port of sent-by: right for
+/// phones that send from another port than they listen on and whose sent-by is their address; any
+/// other sits behind NAT, where only the source port leads back.
+fn reply_flow(flow: &Flow, request: &Message<'_>) -> Option<Flow> {
+    let via = request.via()?;
+    if flow.transport != Transport::Udp || via.wants_rport() || via.host != Host::Ip(flow.source()) {
+        return Some(*flow);
+    }
+    let mut reply = *flow;
+    reply.remote.set_port(via.port.unwrap_or(5060));
+    (reply.remote.port() != 0).then_some(reply)
+}

@@ -1,0 +1,194 @@
+//! baresip: a telephone without a case. It plays a tone instead of a microphone, records what it
+//! hears, and obeys what is typed to it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::denwa::in_uri;
+use super::program::wait_until;
+use super::{DOMAIN, Denwa, Family, Program, Scene, Transport, ports, sound};
+
+/// How many samples are listened to at a time: half a second.
+const EAR: usize = sound::RATE / 2;
+
+/// A telephone, described and not yet started.
+pub struct Baresip {
+    number: String,
+    password: String,
+    family: Family,
+    transport: Transport,
+    tone: f64,
+    codecs: Vec<&'static str>,
+}
+
+impl Baresip {
+    /// The telephone of an extension: IPv4, UDP, a tone of 440 Hz.
+    pub fn new(number: &str, password: &str) -> Baresip {
+        Baresip {
+            number: number.to_owned(),
+            password: password.to_owned(),
+            family: Family::V4,
+            transport: Transport::Udp,
+            tone: 440.0,
+            codecs: vec!["g711"],
+        }
+    }
+
+    /// Its address family.
+    pub fn on(self, family: Family) -> Baresip {
+        Baresip { family, ..self }
+    }
+
+    /// Its transport.
+    pub fn over(self, transport: Transport) -> Baresip {
+        Baresip { transport, ..self }
+    }
+
+    /// What it says, in Hz.
+    pub fn tone(self, hz: f64) -> Baresip {
+        Baresip { tone: hz, ..self }
+    }
+
+    /// Starts it and waits until it is registered.
+    pub fn register(self, scene: &Scene, denwa: &Denwa) -> Phone {
+        let phone = self.start(scene, denwa);
+        phone.program.expect("200 OK");
+        phone
+    }
+
+    /// Starts it.
+    pub fn start(self, scene: &Scene, denwa: &Denwa) -> Phone {
+        let name = format!("phone-{}", self.number);
+        let folder = scene.path(&name);
+        let tone_file = scene.path(format!("{name}.wav"));
+        // Longer than any scenario: at the end of the file baresip hangs up.
+        sound::write_tone(&tone_file, self.tone, 120);
+
+        let ip = self.family.loopback();
+        let server = denwa.address(self.family);
+        let sip = ports::take(2); // the second one is for TLS
+        let rtp = ports::take(20);
+        let codecs: String = self.codecs.iter().map(|c| format!("module {c}.so\n")).collect();
+        scene.write(
+            &format!("{name}/config"),
+            &format!(
+                "sip_listen {}:{sip}\n\
+                 net_interface {ip}\n\
+                 rtp_ports {rtp}-{}\n\
+                 audio_source aufile,{}\n\
+                 audio_player aubridge,speaker\n\
+                 audio_alert aubridge,bell\n\
+                 jitter_buffer_delay 1-10\n\
+                 snd_path {}\n\
+                 module_path /usr/lib/baresip/modules\n\
+                 module stdio.so\n\
+                 {codecs}\
+                 module sndfile.so\n\
+                 module aufile.so\n\
+                 module aubridge.so\n\
+                 module_tmp uuid.so\n\
+                 module_tmp account.so\n\
+                 module_app menu.so\n",
+                in_uri(ip),
+                rtp + 19,
+                tone_file.display(),
+                folder.display(),
+            ),
+        );
+        scene.write(
+            &format!("{name}/accounts"),
+            &format!(
+                "<sip:{}@{DOMAIN}>;auth_pass=\"{}\";regint=600;\
+                 outbound=\"sip:{}:{};transport={}\"\n",
+                self.number,
+                self.password,
+                in_uri(server.ip()),
+                server.port(),
+                self.transport,
+            ),
+        );
+        scene.write(&format!("{name}/contacts"), "");
+
+        let mut command = Command::new("baresip");
+        command.arg(match self.family {
+            Family::V4 => "-4",
+            Family::V6 => "-6",
+        });
+        // -s: each SIP message goes to the log.
+        command.arg("-s").arg("-f").arg(folder);
+        Phone { program: Program::start(scene, &name, command), tone: self.tone }
+    }
+}
+
+/// A running telephone.
+pub struct Phone {
+    pub program: Program,
+    tone: f64,
+}
+
+impl Phone {
+    /// Dials a number.
+    pub fn dial(&mut self, number: &str) {
+        self.program.say(&format!("/dial {number}"));
+    }
+
+    /// Waits until it rings, and answers.
+    pub fn answer(&mut self) {
+        self.program.expect("Incoming call from");
+        self.program.say("/accept");
+    }
+
+    /// Waits until the call is up.
+    pub fn talks(&self) {
+        self.program.expect("Call established");
+    }
+
+    /// Hangs up.
+    pub fn hang_up(&mut self) {
+        self.program.say("/hangup");
+    }
+
+    /// Waits until the call is over.
+    pub fn is_hung_up(&self) {
+        self.program.expect("terminated (duration");
+    }
+
+    /// Waits until what it hears is the other's tone and nothing else.
+    pub fn hears(&self, other: &Phone) {
+        self.hears_tone(other.tone);
+    }
+
+    /// Waits until what it hears is its own tone.
+    pub fn hears_itself(&self) {
+        self.hears_tone(self.tone);
+    }
+
+    fn hears_tone(&self, hz: f64) {
+        let before = self.heard().len();
+        wait_until(&format!("{hz} Hz heard"), || {
+            let heard = self.heard();
+            let Some(last) = heard.len().checked_sub(EAR) else {
+                return false;
+            };
+            // Only what came since; and G.711 adds noise of its own.
+            last >= before && sound::share_of_tone(&heard[last..], hz) > 0.95
+        });
+    }
+
+    /// Whether RTP goes out and comes in, by the rates that baresip shows each 100 ms.
+    pub fn sends_and_receives(&self) -> (bool, bool) {
+        let output = self.program.output();
+        let rates = output.rsplit("audio=").next().unwrap_or_default();
+        let mut rates = rates.split(['/', ' ']).map(|rate| rate.parse().unwrap_or(0) > 0);
+        (rates.next().unwrap_or(false), rates.next().unwrap_or(false))
+    }
+
+    fn heard(&self) -> Vec<f64> {
+        sound::samples(&self.recording())
+    }
+
+    /// The file with what it heard in this call.
+    fn recording(&self) -> PathBuf {
+        self.program.last("dumping decode audio to ").unwrap_or_default().into()
+    }
+}

@@ -1,0 +1,64 @@
+//! The exchange under test.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::{Family, Program, Scene, ports};
+
+/// The domain of every exchange here. It is in no DNS: phones use the address as outbound proxy.
+pub const DOMAIN: &str = "denwa.test";
+
+/// A running exchange that serves UDP and TCP on one port of every address.
+pub struct Denwa {
+    pub program: Program,
+    pub port: u16,
+}
+
+impl Denwa {
+    /// Starts it. `settings` are the lines that matter to the scenario; what they leave out of
+    /// domain, ports, state folder and log is added.
+    pub fn start(scene: &Scene, settings: &str) -> Denwa {
+        let port = ports::take(1);
+        let media = ports::take(100);
+        let mut text = settings.to_owned();
+        for (key, value) in [
+            ("domain", DOMAIN.to_owned()),
+            ("listen", format!("udp:{port} tcp:{port}")),
+            ("media-ports", format!("{media}-{}", media + 99)),
+            ("state", scene.path("state").display().to_string()),
+            ("log", "debug".to_owned()),
+        ] {
+            if !settings.lines().any(|line| line.starts_with(key)) {
+                text.push_str(&format!("\n{key} = {value}"));
+            }
+        }
+        let config = scene.write("denwa.conf", &format!("{text}\n"));
+        let mut command = Command::new(binary());
+        command.arg("run").arg("--config").arg(config);
+        let program = Program::start(scene, "denwa", command);
+        program.expect(READY);
+        Denwa { program, port }
+    }
+
+    /// Where a phone of that family finds it.
+    pub fn address(&self, family: Family) -> SocketAddr {
+        (family.loopback(), self.port).into()
+    }
+}
+
+/// What it logs once it serves.
+const READY: &str = "SIP on";
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    std::env::var_os("DENWA_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_denwa").into(), PathBuf::from)
+}
+
+/// An address as it stands in a URI.
+pub fn in_uri(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}

@@ -1,0 +1,48 @@
+//! What the scenarios are written with.
+
+mod baresip;
+mod denwa;
+pub mod ports;
+mod program;
+mod scene;
+mod sipp;
+mod sound;
+
+pub use baresip::{Baresip, Phone};
+pub use denwa::{DOMAIN, Denwa};
+pub use program::{Program, wait_until};
+pub use scene::Scene;
+pub use sipp::Line;
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+/// A SIP transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Family {
+    /// The loopback address.
+    pub fn loopback(self) -> std::net::IpAddr {
+        match self {
+            Family::V4 => std::net::Ipv4Addr::LOCALHOST.into(),
+            Family::V6 => std::net::Ipv6Addr::LOCALHOST.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! Telephone to telephone: who rings, who hears what, who hangs up.
+
+use std::time::Duration;
+
+use crate::kit::Family::{V4, V6};
+use crate::kit::Transport::{Tcp, Udp};
+use crate::kit::{Baresip, Denwa, Family, Phone, Scene, Transport, wait_until};
+
+/// baresip stops at a challenge that offers SHA-256, so its extensions are sent MD5 alone.
+const HOUSE: &str = "ext.101 = correct-horse
+ext.101.digest = md5
+ext.102 = battery staple
+ext.102.digest = md5
+ext.103 = 103#secret
+ext.103.digest = md5
+group.600 = 102 103
+echo = 114";
+
+fn kitchen() -> Baresip {
+    Baresip::new("101", "correct-horse").tone(440.0)
+}
+
+fn study() -> Baresip {
+    Baresip::new("102", "battery staple").tone(1000.0)
+}
+
+fn attic() -> Baresip {
+    Baresip::new("103", "103#secret").tone(1700.0)
+}
+
+/// One dials, the other answers, and each hears the other.
+fn talk(caller: &mut Phone, callee: &mut Phone, number: &str) {
+    caller.dial(number);
+    callee.answer();
+    caller.talks();
+    callee.talks();
+    caller.hears(callee);
+    callee.hears(caller);
+}
+
+enum HangsUp {
+    Caller,
+    Callee,
+}
+
+/// The kitchen calls the study, each with its own family and transport.
+fn call(a: (Family, Transport), b: (Family, Transport), end: HangsUp) {
+    let scene = Scene::new("call");
+    let denwa = Denwa::start(&scene, HOUSE);
+    let mut kitchen = kitchen().on(a.0).over(a.1).register(&scene, &denwa);
+    let mut study = study().on(b.0).over(b.1).register(&scene, &denwa);
+
+    talk(&mut kitchen, &mut study, "102");
+    match end {
+        HangsUp::Caller => kitchen.hang_up(),
+        HangsUp::Callee => study.hang_up(),
+    }
+    kitchen.is_hung_up();
+    study.is_hung_up();
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn call_on_ipv4_over_udp() {
+    call((V4, Udp), (V4, Udp), HangsUp::Caller);
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn call_on_ipv4_over_tcp() {
+    call((V4, Tcp), (V4, Tcp), HangsUp::Callee);
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn call_on_ipv6_over_udp() {
+    call((V6, Udp), (V6, Udp), HangsUp::Callee);
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn call_on_ipv6_over_tcp() {
+    call((V6, Tcp), (V6, Tcp), HangsUp::Caller);
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn call_from_ipv4_to_ipv6() {
+    call((V4, Udp), (V6, Udp), HangsUp::Caller);
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn call_from_ipv6_to_ipv4() {
+    call((V6, Udp), (V4, Udp), HangsUp::Callee);
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn call_from_udp_to_tcp() {
+    call((V4, Udp), (V4, Tcp), HangsUp::Callee);
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn call_from_tcp_to_udp() {
+    call((V6, Tcp), (V6, Udp), HangsUp::Caller);
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn call_from_ipv6_over_tcp_to_ipv4_over_udp() {
+    call((V6, Tcp), (V4, Udp), HangsUp::Callee);
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn call_from_ipv4_over_udp_to_ipv6_over_tcp() {
+    call((V4, Udp), (V6, Tcp), HangsUp::Caller);
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn the_echo_test_says_what_it_hears() {
+    for (family, transport) in [(V4, Udp), (V6, Tcp)] {
+        let scene = Scene::new("echo");
+        let denwa = Denwa::start(&scene, HOUSE);
+        let mut kitchen = kitchen().on(family).over(transport).register(&scene, &denwa);
+
+        kitchen.dial("114");
+        kitchen.talks();
+        kitchen.hears_itself();
+        kitchen.hang_up();
+        kitchen.is_hung_up();
+    }
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn a_held_call_is_silent_and_comes_back() {
+    let scene = Scene::new("hold");
+    let denwa = Denwa::start(&scene, HOUSE);
+    let mut kitchen = kitchen().on(V6).register(&scene, &denwa);
+    let mut study = study().on(V4).register(&scene, &denwa);
+
+    talk(&mut kitchen, &mut study, "102");
+    for holds in [true, false] {
+        let (holder, held) = if holds { (&mut kitchen, &mut study) } else { (&mut study, &mut kitchen) };
+        wait_until("sound flows", || holder.sends_and_receives() == (true, true));
+        holder.program.say("/hold");
+        held.program.expect("got re-INVITE");
+        wait_until("silence", || holder.sends_and_receives() == (false, false));
+        holder.program.say("/resume");
+        held.program.expect("got re-INVITE");
+        wait_until("sound flows again", || holder.sends_and_receives() == (true, true));
+    }
+    // baresip stops to record when it is held, but it goes on to hear keys.
+    kitchen.program.say("/sndcode 1");
+    study.program.expect("received event: '1' (end=1)");
+    study.program.say("/sndcode 2");
+    kitchen.program.expect("received event: '2' (end=1)");
+
+    kitchen.hang_up();
+    study.is_hung_up();
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn pressed_keys_arrive() {
+    let scene = Scene::new("keys");
+    let denwa = Denwa::start(&scene, HOUSE);
+    let mut kitchen = kitchen().on(V4).register(&scene, &denwa);
+    let mut study = study().on(V6).register(&scene, &denwa);
+
+    talk(&mut kitchen, &mut study, "102");
+    for key in ["5", "#"] {
+        kitchen.program.say(&format!("/sndcode {key}"));
+        study.program.expect(&format!("received event: '{key}' (end=1)"));
+    }
+    study.program.say("/sndcode 0");
+    kitchen.program.expect("received event: '0' (end=1)");
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn a_call_is_transferred() {
+    let scene = Scene::new("transfer");
+    let denwa = Denwa::start(&scene, HOUSE);
+    let mut kitchen = kitchen().on(V4).over(Udp).register(&scene, &denwa);
+    let mut study = study().on(V6).over(Udp).register(&scene, &denwa);
+    let mut attic = attic().on(V4).over(Tcp).register(&scene, &denwa);
+
+    talk(&mut kitchen, &mut study, "102");
+    study.program.say("/transfer sip:103@denwa.test");
+    attic.answer();
+    attic.talks();
+    study.is_hung_up();
+    kitchen.hears(&attic);
+    attic.hears(&kitchen);
+    attic.hang_up();
+    kitchen.is_hung_up();
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn a_caller_who_gives_up_stops_the_ringing() {
+    let scene = Scene::new("gives-up");
+    let denwa = Denwa::start(&scene, HOUSE);
+    let mut kitchen = kitchen().on(V6).register(&scene, &denwa);
+    let study = study().on(V4).register(&scene, &denwa);
+
+    kitchen.dial("102");
+    study.program.expect("Incoming call from");
+    kitchen.program.expect("180 Ringing");
+    kitchen.hang_up();
+    study.program.expect("CANCEL sip:");
+    study.program.expect("session closed");
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn a_declined_call_is_over() {
+    let scene = Scene::new("declined");
+    let denwa = Denwa::start(&scene, HOUSE);
+    let mut kitchen = kitchen().register(&scene, &denwa);
+    let mut study = study().register(&scene, &denwa);
+
+    kitchen.dial("102");
+    study.program.expect("Incoming call from");
+    study.hang_up();
+    kitchen.program.expect("session closed: 486");
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn a_group_rings_until_one_answers() {
+    let scene = Scene::new("group");
+    let denwa = Denwa::start(&scene, HOUSE);
+    let mut kitchen = kitchen().register(&scene, &denwa);
+    let study = study().on(V6).register(&scene, &denwa);
+    let mut attic = attic().over(Tcp).register(&scene, &denwa);
+
+    kitchen.dial("600");
+    study.program.expect("Incoming call from");
+    attic.answer();
+    study.program.expect("Reason: SIP");
+    study.program.expect("session closed");
+    kitchen.hears(&attic);
+    attic.hears(&kitchen);
+    kitchen.hang_up();
+    attic.is_hung_up();
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn two_calls_at_once_do_not_mix() {
+    let scene = Scene::new("two-calls");
+    let denwa = Denwa::start(&scene, HOUSE);
+    let mut kitchen = kitchen().on(V4).register(&scene, &denwa);
+    let mut study = study().on(V6).register(&scene, &denwa);
+    let mut attic = attic().on(V4).register(&scene, &denwa);
+
+    talk(&mut kitchen, &mut study, "102");
+    attic.dial("114");
+    attic.talks();
+    attic.hears_itself();
+    kitchen.hears(&study);
+    study.hears(&kitchen);
+    kitchen.hang_up();
+    study.is_hung_up();
+    std::thread::sleep(Duration::from_millis(300));
+    attic.hears_itself();
+}

@@ -1,0 +1,469 @@
+//! A town: the exchange, its phones, what lies between them, and a clock that jumps from one event to
+//! the next. After each step the laws are checked.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use denwa::config::Config;
+use denwa::media;
+use denwa::switch::{Event, Input, Instant, Output, Switch};
+
+use crate::laws::Laws;
+use crate::network::{Delivery, Network, Weather};
+use crate::phone::{Action, Call, Manners, Phone, Spec};
+use crate::relay::Relay;
+use crate::rng::Rng;
+use crate::sip::Message;
+
+/// Where the exchange is: as the phones know it, and where it really listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub public: SocketAddr,
+    pub local: SocketAddr,
+}
+
+/// Something that is done to the town.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    Act(Action),
+    Behave(Manners),
+    /// The phone loses power and all memory. Over TCP the exchange learns of it, or not.
+    Crash {
+        noticed: bool,
+    },
+    Start,
+    /// Its TCP connection breaks.
+    Cut,
+    /// Its NAT gives it another port.
+    Rebind,
+    /// The relay refuses the next session.
+    FailRelay,
+}
+
+/// What becomes of the ladder of messages.
+enum Trace {
+    Off,
+    Kept(Vec<String>),
+    Printed,
+}
+
+pub struct Town {
+    pub now: Instant,
+    pub phones: Vec<Phone>,
+    pub relay: Relay,
+    pub weather: Weather,
+    /// What people were told.
+    pub events: Vec<Event>,
+    /// Broken laws; the first one stops the town.
+    pub violations: Vec<String>,
+    pub steps: u64,
+    pub network: Network,
+    pub laws: Laws,
+    places: Vec<Place>,
+    switch: Switch,
+    rng: Rng,
+    script: BTreeMap<(Instant, u64), (usize, Deed)>,
+    count: u64,
+    trace: Trace,
+    restless: (Instant, u32),
+}
+
+impl Town {
+    /// A town around an exchange, which is in these places.
+    pub fn new(seed: u64, config: Config, weather: Weather, places: &[Place]) -> Town {
+        let mut rng = Rng::new(seed);
+        let mut secret = [0; 32];
+        secret.fill_with(|| rng.next() as u8);
+        let addresses = places.iter().map(|place| (place.public.ip(), place.local.ip())).collect();
+        let mut town = Town {
+            now: Instant(1000),
+            phones: Vec::new(),
+            relay: Relay::new(config.media_ports, addresses),
+            weather,
+            events: Vec::new(),
+            violations: Vec::new(),
+            steps: 0,
+            network: Network::new(weather, rng.fork()),
+            laws: Laws::default(),
+            switch: Switch::new(config, secret),
+            places: places.to_vec(),
+            rng,
+            script: BTreeMap::new(),
+            count: 0,
+            trace: Trace::Off,
+            restless: (Instant(0), 0),
+        };
+        town.feed(Input::Clock(1_790_000_000_000));
+        town
+    }
+
+    /// Keeps a ladder of everything that happens.
+    pub fn keep_trace(&mut self) {
+        self.trace = Trace::Kept(Vec::new());
+    }
+
+    /// Prints the ladder as it grows.
+    pub fn print_trace(&mut self) {
+        self.trace = Trace::Printed;
+    }
+
+    pub fn trace(&self) -> &[String] {
+        match &self.trace {
+            Trace::Kept(lines) => lines,
+            Trace::Off | Trace::Printed => &[],
+        }
+    }
+
+    /// Puts up a phone; it is on, and not registered.
+    pub fn add(&mut self, spec: Spec) -> usize {
+        let id = self.phones.len();
+        let place = self.places.iter().find(|place| place.public == spec.server);
+        let server = place.map_or(spec.server, |place| place.local);
+        self.network.add(spec.transport, spec.address, spec.nat, server);
+        let mut phone = Phone::new(id, spec, self.rng.fork());
+        phone.undisturbed = self.weather.loss == 0;
+        self.phones.push(phone);
+        id
+    }
+
+    /// Does something now.
+    pub fn act(&mut self, phone: usize, action: Action) {
+        self.perform(phone, Deed::Act(action));
+    }
+
+    /// Does something later.
+    pub fn plan(&mut self, after: Duration, phone: usize, deed: Deed) {
+        self.count += 1;
+        self.script.insert((self.now + after, self.count), (phone, deed));
+    }
+
+    /// Lets so much time pass, or until a law is broken.
+    pub fn run(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.violations.is_empty() && self.step(until) {}
+    }
+
+    /// Lets time pass until something is so; false if it never was.
+    pub fn run_until(&mut self, time: Duration, so: impl Fn(&Town) -> bool) -> bool {
+        let until = self.now + time;
+        while self.violations.is_empty() && !so(self) {
+            if !self.step(until) {
+                return so(self);
+            }
+        }
+        so(self)
+    }
+
+    /// How many calls the exchange holds.
+    pub fn live_calls(&self) -> usize {
+        self.switch.calls()
+    }
+
+    /// One event. False if nothing happens until then.
+    fn step(&mut self, until: Instant) -> bool {
+        let phones = self.phones.iter().filter_map(Phone::deadline).min();
+        let script = self.script.keys().next().map(|(at, _)| *at);
+        let due = [script, self.network.next(), phones, self.relay.next(), self.switch.deadline()];
+        let next = due.into_iter().flatten().min().filter(|next| *next <= until);
+        let Some(next) = next else {
+            self.now = until;
+            return false;
+        };
+        self.now = self.now.max(next);
+        self.steps += 1;
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= self.now);
+        if is_due(script) {
+            if let Some((_, (phone, deed))) = self.script.pop_first() {
+                self.perform(phone, deed);
+            }
+        } else if is_due(self.network.next()) {
+            if let Some(delivery) = self.network.arrived(self.now) {
+                self.deliver(delivery);
+            }
+        } else if is_due(phones) {
+            for id in 0..self.phones.len() {
+                if self.phones[id].deadline().is_some_and(|at| at <= self.now) {
+                    self.phones[id].tick(self.now);
+                    self.collect(id);
+                }
+            }
+        } else if is_due(self.switch.deadline()) {
+            self.feed(Input::Tick);
+            self.check_restless();
+        }
+        self.relay_reports();
+        self.check_laws();
+        true
+    }
+
+    fn perform(&mut self, id: usize, deed: Deed) {
+        let now = self.now;
+        self.note(|town| format!("{} {deed:?}", town.label(id)));
+        let alive = self.phones[id].alive;
+        match deed {
+            Deed::Act(action) if alive => {
+                if action == Action::UnregisterAll {
+                    self.forget_bindings(&self.phones[id].spec.number.clone());
+                }
+                self.phones[id].act(now, action);
+            }
+            Deed::Act(_) => {}
+            Deed::Behave(manners) => self.phones[id].spec.manners = manners,
+            Deed::Crash { noticed } if alive => {
+                self.disturb(id);
+                self.phones[id].crash();
+                if noticed {
+                    self.network.cut(now, id);
+                }
+            }
+            Deed::Crash { .. } => {}
+            Deed::Start if !alive => {
+                self.network.cut(now, id);
+                self.phones[id].start(now);
+            }
+            Deed::Start => {}
+            Deed::Cut => {
+                self.disturb(id);
+                self.network.cut(now, id);
+            }
+            Deed::Rebind => {
+                self.disturb(id);
+                self.network.rebind(id);
+            }
+            Deed::FailRelay => self.relay.fail_next = true,
+        }
+        self.collect(id);
+        self.relay_reports();
+    }
+
+    /// A phone takes back the bindings of all phones of its number, and they do not know.
+    fn forget_bindings(&mut self, number: &str) {
+        for phone in self.phones.iter_mut().filter(|phone| phone.spec.number == number) {
+            phone.registration.until = None;
+            phone.registration.since = None;
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::ToServer(flow, bytes) => {
+                self.note(|town| format!("{} ──▶ denwa  {}", town.who(&flow), summary(&bytes)));
+                if let Ok(message) = Message::read(&bytes) {
+                    self.laws.on_arrival(self.now, flow, &message);
+                }
+                self.feed(Input::Packet { flow, bytes: &bytes });
+            }
+            Delivery::ToPhone(id, bytes) => {
+                let (now, alive) = (self.now, self.phones[id].alive);
+                let deaf = if alive { "" } else { " (off)" };
+                self.note(|town| format!("{} ◀── denwa  {}{deaf}", town.label(id), summary(&bytes)));
+                if alive {
+                    self.phones[id].receive(now, &bytes);
+                    self.collect(id);
+                }
+            }
+            Delivery::ServerSeesClosed(stream) => {
+                self.note(|_| format!("denwa sees {stream:?} closed"));
+                self.network.told_closed(stream);
+                self.feed(Input::Closed(stream));
+            }
+            Delivery::PhoneSeesClosed(id) => {
+                self.note(|town| format!("{} sees its connection closed", town.label(id)));
+                if self.phones[id].alive {
+                    self.disturb(id);
+                    self.phones[id].disconnected(self.now);
+                }
+            }
+        }
+    }
+
+    /// Something comes to the exchange from its operator.
+    pub fn input(&mut self, input: Input<'_>) {
+        self.note(|_| format!("operator ══ denwa  {input:?}"));
+        self.feed(input);
+    }
+
+    /// Hands the switch an input and does all it wants.
+    fn feed(&mut self, input: Input<'_>) {
+        self.switch.handle(self.now, input);
+        let mut stage = 0;
+        while let Some(output) = self.switch.poll() {
+            let at = match &output {
+                Output::Media(_) => 0,
+                Output::Send(..) | Output::Close(_) => 1,
+                Output::Event(_) => 2,
+            };
+            if at < stage {
+                self.violations.push(format!("an output out of order: {output:?}"));
+            }
+            stage = at;
+            self.carry_out(output);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Media(command) => {
+                self.note(|_| format!("denwa ══ relay  {}", media_summary(&command)));
+                if let Err(error) = self.relay.apply(self.now, command) {
+                    self.violations.push(format!("the relay is told nonsense: {error}"));
+                }
+            }
+            Output::Send(flow, bytes) => {
+                self.note(|town| format!("denwa ──▶ {}  {}", town.who(&flow), summary(&bytes)));
+                let broken = self.laws.on_send(self.now, &self.network, &self.phones, &flow, &bytes);
+                self.violations.extend(broken);
+                self.network.from_server(self.now, &flow, bytes);
+            }
+            Output::Close(stream) => {
+                self.note(|_| format!("denwa closes {stream:?}"));
+                self.network.close(self.now, stream);
+            }
+            Output::Event(event) => {
+                self.note(|_| format!("denwa says {event:?}"));
+                self.events.push(event);
+            }
+        }
+    }
+
+    /// Something happens to a phone that excuses what it does not hear, and what others do not
+    /// hear of it.
+    fn disturb(&mut self, id: usize) {
+        self.laws.disturb(id);
+        for phone in &mut self.phones {
+            phone.undisturbed = false;
+        }
+    }
+
+    /// Takes from a phone what it wants to send, and what it complains of.
+    fn collect(&mut self, id: usize) {
+        for bytes in std::mem::take(&mut self.phones[id].outbox) {
+            self.network.from_phone(self.now, id, bytes);
+        }
+        for (stamp, message) in std::mem::take(&mut self.phones[id].stamped) {
+            self.laws.on_stamp(id, stamp, message);
+        }
+        let complaints = std::mem::take(&mut self.phones[id].complaints);
+        let label = self.label(id);
+        self.violations.extend(complaints.into_iter().map(|text| format!("{label} complains: {text}")));
+    }
+
+    fn relay_reports(&mut self) {
+        let Town { relay, phones, now, .. } = self;
+        let events = relay.listen(*now, |local| phones.iter().any(|phone| speaks_to(phone, local)));
+        for event in events {
+            self.note(|_| format!("relay ══ denwa  {event:?}"));
+            self.feed(Input::Media(event));
+        }
+    }
+
+    fn check_laws(&mut self) {
+        if let Some(broken) = self.laws.check(self.now, &self.phones, &self.relay) {
+            self.violations.push(broken);
+        }
+    }
+
+    /// A switch that wants to be woken without end at one moment hangs its process.
+    fn check_restless(&mut self) {
+        if self.restless.0 != self.now {
+            self.restless = (self.now, 0);
+        }
+        self.restless.1 += 1;
+        if self.restless.1 > 100 && self.switch.deadline().is_some_and(|at| at <= self.now) {
+            self.violations.push("the switch wants to be woken now, again and again".into());
+        }
+    }
+
+    /// When all is quiet, nothing is left.
+    pub fn check_quiet(&mut self) {
+        if self.violations.is_empty() {
+            let (calls, sessions) = (self.live_calls(), self.relay.open());
+            let ports = self.switch.ports_in_use();
+            if calls + sessions + ports > 0 {
+                let text = format!(
+                    "all is quiet, and {calls} calls, {sessions} relay sessions, {ports} ports are left"
+                );
+                self.violations.push(text);
+            }
+            let broken = self.laws.check_quiet(&self.phones, &self.network);
+            self.violations.extend(broken);
+        }
+    }
+
+    fn note(&mut self, line: impl FnOnce(&Town) -> String) {
+        if matches!(self.trace, Trace::Off) {
+            return;
+        }
+        let text = format!("{:>10.3}  {}", self.now.0 as f64 / 1000.0, line(self));
+        match &mut self.trace {
+            Trace::Off => {}
+            Trace::Kept(lines) => lines.push(text),
+            Trace::Printed => println!("{text}"),
+        }
+    }
+
+    fn label(&self, id: usize) -> String {
+        let phone = &self.phones[id];
+        format!("#{id}({})", phone.spec.number)
+    }
+
+    fn who(&self, flow: &denwa::switch::Flow) -> String {
+        match self.network.phone_at(flow) {
+            Some(id) => self.label(id),
+            None => format!("nobody at {}", flow.remote),
+        }
+    }
+}
+
+/// Whether a phone sends sound to this address.
+fn speaks_to(phone: &Phone, local: SocketAddr) -> bool {
+    phone.alive && phone.active_calls().any(|call| is_sending(call, local))
+}
+
+fn is_sending(call: &Call, to: SocketAddr) -> bool {
+    use crate::phone::Stage;
+    let talking = matches!(call.stage, Stage::Up | Stage::Accepted);
+    let (Some(local), Some(remote)) = (&call.media.local, &call.media.remote) else {
+        return false;
+    };
+    talking
+        && local
+            .media
+            .iter()
+            .zip(&remote.media)
+            .any(|(ours, theirs)| theirs.rtp == to && ours.rtp.port() != 0 && ours.direction.flags().0)
+}
+
+fn summary(bytes: &[u8]) -> String {
+    match Message::read(bytes) {
+        Ok(message) => message.summary(),
+        Err(error) => format!("({error}) {}", String::from_utf8_lossy(bytes).escape_debug()),
+    }
+}
+
+fn media_summary(command: &media::Command) -> String {
+    match command {
+        media::Command::Close { session } => format!("close {session:?}"),
+        media::Command::Set { session, streams } => {
+            let ends = |stream: &Option<media::Stream>| match stream {
+                None => "off".to_owned(),
+                Some(stream) => {
+                    let far = match &stream.b {
+                        media::Far::Echo => "echo".to_owned(),
+                        media::Far::End(end) => end_summary(end),
+                    };
+                    format!("{} | {far}", end_summary(&stream.a))
+                }
+            };
+            let streams: Vec<String> = streams.iter().map(ends).collect();
+            format!("set {session:?} {}", streams.join(" ; "))
+        }
+    }
+}
+
+fn end_summary(end: &media::End) -> String {
+    let remote = end.remote.map_or("?".into(), |remote| remote.rtp.to_string());
+    let silence = if end.silence.is_some() { " promised" } else { "" };
+    format!("{}→{remote} {:?} w{}{silence}", end.local, end.admit, end.window)
+}
