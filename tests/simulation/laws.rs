@@ -444,12 +444,14 @@ fn check_same_session(before: &[u8], after: &[u8]) -> Option<String> {
     if before.media.len() != after.media.len() {
         return Some(format!("{} m= lines became {}", before.media.len(), after.media.len()));
     }
-    for (old, new) in before.media.iter().zip(&after.media) {
+    for (index, (old, new)) in before.media.iter().zip(&after.media).enumerate() {
+        // Where ports are short, a late offer may lose all streams but the first.
+        let refused = index > 0 && new.rtp.port() == 0;
         let same = old.kind == new.kind
             && old.protocol == new.protocol
             && old.formats == new.formats
             && old.direction == new.direction
-            && (old.rtp.port() == 0) == (new.rtp.port() == 0);
+            && (refused || (old.rtp.port() == 0) == (new.rtp.port() == 0));
         if !same {
             return Some(format!("m={} was changed: {old:?} → {new:?}", old.kind));
         }
