@@ -133,12 +133,16 @@ fn template(first: &Password, second: &Password) -> String {
 # A comment begins with `#` and has a line of its own.
 # After a change: `denwa check denwa.conf` tells what is understood; then start denwa again.
 
-# An extension is a number and the password that its phone registers with.
-ext.101      = {first}
-ext.101.name = First phone
+# An extension is a number and the password that its phone registers with. All phones know md5,
+# which is safe with a password like these; without the line, SHA-256 is asked for as well, and
+# older phones stop there.
+ext.101        = {first}
+ext.101.name   = First phone
+ext.101.digest = md5
 
-ext.102      = {second}
-ext.102.name = Second phone
+ext.102        = {second}
+ext.102.name   = Second phone
+ext.102.digest = md5
 
 # The number of the echo test: it repeats what it hears.
 echo = 114

@@ -11,7 +11,7 @@
 //! | connections | 4,096 | a new one is closed at once |
 //! | a connection without a whole message | 10 s to begin one, 10 s to end it | closed |
 //! | unsent bytes of one connection | 256 KiB | closed |
-//! | unfinished messages and unsent bytes of all connections | 32 MiB | closed is who needs more |
+//! | unfinished messages and unsent bytes of all connections | 8 MiB | closed is who needs more |
 
 mod clock;
 pub mod framer;
@@ -39,6 +39,10 @@ const DATAGRAM_MAX: usize = 65_536;
 
 /// How long calls have to end after SIGINT.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long the loop goes on when the last of these calls has ended: a lost BYE is sent a second
+/// time after 500 ms (T1), and the relay's last report completes the call's record.
+const LAST_WORDS: Duration = Duration::from_millis(600);
 
 /// What the loop drives; [`Switch`] is one.
 pub trait Machine {
@@ -178,10 +182,13 @@ async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) ->
             Signal::Interrupt => break,
         }
     }
-    hub.borrow_mut().hang_up();
+    let calls = hub.borrow_mut().hang_up();
     let ended = async {
         while !hub.borrow().is_quiet() {
             Timer::after(Duration::from_millis(10)).await;
+        }
+        if calls > 0 {
+            Timer::after(LAST_WORDS).await;
         }
         Ok(())
     };

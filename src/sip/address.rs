@@ -16,7 +16,8 @@ pub struct NameAddr<'a> {
 
 impl<'a> NameAddr<'a> {
     /// Reads one value. `None` where the quotes of the display name do not end, the brackets do
-    /// not close or hold blanks, or a URI without brackets has a `?` or `,` (RFC 3261 §20.10).
+    /// not close, hold blanks or are followed by anything but parameters, or a URI without brackets
+    /// has a `?` or `,` (RFC 3261 §20.10).
     pub fn parse(value: &'a [u8]) -> Option<NameAddr<'a>> {
         let value = trim(value);
         let Some(open) = outside(value, b'<') else {
@@ -32,7 +33,9 @@ impl<'a> NameAddr<'a> {
         if uri.is_empty() || uri.iter().any(|&b| is_blank(b)) {
             return None;
         }
-        Some(NameAddr { display: trim(display), uri, params: trim(&rest[close + 1..]) })
+        let params = trim(&rest[close + 1..]);
+        let bad = params.first().is_some_and(|&b| b != b';');
+        (!bad).then_some(NameAddr { display: trim(display), uri, params })
     }
 
     /// The value of a header parameter.
@@ -68,9 +71,15 @@ mod tests {
 
     #[test]
     fn broken_ones() {
-        for bad in
-            ["\"Mr. J. User <sip:j@example.com>", "< sip:a@b>", "sip:a@b?Route=x", "<sip:a@b", "", "<>"]
-        {
+        for bad in [
+            "<sip:a@b>tag=1",
+            "\"Mr. J. User <sip:j@example.com>",
+            "< sip:a@b>",
+            "sip:a@b?Route=x",
+            "<sip:a@b",
+            "",
+            "<>",
+        ] {
             assert!(NameAddr::parse(bad.as_bytes()).is_none(), "{bad}");
         }
     }

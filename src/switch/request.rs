@@ -26,6 +26,9 @@ pub(super) const ALLOW: &[u8] =
 /// How many Vias are looked through for our own, and so how long a loop can get unseen.
 const MAX_VIAS: usize = 70;
 
+/// The longest request that is served: what a proxy adds must still fit into a datagram.
+const MAX_REQUEST: usize = 64_000;
+
 /// The part of a request's route that is ours.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OwnRoutes {
@@ -74,6 +77,9 @@ impl Switch {
         }
         if self.loops(request) {
             return self.refuse(reply, request, 482, b"");
+        }
+        if request.bytes().len() > MAX_REQUEST {
+            return self.refuse(reply, request, 513, b"");
         }
 
         let routes = self.own_routes(request);
@@ -189,6 +195,10 @@ impl Switch {
             Destination::Extension(number) => vec![number],
             Destination::Group(members) => members,
             Destination::Echo => return self.answer(key, reply, request, 405, ALLOW),
+            // For the exchange itself, and nothing that it knows (RFC 3261 §8.2.1).
+            Destination::Unknown if dialled.is_empty() && request.method() == Some(Method::Other) => {
+                return self.answer(key, reply, request, 501, ALLOW);
+            }
             Destination::Unknown => return self.answer(key, reply, request, 404, b""),
         };
         let now = self.io.now;

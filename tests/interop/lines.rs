@@ -48,10 +48,7 @@ impl House {
     fn call(&self, caller: &str, callee: &str) {
         let callee = self.study.play(callee, &[("CANCEL_SAYS", "CANCEL")]);
         let callee = callee.start(&self.scene, &self.denwa);
-        self.kitchen
-            .call("102", caller)
-            .start(&self.scene, &self.denwa)
-            .succeeds();
+        self.kitchen.call("102", caller).start(&self.scene, &self.denwa).succeeds();
         callee.succeeds();
     }
 
@@ -70,9 +67,7 @@ fn a_line_registers_and_leaves() {
     let words = [("STATUS", "200"), ("EXPIRES", "0")];
     for line in [&house.kitchen, &house.attic] {
         line.register(&house.scene, &house.denwa);
-        line.play("register", &words)
-            .start(&house.scene, &house.denwa)
-            .succeeds();
+        line.play("register", &words).start(&house.scene, &house.denwa).succeeds();
     }
     house.refused("103", "480");
 }
@@ -83,10 +78,7 @@ fn a_wrong_password_does_not_register() {
     let house = House::empty("wrong-password", "");
     let thief = Line::new("102", "guessed");
     let words = [("STATUS", "401"), ("EXPIRES", "600")];
-    thief
-        .play("register", &words)
-        .start(&house.scene, &house.denwa)
-        .succeeds();
+    thief.play("register", &words).start(&house.scene, &house.denwa).succeeds();
     house.refused("102", "480");
 }
 
@@ -149,10 +141,7 @@ fn reliable_provisional_responses_pass() {
 #[ignore = "needs SIPp"]
 fn busy_is_busy() {
     let house = House::new("busy", "");
-    let busy = house
-        .study
-        .play("callee-busy", &[])
-        .start(&house.scene, &house.denwa);
+    let busy = house.study.play("callee-busy", &[]).start(&house.scene, &house.denwa);
     house.refused("102", "486");
     busy.succeeds();
 }
@@ -161,19 +150,9 @@ fn busy_is_busy() {
 #[ignore = "needs SIPp"]
 fn busy_goes_elsewhere() {
     let house = House::new("busy-forward", "ext.102.busy = 103");
-    let busy = house
-        .study
-        .play("callee-busy", &[])
-        .start(&house.scene, &house.denwa);
-    let attic = house
-        .attic
-        .play("callee", &[])
-        .start(&house.scene, &house.denwa);
-    house
-        .kitchen
-        .call("102", "caller")
-        .start(&house.scene, &house.denwa)
-        .succeeds();
+    let busy = house.study.play("callee-busy", &[]).start(&house.scene, &house.denwa);
+    let attic = house.attic.play("callee", &[]).start(&house.scene, &house.denwa);
+    house.kitchen.call("102", "caller").start(&house.scene, &house.denwa).succeeds();
     busy.succeeds();
     attic.succeeds();
 }
@@ -182,19 +161,10 @@ fn busy_goes_elsewhere() {
 #[ignore = "needs SIPp"]
 fn no_answer_goes_elsewhere() {
     let house = House::new("no-answer", "ext.102.no-answer = 2s 103");
-    let rings = house
-        .study
-        .play("callee-cancelled", &[("CANCEL_SAYS", "CANCEL")]);
+    let rings = house.study.play("callee-cancelled", &[("CANCEL_SAYS", "CANCEL")]);
     let rings = rings.start(&house.scene, &house.denwa);
-    let attic = house
-        .attic
-        .play("callee", &[])
-        .start(&house.scene, &house.denwa);
-    house
-        .kitchen
-        .call("102", "caller")
-        .start(&house.scene, &house.denwa)
-        .succeeds();
+    let attic = house.attic.play("callee", &[]).start(&house.scene, &house.denwa);
+    house.kitchen.call("102", "caller").start(&house.scene, &house.denwa).succeeds();
     rings.succeeds();
     attic.succeeds();
 }
@@ -204,15 +174,8 @@ fn no_answer_goes_elsewhere() {
 fn offline_goes_elsewhere() {
     let house = House::empty("offline", "ext.102.offline = 103");
     house.attic.register(&house.scene, &house.denwa);
-    let attic = house
-        .attic
-        .play("callee", &[])
-        .start(&house.scene, &house.denwa);
-    house
-        .kitchen
-        .call("102", "caller")
-        .start(&house.scene, &house.denwa)
-        .succeeds();
+    let attic = house.attic.play("callee", &[]).start(&house.scene, &house.denwa);
+    house.kitchen.call("102", "caller").start(&house.scene, &house.denwa).succeeds();
     attic.succeeds();
 }
 
@@ -221,19 +184,9 @@ fn offline_goes_elsewhere() {
 fn of_a_group_one_answers_and_the_other_is_told() {
     let house = House::new("group", "");
     let told = [("CANCEL_SAYS", "Reason: *SIP *; *cause=200")];
-    let loser = house
-        .attic
-        .play("callee-cancelled", &told)
-        .start(&house.scene, &house.denwa);
-    let winner = house
-        .study
-        .play("callee", &[])
-        .start(&house.scene, &house.denwa);
-    house
-        .kitchen
-        .call("600", "caller")
-        .start(&house.scene, &house.denwa)
-        .succeeds();
+    let loser = house.attic.play("callee-cancelled", &told).start(&house.scene, &house.denwa);
+    let winner = house.study.play("callee", &[]).start(&house.scene, &house.denwa);
+    house.kitchen.call("600", "caller").start(&house.scene, &house.denwa).succeeds();
     winner.succeeds();
     loser.succeeds();
 }
@@ -245,16 +198,9 @@ fn two_phones_of_an_extension_both_ring() {
     let second = Line::new("102", "battery staple").on(V6);
     second.register(&house.scene, &house.denwa);
     let told = [("CANCEL_SAYS", "Reason: *SIP *; *cause=200")];
-    let loser = house
-        .study
-        .play("callee-cancelled", &told)
-        .start(&house.scene, &house.denwa);
+    let loser = house.study.play("callee-cancelled", &told).start(&house.scene, &house.denwa);
     let winner = second.play("callee", &[]).start(&house.scene, &house.denwa);
-    house
-        .kitchen
-        .call("102", "caller")
-        .start(&house.scene, &house.denwa)
-        .succeeds();
+    house.kitchen.call("102", "caller").start(&house.scene, &house.denwa).succeeds();
     winner.succeeds();
     loser.succeeds();
 }
@@ -270,10 +216,18 @@ fn numbers_that_nobody_has_or_answers() {
 
 #[test]
 #[ignore = "needs SIPp"]
-fn without_media_ports_a_call_is_refused() {
-    let port = ports::take(2);
-    let house = House::new("no-ports", &format!("media-ports = {port}-{}", port + 1));
-    house.refused("102", "503");
-    let messages = house.scene.read("line-101-caller-refused-messages.log");
+fn when_the_media_ports_are_used_up_a_call_is_refused() {
+    let port = ports::take(6) & !1;
+    let house = House::new("no-ports", &format!("media-ports = {port}-{}", port + 3));
+    let callee = house.study.play("callee", &[]).start(&house.scene, &house.denwa);
+    let caller = house.kitchen.call("102", "caller").with(&[("TALK", "1500")]);
+    let caller = caller.start(&house.scene, &house.denwa);
+    house.denwa.program.expect("answered");
+
+    let refused = house.attic.call("102", "caller-refused").with(&[("STATUS", "503")]);
+    refused.start(&house.scene, &house.denwa).succeeds();
+    let messages = house.scene.read("line-103-caller-refused-messages.log");
     assert!(messages.contains("Retry-After:"), "503 without Retry-After");
+    caller.succeeds();
+    callee.succeeds();
 }

@@ -14,4 +14,5 @@
 mod kit;
 
 mod lines;
+mod linphone;
 mod phones;

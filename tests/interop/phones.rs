@@ -51,12 +51,13 @@ fn call(a: (Family, Transport), b: (Family, Transport), end: HangsUp) {
     let mut study = study().on(b.0).over(b.1).register(&scene, &denwa);
 
     talk(&mut kitchen, &mut study, "102");
-    match end {
-        HangsUp::Caller => kitchen.hang_up(),
-        HangsUp::Callee => study.hang_up(),
-    }
-    kitchen.is_hung_up();
-    study.is_hung_up();
+    let (ends, is_ended) = match end {
+        HangsUp::Caller => (&mut kitchen, &study),
+        HangsUp::Callee => (&mut study, &kitchen),
+    };
+    ends.hang_up();
+    is_ended.is_hung_up();
+    denwa.program.expect("101 → 102 ended");
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn the_echo_test_says_what_it_hears() {
         kitchen.talks();
         kitchen.hears_itself();
         kitchen.hang_up();
-        kitchen.is_hung_up();
+        denwa.program.expect("101 → 114 ended");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Random days: each seed makes a town, its weather and ten minutes of what people do with phones;
 //! then everybody hangs up, and nothing may be left.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,10 +110,7 @@ fn play(seed: u64, tell: bool) -> Town {
 fn found(seed: u64) -> (Town, Rng) {
     let mut rng = Rng::new(seed);
     let (config, places) = make_exchange(&mut rng);
-    let domain = match &config.domain {
-        Some(domain) => domain.clone(),
-        None => places[0].public.ip().to_string(),
-    };
+    let domain = config.domain.clone();
     let weather = match rng.below(100) {
         0..40 => Weather::PERFECT,
         40..75 => Weather::MILD,
@@ -121,7 +118,7 @@ fn found(seed: u64) -> (Town, Rng) {
     };
     let mut town = Town::new(rng.next(), config, weather, &places);
     for at in 0..rng.between(2, 8) {
-        let spec = make_phone(&mut rng, at as u8, &domain, &places);
+        let spec = make_phone(&mut rng, at as u8, domain.as_deref(), &places);
         town.add(spec);
     }
     (town, rng)
@@ -181,11 +178,10 @@ fn any_number(rng: &mut Rng) -> String {
     }
 }
 
-fn make_phone(rng: &mut Rng, at: u8, domain: &str, places: &[Place]) -> Spec {
+fn make_phone(rng: &mut Rng, at: u8, domain: Option<&str>, places: &[Place]) -> Spec {
     let number = rng.pick(&NUMBERS);
     let address = SocketAddr::from(([198, 51, 100, 10 + at], 5060));
     let mut spec = scenarios::spec(number, address, V4);
-    spec.domain = domain.into();
     spec.server = places[0].public;
     if rng.percent(35) {
         spec.address = scenarios::v6(10 + u16::from(at));
@@ -194,6 +190,11 @@ fn make_phone(rng: &mut Rng, at: u8, domain: &str, places: &[Place]) -> Spec {
         spec.nat = Some([203, 0, 113, rng.pick(&[70, 71])].into());
         spec.address = SocketAddr::from(([192, 168, 1, 10 + at], 5060));
     }
+    spec.domain = match (domain, spec.server.ip()) {
+        (Some(domain), _) => domain.into(),
+        (None, IpAddr::V4(ip)) => ip.to_string(),
+        (None, IpAddr::V6(ip)) => format!("[{ip}]"),
+    };
     if rng.percent(30) {
         spec.transport = Transport::Tcp;
     }

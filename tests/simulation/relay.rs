@@ -74,10 +74,6 @@ impl Relay {
         self.ended.iter().any(|(local, until)| *local == public && *until > now)
     }
 
-    pub fn session(&self, id: SessionId) -> Option<&[Option<Stream>]> {
-        self.sessions.get(&id).map(|session| &session.streams[..])
-    }
-
     /// Does what the exchange wants; the error says which rule it broke.
     pub fn apply(&mut self, now: Instant, command: Command) -> Result<(), String> {
         match command {

@@ -5,11 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::denwa::in_uri;
-use super::program::wait_until;
 use super::{DOMAIN, Denwa, Family, Program, Scene, Transport, ports, sound};
-
-/// How many samples are listened to at a time: half a second.
-const EAR: usize = sound::RATE / 2;
 
 /// A telephone, described and not yet started.
 pub struct Baresip {
@@ -123,7 +119,7 @@ impl Baresip {
 /// A running telephone.
 pub struct Phone {
     pub program: Program,
-    tone: f64,
+    pub tone: f64,
 }
 
 impl Phone {
@@ -148,9 +144,9 @@ impl Phone {
         self.program.say("/hangup");
     }
 
-    /// Waits until the call is over.
+    /// Waits until the other side has hung up.
     pub fn is_hung_up(&self) {
-        self.program.expect("terminated (duration");
+        self.program.expect("session closed: Connection reset by peer");
     }
 
     /// Waits until what it hears is the other's tone and nothing else.
@@ -163,16 +159,9 @@ impl Phone {
         self.hears_tone(self.tone);
     }
 
-    fn hears_tone(&self, hz: f64) {
-        let before = self.heard().len();
-        wait_until(&format!("{hz} Hz heard"), || {
-            let heard = self.heard();
-            let Some(last) = heard.len().checked_sub(EAR) else {
-                return false;
-            };
-            // Only what came since; and G.711 adds noise of its own.
-            last >= before && sound::share_of_tone(&heard[last..], hz) > 0.95
-        });
+    /// Waits until what it hears is the tone of `hz`.
+    pub fn hears_tone(&self, hz: f64) {
+        sound::listen_for(hz, || self.heard());
     }
 
     /// Whether RTP goes out and comes in, by the rates that baresip shows each 100 ms.

@@ -48,7 +48,7 @@ impl Denwa {
 }
 
 /// What it logs once it serves.
-const READY: &str = "SIP on";
+const READY: &str = "SIP on ";
 
 /// The binary under test.
 pub fn binary() -> PathBuf {

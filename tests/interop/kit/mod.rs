@@ -2,6 +2,7 @@
 
 mod baresip;
 mod denwa;
+mod linphone;
 pub mod ports;
 mod program;
 mod scene;
@@ -10,6 +11,7 @@ mod sound;
 
 pub use baresip::{Baresip, Phone};
 pub use denwa::{DOMAIN, Denwa};
+pub use linphone::Linphone;
 pub use program::{Program, wait_until};
 pub use scene::Scene;
 pub use sipp::Line;

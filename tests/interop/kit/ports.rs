@@ -1,7 +1,7 @@
 //! Ports that are free on this machine.
 
 use std::net::{Ipv6Addr, TcpListener, UdpSocket};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 /// Below the ports that the kernel gives to clients (32768 on).
 const FIRST: u16 = 18000;
@@ -12,7 +12,7 @@ static NEXT: Mutex<Option<u16>> = Mutex::new(None);
 /// The first of `count` ports in a row that nobody uses, by UDP or TCP, on IPv4 or IPv6. None of
 /// them is given again before all others were.
 pub fn take(count: u16) -> u16 {
-    let mut next = NEXT.lock().unwrap();
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     // Test runs that overlap begin at different places.
     let mut first = next.unwrap_or(FIRST + (std::process::id() % 97) as u16 * 128);
     for _ in 0..(LAST - FIRST) {

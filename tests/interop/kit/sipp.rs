@@ -49,22 +49,12 @@ impl Line {
 
     /// The scenario `NAME.xml`, in which each `@WORD@` is replaced.
     pub fn play<'a>(&'a self, name: &'a str, words: &'a [(&'a str, &'a str)]) -> Play<'a> {
-        Play {
-            line: self,
-            name,
-            words,
-            number: "",
-            calls: 1,
-            rate: 1,
-        }
+        Play { line: self, name, words, number: "", calls: 1, rate: 1 }
     }
 
     /// The same, calling `number`.
     pub fn call<'a>(&'a self, number: &'a str, name: &'a str) -> Play<'a> {
-        Play {
-            number,
-            ..self.play(name, &[])
-        }
+        Play { number, ..self.play(name, &[]) }
     }
 }
 
@@ -89,11 +79,7 @@ impl Play<'_> {
 
     /// Plays it this often, so many times a second.
     pub fn times(self, calls: u32, rate: u32) -> Self {
-        Play {
-            calls,
-            rate,
-            ..self
-        }
+        Play { calls, rate, ..self }
     }
 
     /// Starts SIPp. A callee's scenario is ready for the call when this returns.
@@ -109,39 +95,18 @@ impl Play<'_> {
             .arg(scenario)
             .args(["-i", &ip, "-p", &line.port.to_string()])
             .args(["-mi", &ip, "-mp", &ports::take(8).to_string()])
-            .args([
-                "-t",
-                if line.transport == Transport::Udp {
-                    "u1"
-                } else {
-                    "t1"
-                },
-            ])
+            .args(["-t", if line.transport == Transport::Udp { "u1" } else { "t1" }])
             .args(["-key", "user", &line.number, "-s", self.number])
-            .args([
-                "-au",
-                &line.number,
-                "-ap",
-                &line.password,
-                "-auth_uri",
-                DOMAIN,
-            ])
+            .args(["-au", &line.number, "-ap", &line.password, "-auth_uri", DOMAIN])
             .args(["-m", &self.calls.to_string(), "-r", &self.rate.to_string()])
-            .args([
-                "-timeout",
-                &format!("{}s", LONGEST.as_secs()),
-                "-timeout_error",
-                "-nostdin",
-            ])
+            .args(["-timeout", &format!("{}s", LONGEST.as_secs()), "-timeout_error", "-nostdin"])
             .arg("-trace_msg")
             .arg("-message_file")
             .arg(scene.path(format!("{id}-messages.log")))
             .arg("-trace_err")
             .arg("-error_file")
             .arg(scene.path(format!("{id}-errors.log")));
-        let running = Running {
-            program: Program::start(scene, &id, sipp),
-        };
+        let running = Running { program: Program::start(scene, &id, sipp) };
         if name.starts_with("callee") {
             ports::wait_until_taken(line.port);
         }
@@ -160,7 +125,7 @@ impl Play<'_> {
             let (part, after) = rest.split_once(" -->").unwrap();
             text = format!("{before}{}{after}", read(&format!("parts/{part}")));
         }
-        for (word, value) in self.words {
+        for (word, value) in self.words.iter().chain(&[("TALK", "100")]) {
             text = text.replace(&format!("@{word}@"), value);
         }
         text

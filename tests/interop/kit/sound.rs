@@ -4,6 +4,8 @@ use std::f64::consts::TAU;
 use std::fs;
 use std::path::Path;
 
+use super::wait_until;
+
 /// Samples a second: narrow-band telephony.
 pub const RATE: usize = 8000;
 
@@ -42,6 +44,18 @@ pub fn samples(path: &Path) -> Vec<f64> {
     let wav = fs::read(path).unwrap_or_default();
     let data = wav.get(HEADER..).unwrap_or_default();
     data.chunks_exact(2).map(|s| f64::from(i16::from_le_bytes([s[0], s[1]]))).collect()
+}
+
+/// Waits until the last half second of a recording that goes on is the tone of `hz` and nothing
+/// else. Only what was recorded after the call of this function counts.
+pub fn listen_for(hz: f64, recording: impl Fn() -> Vec<f64>) {
+    let before = recording().len();
+    wait_until(&format!("{hz} Hz are heard"), || {
+        let heard = recording();
+        let Some(last) = heard.len().checked_sub(RATE / 2) else { return false };
+        // Codecs add noise of their own.
+        last >= before && share_of_tone(&heard[last..], hz) > 0.95
+    });
 }
 
 /// How much of the sound's energy is the tone of `hz`: 1.0 for the pure tone, 0.0 for silence.

@@ -89,12 +89,14 @@ impl Phone {
         if call.stage != Stage::Calling || call.role != Role::Callee {
             return;
         }
+        let trying = Message::response(&call.invite, 100, super::reason(100));
         call.stage = Stage::Ringing;
         let can_confirm = call.invite.lists("Supported", "100rel");
         let reliable = reliable && can_confirm && ringing != Ringing::Quiet;
         let early = ringing == Ringing::EarlyMedia && call.invite.has_sdp();
         let status = match ringing {
-            Ringing::Quiet => return,
+            // RFC 3261 §8.2.6.1: whoever takes longer than 200 ms says that it heard.
+            Ringing::Quiet => return self.reply_to_invite(key, trying),
             Ringing::Bell => 180,
             Ringing::EarlyMedia => 183,
         };

@@ -95,7 +95,8 @@ impl Phone {
 
     pub(super) fn on_prack_answer(&mut self, key: CallKey, response: &Message) {
         let pending = self.call(key).is_some_and(|call| call.stage == Stage::Ringing);
-        if response.status() >= 300 && pending {
+        let own = response.get("X-Sim").is_none();
+        if response.status() >= 300 && pending && own {
             self.complain_if_undisturbed(format!("PRACK refused: {}", response.summary()));
         }
     }

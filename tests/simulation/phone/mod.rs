@@ -77,7 +77,7 @@ pub struct Manners {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ringing {
-    /// Not a word before the final answer.
+    /// Nothing but 100 before the final answer.
     Quiet,
     /// 180.
     Bell,
@@ -175,6 +175,8 @@ pub struct Phone {
     pub complaints: Vec<String>,
     /// Whether the network loses nothing and nothing happened to the phone that would excuse silence.
     pub undisturbed: bool,
+    /// Each Contact that it ever gave, even before a crash: others may still use it.
+    contacts: Vec<String>,
     credentials: Credentials,
     rng: Rng,
     now: Instant,
@@ -198,6 +200,7 @@ impl Phone {
             stamped: Vec::new(),
             complaints: Vec::new(),
             undisturbed: true,
+            contacts: Vec::new(),
             credentials: Credentials::new(&spec.number, &spec.password, &spec.algorithms),
             rng,
             now: Instant(0),
@@ -268,7 +271,7 @@ impl Phone {
     pub fn crash(&mut self) {
         self.alive = false;
         self.undisturbed = false;
-        self.registration.forget();
+        self.registration = Registration::default();
         self.calls.clear();
         self.clients.clear();
         self.servers.clear();
@@ -366,13 +369,10 @@ impl Phone {
     }
 
     /// A request outside of dialogs has to ask for a Contact that this phone registered, or gave in
-    /// a call that is being transferred.
+    /// a call that somebody transfers.
     fn check_target(&mut self, request: &Message) {
-        let inside = self.active_calls().filter_map(|call| call.dialog.as_ref());
-        let given = inside.flat_map(|dialog| &dialog.contacts).chain(&self.registration.contacts);
-        let known: Vec<String> = given.cloned().collect();
-        if !known.iter().any(|contact| contact == request.uri()) {
-            let known = known.join(", ");
+        if !self.contacts.iter().any(|contact| contact == request.uri()) {
+            let known = self.contacts.join(", ");
             self.complain(format!("not for us, we are {known}: {}", request.summary()));
         }
     }
@@ -541,7 +541,9 @@ impl Phone {
     /// A Contact for one dialog.
     fn fresh_contact(&mut self) -> String {
         let token = self.rng.token(4);
-        self.contact_uri(&format!("{}.{token}", self.spec.number))
+        let contact = self.contact_uri(&format!("{}.{token}", self.spec.number));
+        self.contacts.push(contact.clone());
+        contact
     }
 
     fn new_call_id(&mut self) -> String {
@@ -577,6 +579,7 @@ impl Phone {
 
 fn reason(status: u16) -> &'static str {
     match status {
+        100 => "Trying",
         180 => "Ringing",
         183 => "Session Progress",
         200 => "OK",

@@ -23,20 +23,12 @@ pub struct Registration {
     pub listed: Vec<String>,
     /// The Contact in force.
     pub contact: String,
-    /// Each Contact that was ever registered.
-    pub contacts: Vec<String>,
     call_id: String,
     sequence: u32,
     expires: u32,
 }
 
 impl Registration {
-    /// Forgets everything but the Contacts, by which others may still know the phone.
-    pub(super) fn forget(&mut self) {
-        let contacts = std::mem::take(&mut self.contacts);
-        *self = Registration { contacts, ..Registration::default() };
-    }
-
     pub fn is_valid(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| until > now)
     }
@@ -53,9 +45,7 @@ impl Phone {
             let contact = self.contact_uri(&user);
             self.registration.call_id = self.new_call_id();
             self.registration.expires = self.spec.expires;
-            if !self.registration.contacts.contains(&contact) {
-                self.registration.contacts.push(contact.clone());
-            }
+            self.contacts.push(contact.clone());
             self.registration.contact = contact;
         }
         self.registration.wanted = true;
@@ -123,11 +113,13 @@ impl Phone {
         match status {
             200..300 => self.on_registered(request, answer),
             423 => {
-                let least = answer.get("Min-Expires").and_then(|v| v.parse().ok());
-                match least.filter(|least| *least > self.registration.expires) {
-                    Some(least) => self.registration.expires = least,
-                    None => self.complain("a 423 without a longer Min-Expires".into()),
+                let least = answer.get("Min-Expires").and_then(|v| v.parse::<u32>().ok()).unwrap_or(0);
+                let asked = request.get("Expires").and_then(|v| v.parse().ok()).unwrap_or(0);
+                if least <= asked {
+                    self.complain("a 423 without a longer Min-Expires".into());
+                    return;
                 }
+                self.registration.expires = self.registration.expires.max(least);
                 if self.registration.wanted {
                     self.register();
                 }
