@@ -56,8 +56,8 @@ impl Program {
         ports: (u16, u16),
     ) -> Result<(Program, Duration), String> {
         let (sip, commands) = match kind {
-            Kind::Denwa => (SocketAddr::new(setting.ip, 15060), vec![denwa(setting, users, ports)?]),
-            Kind::Kamailio => (SocketAddr::new(setting.ip, 15070), kamailio(setting, users, ports)?),
+            Kind::Denwa => (SocketAddr::new(setting.ip, 9060), vec![denwa(setting, users, ports)?]),
+            Kind::Kamailio => (SocketAddr::new(setting.ip, 9070), kamailio(setting, users, ports)?),
             Kind::Bare => return Err("the bare loop is started with its calls".into()),
         };
         let log = setting.folder.join(format!("{kind:?}.log"));
@@ -68,6 +68,8 @@ impl Program {
         asker.connect(sip).map_err(|e| e.to_string())?;
         asker.set_read_timeout(Some(Duration::from_micros(500))).map_err(|e| e.to_string())?;
         let mut begun = Instant::now();
+        // The words of an earlier run would be taken for this one's. There may be none.
+        let _ = fs::remove_file(&program.log);
         let last = commands.len() - 1;
         for (i, command) in commands.into_iter().enumerate() {
             if i == last {
@@ -289,7 +291,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 fn denwa(setting: &Setting, users: usize, ports: (u16, u16)) -> Result<Command, String> {
     let state = setting.folder.join("denwa-state");
     fs::create_dir_all(&state).map_err(|e| format!("{}: {e}", state.display()))?;
-    let listen = SocketAddr::new(setting.ip, 15060);
+    let listen = SocketAddr::new(setting.ip, 9060);
     // Like the rival: no keep-alives, no log line for each call, silence allowed.
     let mut text = format!(
         "domain = {DOMAIN}\nlisten = udp:{listen}\nmedia-ports = {}-{}\nstate = {}\n\
@@ -323,7 +325,7 @@ fn kamailio(setting: &Setting, users: usize, ports: (u16, u16)) -> Result<Vec<Co
     let config = folder.join("kamailio.cfg");
     write(&config, include_str!("kamailio.cfg"))?;
 
-    let control = SocketAddr::new(setting.ip, 15071);
+    let control = SocketAddr::new(setting.ip, 9071);
     let mut engine = Command::new("rtpengine");
     engine
         .args(["--foreground", "--log-stderr", "--log-level=3", "--table=-1", "--num-threads=1"])
@@ -339,7 +341,7 @@ fn kamailio(setting: &Setting, users: usize, ports: (u16, u16)) -> Result<Vec<Co
         .arg("-f")
         .arg(config)
         .arg("-l")
-        .arg(format!("udp:{}", SocketAddr::new(setting.ip, 15070)))
+        .arg(format!("udp:{}", SocketAddr::new(setting.ip, 9070)))
         .args(["-m", "512", "-M", "8"])
         .arg("-A")
         .arg(format!("REALM=\"{DOMAIN}\""))

@@ -107,8 +107,8 @@ impl Bench {
         let at = |port| SocketAddr::new(self.setting.ip, port);
         let phones = Phones::new(
             program.sip,
-            at(15_100 + place * 2),
-            at(15_101 + place * 2),
+            at(9_100 + place * 2),
+            at(9_101 + place * 2),
             users,
             media.addresses()?,
         )?;
