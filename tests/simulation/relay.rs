@@ -74,7 +74,6 @@ impl Relay {
         self.ended.iter().any(|(local, until)| *local == public && *until > now)
     }
 
-
     /// Does what the exchange wants; the error says which rule it broke.
     pub fn apply(&mut self, now: Instant, command: Command) -> Result<(), String> {
         match command {
