@@ -196,7 +196,8 @@ impl Laws {
         if earlier.is_some_and(|earlier| !agrees(earlier)) {
             return Some(format!("after {earlier:?} another final answer"));
         }
-        let prompt = invite.at + Duration::from_secs(1) >= now;
+        let at = invite.at;
+        let prompt = earlier.is_none() && at + Duration::from_secs(1) >= now;
         let own = response.get("X-Sim").is_none();
         let denied = matches!(status, 404 | 408 | 480 | 500);
         if prompt && own && denied {
@@ -206,7 +207,7 @@ impl Laws {
                     && number != user_of(uri_of(response.get("From").unwrap_or_default()))
                     && !self.disturbed.contains(&phone.id)
                     && !self.rung.contains(&(response.call_id().to_owned(), phone.id))
-                    && is_reachable(phone, now)
+                    && is_reachable(phone, at, now)
             };
             if let Some(phone) = phones.iter().find(missed) {
                 return Some(format!("#{} is registered and was not rung", phone.id));
@@ -368,14 +369,14 @@ impl Laws {
     }
 }
 
-/// Whether a phone is registered beyond doubt. A 200 may have needed 64·T1 to arrive, and its
+/// Whether a phone is registered beyond doubt, since some time. A 200 may have needed 64·T1 to arrive, and its
 /// binding is older then than the phone thinks.
-fn is_reachable(phone: &Phone, now: Instant) -> bool {
+fn is_reachable(phone: &Phone, since: Instant, now: Instant) -> bool {
     let margin = Duration::from_secs(40);
     let registration = &phone.registration;
     phone.alive
         && registration.wanted
-        && registration.since.is_some_and(|since| since < now)
+        && registration.since.is_some_and(|begin| begin < since)
         && registration.until.is_some_and(|until| now + margin < until)
 }
 
