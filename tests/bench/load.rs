@@ -76,13 +76,10 @@ fn main() -> ExitCode {
 
 /// Runs the rows and prints the table. `false` if some row could not be measured.
 fn measure(arguments: Arguments) -> Result<bool, String> {
-    let folder =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}", std::process::id()));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let denwa = std::path::absolute(&arguments.denwa).map_err(|e| e.to_string())?;
-    let ip = if arguments.ipv6 { "::1" } else { "127.0.0.1" }
-        .parse()
-        .map_err(|_| "an address")?;
+    let ip = if arguments.ipv6 { "::1" } else { "127.0.0.1" }.parse().map_err(|_| "an address")?;
     let mut kinds = Vec::new();
     if !arguments.rival_only {
         kinds.push(Kind::Denwa);
@@ -96,16 +93,10 @@ fn measure(arguments: Arguments) -> Result<bool, String> {
     if sys::cores() > 1 {
         sys::pin(1).map_err(|e| format!("pinning: {e}"))?;
     } else {
-        eprintln!(
-            "bench: one processor only: it is shared with the servers, and latency means little"
-        );
+        eprintln!("bench: one processor only: it is shared with the servers, and latency means little");
     }
     let bench = rows::Bench {
-        setting: Setting {
-            denwa,
-            folder: folder.clone(),
-            ip,
-        },
+        setting: Setting { denwa, folder: folder.clone(), ip },
         kinds,
         rounds: if arguments.quick { 3 } else { 7 },
         profile: arguments.profile.then(|| folder.join("perf.data")),

@@ -61,9 +61,7 @@ impl Outcome {
     /// A percentile of the latencies, in µs.
     pub(crate) fn latency(&self, percent: usize) -> f64 {
         let i = (self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1));
-        self.latencies
-            .get(i)
-            .map_or(f64::NAN, |ns| *ns as f64 / 1000.0)
+        self.latencies.get(i).map_or(f64::NAN, |ns| *ns as f64 / 1000.0)
     }
 }
 
@@ -86,21 +84,13 @@ impl Media {
         };
         let (sockets, waiter) = open().map_err(|e| format!("media sockets: {e}"))?;
         let outboxes = sockets.iter().map(|_| Outbox::default()).collect();
-        Ok(Media {
-            sockets,
-            waiter,
-            streams: Vec::new(),
-            inbox: Inbox::default(),
-            outboxes,
-            run: 0,
-        })
+        Ok(Media { sockets, waiter, streams: Vec::new(), inbox: Inbox::default(), outboxes, run: 0 })
     }
 
     /// The addresses of callers and callees, as they write them into their session descriptions:
     /// call `i` has the `i`th of each, in turn.
     pub(crate) fn addresses(&self) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), String> {
-        let all: Result<Vec<SocketAddr>, _> =
-            self.sockets.iter().map(UdpSocket::local_addr).collect();
+        let all: Result<Vec<SocketAddr>, _> = self.sockets.iter().map(UdpSocket::local_addr).collect();
         let mut callers = all.map_err(|e| e.to_string())?;
         let callees = callers.split_off(callers.len() / 2);
         Ok((callers, callees))
@@ -111,14 +101,7 @@ impl Media {
         let side = self.sockets.len() / 2;
         for (call, relay) in relays.iter().enumerate().skip(self.streams.len() / 2) {
             let (a, b) = (call % side, side + call % side);
-            let stream = |from, to, relay| Stream {
-                from,
-                to,
-                relay,
-                sequence: 0,
-                sent: 0,
-                received: 0,
-            };
+            let stream = |from, to, relay| Stream { from, to, relay, sequence: 0, sent: 0, received: 0 };
             self.streams.push(stream(a, b, relay.for_caller));
             self.streams.push(stream(b, a, relay.for_callee));
         }
@@ -127,12 +110,7 @@ impl Media {
     /// Runs the first `calls` calls for `time`, and a little longer to let the last ones arrive.
     /// With `single` each packet is sent on its own at its own moment, which is what latency is
     /// measured with; else those that are due leave together, which costs the bench least.
-    pub(crate) fn run(
-        &mut self,
-        calls: usize,
-        time: Duration,
-        single: bool,
-    ) -> Result<Outcome, String> {
+    pub(crate) fn run(&mut self, calls: usize, time: Duration, single: bool) -> Result<Outcome, String> {
         let active = (calls * 2).min(self.streams.len());
         if active == 0 {
             return Err("no call is up".into());
@@ -218,42 +196,26 @@ impl Media {
 
     fn flush(&mut self) -> Result<(), String> {
         for (outbox, socket) in self.outboxes.iter_mut().zip(&self.sockets) {
-            outbox
-                .flush(socket)
-                .map_err(|e| format!("sending sound: {e}"))?;
+            outbox.flush(socket).map_err(|e| format!("sending sound: {e}"))?;
         }
         Ok(())
     }
 
     /// Takes a batch from each of at most `limit` sockets that have something; returns how many
     /// packets there were.
-    fn receive(
-        &mut self,
-        outcome: &mut Outcome,
-        limit: usize,
-        single: bool,
-    ) -> Result<usize, String> {
+    fn receive(&mut self, outcome: &mut Outcome, limit: usize, single: bool) -> Result<usize, String> {
         let mut total = 0;
         let mut events: heapless::Vec<usize, EVENTS> = heapless::Vec::new();
         let mut space = [std::mem::MaybeUninit::uninit(); EVENTS];
-        let (ready, _) = epoll::wait(
-            &self.waiter,
-            &mut space[..limit],
-            Some(&Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            }),
-        )
-        .map_err(|e| format!("waiting for sound: {e}"))?;
+        let (ready, _) =
+            epoll::wait(&self.waiter, &mut space[..limit], Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+                .map_err(|e| format!("waiting for sound: {e}"))?;
         for event in ready {
             // There are as many slots as events could come.
             let _ = events.push(event.data.u64() as usize);
         }
         for socket in events {
-            let n = self
-                .inbox
-                .receive(&self.sockets[socket])
-                .map_err(|e| format!("receiving sound: {e}"))?;
+            let n = self.inbox.receive(&self.sockets[socket]).map_err(|e| format!("receiving sound: {e}"))?;
             total += n;
             for i in 0..n {
                 let packet = self.inbox.datagram(i);
@@ -320,7 +282,5 @@ fn coprime(n: usize) -> usize {
         }
         a
     };
-    (n * 5 / 8 + 1..)
-        .find(|&step| gcd(step, n) == 1)
-        .unwrap_or(1)
+    (n * 5 / 8 + 1..).find(|&step| gcd(step, n) == 1).unwrap_or(1)
 }

@@ -29,18 +29,11 @@ impl<'a> Message<'a> {
         let start = lines.next().unwrap_or_default();
         let mut headers = Vec::with_capacity(24);
         for line in lines {
-            let (name, value) = line
-                .split_once(':')
-                .ok_or_else(|| format!("a header line without a colon: {line}"))?;
+            let (name, value) =
+                line.split_once(':').ok_or_else(|| format!("a header line without a colon: {line}"))?;
             headers.push((name.trim_end(), value.trim()));
         }
-        let mut message = Message {
-            status: None,
-            method: "",
-            start,
-            headers,
-            body,
-        };
+        let mut message = Message { status: None, method: "", start, headers, body };
         match start.strip_prefix("SIP/2.0 ") {
             Some(rest) => {
                 message.status = rest.get(..3).and_then(|s| s.parse().ok());
@@ -52,32 +45,22 @@ impl<'a> Message<'a> {
             }
             None => message.method = start.split(' ').next().unwrap_or_default(),
         }
-        let length: usize = message
-            .get("Content-Length")?
-            .parse()
-            .map_err(|_| "a Content-Length that is no number")?;
+        let length: usize =
+            message.get("Content-Length")?.parse().map_err(|_| "a Content-Length that is no number")?;
         if length != body.len() {
-            return Err(format!(
-                "Content-Length {length} with {} octets: {start}",
-                body.len()
-            ));
+            return Err(format!("Content-Length {length} with {} octets: {start}", body.len()));
         }
         Ok(message)
     }
 
     /// The value of the first header of this name.
     pub(crate) fn get(&self, name: &str) -> Result<&'a str, String> {
-        self.all(name)
-            .next()
-            .ok_or_else(|| format!("no {name} in: {}", self.start))
+        self.all(name).next().ok_or_else(|| format!("no {name} in: {}", self.start))
     }
 
     /// The values of all headers of this name, from the top.
     pub(crate) fn all<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'a str> + 'b {
-        self.headers
-            .iter()
-            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| *v)
+        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| *v)
     }
 }
 
@@ -96,21 +79,13 @@ pub(crate) fn uri(value: &str) -> Option<&str> {
 
 /// Route values of a header, which may hold several, comma-separated.
 pub(crate) fn routes(message: &Message<'_>) -> Vec<String> {
-    message
-        .all("Record-Route")
-        .flat_map(|v| v.split(','))
-        .map(|v| v.trim().to_owned())
-        .collect()
+    message.all("Record-Route").flat_map(|v| v.split(',')).map(|v| v.trim().to_owned()).collect()
 }
 
 /// Where a session description wants its audio.
 pub(crate) fn audio(sdp: &str) -> Option<SocketAddr> {
     let line = |prefix| sdp.lines().find_map(|l: &str| l.strip_prefix(prefix));
-    let ip = line("c=IN IP4 ")
-        .or_else(|| line("c=IN IP6 "))?
-        .trim()
-        .parse()
-        .ok()?;
+    let ip = line("c=IN IP4 ").or_else(|| line("c=IN IP6 "))?.trim().parse().ok()?;
     let port = line("m=audio ")?.split(' ').next()?.parse().ok()?;
     Some(SocketAddr::new(ip, port))
 }
@@ -144,14 +119,8 @@ impl<'a> Challenge<'a> {
             if let (true, Some(realm), Some(nonce)) =
                 (md5, parameter(value, "realm"), parameter(value, "nonce"))
             {
-                let qop = parameter(value, "qop")
-                    .is_some_and(|q| q.split(',').any(|q| q.trim() == "auth"));
-                return Ok(Challenge {
-                    realm,
-                    nonce,
-                    opaque: parameter(value, "opaque"),
-                    qop,
-                });
+                let qop = parameter(value, "qop").is_some_and(|q| q.split(',').any(|q| q.trim() == "auth"));
+                return Ok(Challenge { realm, nonce, opaque: parameter(value, "opaque"), qop });
             }
         }
         Err(format!("no MD5 challenge in: {}", message.start))
@@ -169,10 +138,7 @@ impl<'a> Challenge<'a> {
         );
         if self.qop {
             let response = md5(&format!("{ha1}:{nonce}:00000001:6f2d1c55:auth:{ha2}"));
-            let _ = write!(
-                out,
-                ", response=\"{response}\", qop=auth, nc=00000001, cnonce=\"6f2d1c55\""
-            );
+            let _ = write!(out, ", response=\"{response}\", qop=auth, nc=00000001, cnonce=\"6f2d1c55\"");
         } else {
             let response = md5(&format!("{ha1}:{nonce}:{ha2}"));
             let _ = write!(out, ", response=\"{response}\"");
@@ -192,15 +158,7 @@ pub(crate) fn secret(user: &str, realm: &str, password: &str) -> String {
 fn md5(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let digest = Md5::digest(text.as_bytes());
-    digest
-        .iter()
-        .flat_map(|b| {
-            [
-                HEX[usize::from(b >> 4)] as char,
-                HEX[usize::from(b & 15)] as char,
-            ]
-        })
-        .collect()
+    digest.iter().flat_map(|b| [HEX[usize::from(b >> 4)] as char, HEX[usize::from(b & 15)] as char]).collect()
 }
 
 /// The value of a challenge's parameter, without its quotes.

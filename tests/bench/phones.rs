@@ -123,11 +123,7 @@ impl Phones {
     ) -> Result<Phones, String> {
         let line = |address| {
             let socket = roomy_socket(address).map_err(|e| format!("phones: {e}"))?;
-            Ok::<_, String>(Line {
-                socket,
-                address,
-                outbox: Outbox::default(),
-            })
+            Ok::<_, String>(Line { socket, address, outbox: Outbox::default() })
         };
         Ok(Phones {
             server,
@@ -209,9 +205,7 @@ impl Phones {
 
     fn flush(&mut self) -> Result<(), String> {
         for line in [&mut self.callers, &mut self.callees] {
-            line.outbox
-                .flush(&line.socket)
-                .map_err(|e| format!("sending from {}: {e}", line.address))?;
+            line.outbox.flush(&line.socket).map_err(|e| format!("sending from {}: {e}", line.address))?;
         }
         Ok(())
     }
@@ -222,11 +216,7 @@ impl Phones {
         let mut inbox = std::mem::take(&mut self.inbox);
         let mut outcome = Ok(None);
         'lines: for line in [0, 1] {
-            let socket = if line == 0 {
-                &self.callers.socket
-            } else {
-                &self.callees.socket
-            };
+            let socket = if line == 0 { &self.callers.socket } else { &self.callees.socket };
             let received = match inbox.receive(socket) {
                 Ok(received) => received,
                 Err(e) => {
@@ -235,9 +225,7 @@ impl Phones {
                 }
             };
             for i in 0..received {
-                match Message::read(inbox.datagram(i))
-                    .and_then(|m| self.handle(work, line == 0, &m, free))
-                {
+                match Message::read(inbox.datagram(i)).and_then(|m| self.handle(work, line == 0, &m, free)) {
                     Ok(finished) => {
                         let before = outcome.ok().flatten().unwrap_or(0);
                         outcome = Ok(Some(before + usize::from(finished)));
@@ -271,11 +259,7 @@ impl Phones {
                 .map(|s| format!("{s:?}"))
                 .collect(),
         };
-        format!(
-            "no answer for {} s; {left} left, in flight: {}",
-            PATIENCE.as_secs(),
-            stages.join(" ")
-        )
+        format!("no answer for {} s; {left} left, in flight: {}", PATIENCE.as_secs(), stages.join(" "))
     }
 
     fn begin(&mut self, work: Work, free: &mut Vec<usize>) {
@@ -334,8 +318,7 @@ impl Phones {
             return self.on_register_answer(message);
         }
         let id = message.get("Call-ID")?;
-        let (slot, serial) =
-            call_id(id).ok_or_else(|| format!("a Call-ID that is not ours: {id}"))?;
+        let (slot, serial) = call_id(id).ok_or_else(|| format!("a Call-ID that is not ours: {id}"))?;
         let known = self.calls.get(slot).is_some_and(|c| c.serial == serial);
         if !known {
             // The past: a repetition that crossed the end of its call. BYE is the last thing that
@@ -351,19 +334,11 @@ impl Phones {
 
     fn on_register_answer(&mut self, message: &Message<'_>) -> Result<bool, String> {
         let id = message.get("Call-ID")?;
-        let i: usize = id
-            .strip_prefix('r')
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(usize::MAX);
+        let i: usize = id.strip_prefix('r').and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
         let Some(user) = self.users.get(i) else {
             return Err(format!("a Call-ID that is not ours: {id}"));
         };
-        let cseq: u32 = message
-            .get("CSeq")?
-            .split(' ')
-            .next()
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(0);
+        let cseq: u32 = message.get("CSeq")?.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         if cseq < user.cseq {
             return Ok(false); // a repetition
         }
@@ -389,10 +364,7 @@ impl Phones {
                 self.users[i].stage = Registering::Idle;
                 Ok(true)
             }
-            (stage, _) => Err(format!(
-                "REGISTER ({stage:?}) was answered: {}",
-                message.start
-            )),
+            (stage, _) => Err(format!("REGISTER ({stage:?}) was answered: {}", message.start)),
         }
     }
 
@@ -441,10 +413,7 @@ impl Phones {
                 }
                 Ok(true)
             }
-            _ => Err(format!(
-                "{} ({stage:?}) was answered: {}",
-                message.method, message.start
-            )),
+            _ => Err(format!("{} ({stage:?}) was answered: {}", message.method, message.start)),
         }
     }
 
@@ -461,47 +430,32 @@ impl Phones {
             None => return Err("a 200 to INVITE before the callee was asked".into()),
         }
         call.to = message.get("To")?.to_owned();
-        call.target = uri(message.get("Contact")?)
-            .ok_or("a Contact without <>")?
-            .to_owned();
+        call.target = uri(message.get("Contact")?).ok_or("a Contact without <>")?.to_owned();
         call.route.clear();
         for route in routes(message).iter().rev() {
             let _ = write!(call.route, "Route: {route}\r\n");
         }
         if call.route.is_empty() {
-            return Err(
-                "a 200 to INVITE without Record-Route: the server is not in the dialog".into(),
-            );
+            return Err("a 200 to INVITE without Record-Route: the server is not in the dialog".into());
         }
         Ok(())
     }
 
-    fn on_callee(
-        &mut self,
-        work: Work,
-        slot: usize,
-        message: &Message<'_>,
-    ) -> Result<bool, String> {
+    fn on_callee(&mut self, work: Work, slot: usize, message: &Message<'_>) -> Result<bool, String> {
         let stage = self.calls[slot].stage;
         match (message.method, stage) {
             ("INVITE", Stage::Invited) => {
                 let (from, phone) = self.phone_media(slot);
                 let relay = audio(message.body).ok_or("an INVITE without audio")?;
                 if relay == from {
-                    return Err(
-                        "the INVITE bears the caller's own media address: nothing is relayed"
-                            .into(),
-                    );
+                    return Err("the INVITE bears the caller's own media address: nothing is relayed".into());
                 }
                 let mut sdp = String::with_capacity(256);
                 write_sdp(&mut sdp, phone);
                 self.answer(false, message, "180 Ringing", None)?;
                 self.answer(false, message, "200 OK", Some(&sdp))?;
                 let call = &mut self.calls[slot];
-                call.relay = Some(Relay {
-                    for_caller: relay,
-                    for_callee: relay,
-                });
+                call.relay = Some(Relay { for_caller: relay, for_callee: relay });
                 call.stage = Stage::Rung;
                 Ok(false)
             }
@@ -515,10 +469,7 @@ impl Phones {
             }
             ("ACK", Stage::Up | Stage::Ending) => Ok(false), // a repetition
             ("BYE", Stage::Ending) => self.answer(false, message, "200 OK", None).map(|()| false),
-            _ => Err(format!(
-                "the callee ({stage:?}) was sent: {}",
-                message.start
-            )),
+            _ => Err(format!("the callee ({stage:?}) was sent: {}", message.start)),
         }
     }
 
@@ -529,22 +480,14 @@ impl Phones {
     }
 
     fn line_of(&self, user: usize) -> &Line {
-        if user < self.users.len() / 2 {
-            &self.callers
-        } else {
-            &self.callees
-        }
+        if user < self.users.len() / 2 { &self.callers } else { &self.callees }
     }
 
     fn send_register(&mut self, i: usize, credentials: Option<&str>) {
         self.users[i].cseq += 1;
         let cseq = self.users[i].cseq;
         let (server, name) = (self.server, user(i));
-        let line = if i < self.users.len() / 2 {
-            &mut self.callers
-        } else {
-            &mut self.callees
-        };
+        let line = if i < self.users.len() / 2 { &mut self.callers } else { &mut self.callees };
         let at = line.address;
         let mut text = String::with_capacity(900);
         let _ = write!(
@@ -566,8 +509,7 @@ impl Phones {
             let _ = write!(text, "Authorization: {credentials}\r\n");
         }
         text.push_str("Content-Length: 0\r\n\r\n");
-        line.outbox
-            .put(server, |out| out.extend_from_slice(text.as_bytes()));
+        line.outbox.put(server, |out| out.extend_from_slice(text.as_bytes()));
     }
 
     fn send_invite(&mut self, slot: usize, credentials: Option<&str>) {
@@ -596,14 +538,8 @@ impl Phones {
         if let Some(credentials) = credentials {
             let _ = write!(text, "Proxy-Authorization: {credentials}\r\n");
         }
-        let _ = write!(
-            text,
-            "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
-            sdp.len()
-        );
-        self.callers
-            .outbox
-            .put(self.server, |out| out.extend_from_slice(text.as_bytes()));
+        let _ = write!(text, "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len());
+        self.callers.outbox.put(self.server, |out| out.extend_from_slice(text.as_bytes()));
     }
 
     /// The ACK of a 407 (RFC 3261 §17.1.1.3): same branch, same hop.
@@ -645,9 +581,7 @@ impl Phones {
     fn send_in_dialog(&mut self, slot: usize, method: &str, cseq: u32, branch: &str) {
         let call = &self.calls[slot];
         let (serial, from) = (call.serial, user(call.caller));
-        let Call {
-            to, target, route, ..
-        } = call;
+        let Call { to, target, route, .. } = call;
         let at = self.callers.address;
         self.callers.outbox.put(self.server, |out| {
             out.extend_from_slice(
@@ -676,11 +610,7 @@ impl Phones {
         status: &str,
         sdp: Option<&str>,
     ) -> Result<(), String> {
-        let line = if on_callers {
-            &mut self.callers
-        } else {
-            &mut self.callees
-        };
+        let line = if on_callers { &mut self.callers } else { &mut self.callees };
         let mut text = String::with_capacity(1400);
         let _ = write!(text, "SIP/2.0 {status}\r\n");
         for via in request.all("Via") {
@@ -692,11 +622,7 @@ impl Phones {
         let to = request.get("To")?;
         let own_tag = if tag(to).is_some() { "" } else { ";tag=b1" };
         let called = uri(to).unwrap_or_default();
-        let name = called
-            .trim_start_matches("sip:")
-            .split('@')
-            .next()
-            .unwrap_or_default();
+        let name = called.trim_start_matches("sip:").split('@').next().unwrap_or_default();
         let _ = write!(
             text,
             "From: {}\r\nTo: {to}{own_tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <sip:{name}@{}>\r\n\
@@ -708,14 +634,11 @@ impl Phones {
         );
         let body = sdp.unwrap_or_default();
         if sdp.is_some() {
-            text.push_str(
-                "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY, UPDATE, PRACK\r\n",
-            );
+            text.push_str("Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY, UPDATE, PRACK\r\n");
             text.push_str("Content-Type: application/sdp\r\n");
         }
         let _ = write!(text, "Content-Length: {}\r\n\r\n{body}", body.len());
-        line.outbox
-            .put(self.server, |out| out.extend_from_slice(text.as_bytes()));
+        line.outbox.put(self.server, |out| out.extend_from_slice(text.as_bytes()));
         Ok(())
     }
 }

@@ -56,31 +56,20 @@ impl Program {
         ports: (u16, u16),
     ) -> Result<(Program, Duration), String> {
         let (sip, commands) = match kind {
-            Kind::Denwa => (
-                SocketAddr::new(setting.ip, 15060),
-                vec![denwa(setting, users, ports)?],
-            ),
-            Kind::Kamailio => (
-                SocketAddr::new(setting.ip, 15070),
-                kamailio(setting, users, ports)?,
-            ),
+            Kind::Denwa => (SocketAddr::new(setting.ip, 9060), vec![denwa(setting, users, ports)?]),
+            Kind::Kamailio => (SocketAddr::new(setting.ip, 9070), kamailio(setting, users, ports)?),
             Kind::Bare => return Err("the bare loop is started with its calls".into()),
         };
         let log = setting.folder.join(format!("{kind:?}.log"));
-        let mut program = Program {
-            kind,
-            sip,
-            children: Vec::new(),
-            log,
-        };
+        let mut program = Program { kind, sip, children: Vec::new(), log };
         // Kamailio would share the port with a stranger rather than complain.
         drop(UdpSocket::bind(sip).map_err(|e| format!("{sip} is not free: {e}"))?);
         let asker = UdpSocket::bind(SocketAddr::new(setting.ip, 0)).map_err(|e| e.to_string())?;
         asker.connect(sip).map_err(|e| e.to_string())?;
-        asker
-            .set_read_timeout(Some(Duration::from_micros(500)))
-            .map_err(|e| e.to_string())?;
+        asker.set_read_timeout(Some(Duration::from_micros(500))).map_err(|e| e.to_string())?;
         let mut begun = Instant::now();
+        // The words of an earlier run would be taken for this one's. There may be none.
+        let _ = fs::remove_file(&program.log);
         let last = commands.len() - 1;
         for (i, command) in commands.into_iter().enumerate() {
             if i == last {
@@ -103,21 +92,15 @@ impl Program {
     ) -> Result<(Program, Vec<(SocketAddr, SocketAddr)>), String> {
         let own = std::env::current_exe().map_err(|e| e.to_string())?;
         let mut command = Command::new(own);
-        command
-            .arg(crate::bare::ARGUMENT)
-            .arg(setting.ip.to_string());
+        command.arg(crate::bare::ARGUMENT).arg(setting.ip.to_string());
         command
             .arg(ports.0.to_string())
             .arg(ports.1.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let log = setting.folder.join("Bare.log");
-        let mut program = Program {
-            kind: Kind::Bare,
-            sip: SocketAddr::new(setting.ip, 0),
-            children: Vec::new(),
-            log,
-        };
+        let mut program =
+            Program { kind: Kind::Bare, sip: SocketAddr::new(setting.ip, 0), children: Vec::new(), log };
         program.spawn(command)?;
         let child = &mut program.children[0];
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
@@ -128,13 +111,8 @@ impl Program {
         for (a, b) in pairs {
             // One after the other: two full pipes would wait for each other.
             writeln!(stdin, "{a} {b}").map_err(|e| format!("the bare loop: {e}"))?;
-            let line = lines
-                .next()
-                .and_then(Result::ok)
-                .ok_or_else(|| program.last_words())?;
-            let parsed = line
-                .split_once(' ')
-                .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+            let line = lines.next().and_then(Result::ok).ok_or_else(|| program.last_words())?;
+            let parsed = line.split_once(' ').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
             ports.push(parsed.ok_or_else(|| format!("the bare loop said: {line}"))?);
         }
         drop(stdin);
@@ -148,16 +126,12 @@ impl Program {
             .open(&self.log)
             .map_err(|e| format!("{}: {e}", self.log.display()))?;
         if self.kind != Kind::Bare {
-            command
-                .stdin(Stdio::null())
-                .stdout(log.try_clone().map_err(|e| e.to_string())?);
+            command.stdin(Stdio::null()).stdout(log.try_clone().map_err(|e| e.to_string())?);
         }
         command.stderr(log);
         sys::prepare(&mut command, SERVER_CORE);
         let name = command.get_program().to_string_lossy().into_owned();
-        let child = command
-            .spawn()
-            .map_err(|e| format!("cannot start {name}: {e}"))?;
+        let child = command.spawn().map_err(|e| format!("cannot start {name}: {e}"))?;
         sys::prefer_session(&child.id().to_string());
         self.children.push(child);
         Ok(())
@@ -179,11 +153,7 @@ impl Program {
                      Call-ID: first\r\nCSeq: {serial} REGISTER\r\nContact: <sip:1000@{at}>\r\nExpires: 60\r\n\
                      User-Agent: a phone of the bench\r\nAllow: INVITE, ACK, CANCEL, BYE, OPTIONS\r\nContent-Length: 0\r\n\r\n"
                 );
-                asked = if asker.send(text.as_bytes()).is_ok() {
-                    Instant::now()
-                } else {
-                    asked
-                };
+                asked = if asker.send(text.as_bytes()).is_ok() { Instant::now() } else { asked };
             }
             match asker.recv(&mut buffer) {
                 Ok(n) => {
@@ -210,11 +180,7 @@ impl Program {
                 }
             }
             if begun.elapsed() > Duration::from_secs(10) {
-                return Err(format!(
-                    "{:?} did not answer within 10 s:\n{}",
-                    self.kind,
-                    self.last_words()
-                ));
+                return Err(format!("{:?} did not answer within 10 s:\n{}", self.kind, self.last_words()));
             }
         }
     }
@@ -232,15 +198,9 @@ impl Program {
         let group = |pid: &u32| -> Option<u32> {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
             // After the name, which may hold blanks: state, parent, group.
-            stat.rsplit_once(')')?
-                .1
-                .split_ascii_whitespace()
-                .nth(2)?
-                .parse()
-                .ok()
+            stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(2)?.parse().ok()
         };
-        let ours =
-            |pid: &u32| group(pid).is_some_and(|g| self.children.iter().any(|c| c.id() == g));
+        let ours = |pid: &u32| group(pid).is_some_and(|g| self.children.iter().any(|c| c.id() == g));
         numbers("/proc").into_iter().filter(ours).collect()
     }
 
@@ -249,13 +209,9 @@ impl Program {
         let mut total = 0;
         for pid in self.processes() {
             for task in numbers(&format!("/proc/{pid}/task")) {
-                let stat = fs::read_to_string(format!("/proc/{pid}/task/{task}/schedstat"))
-                    .unwrap_or_default();
-                total += stat
-                    .split(' ')
-                    .next()
-                    .and_then(|n| n.parse::<u64>().ok())
-                    .unwrap_or(0);
+                let stat =
+                    fs::read_to_string(format!("/proc/{pid}/task/{task}/schedstat")).unwrap_or_default();
+                total += stat.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
             }
         }
         Duration::from_nanos(total)
@@ -263,10 +219,7 @@ impl Program {
 
     /// Proportional set size of all processes, in KiB.
     pub(crate) fn pss(&self) -> u64 {
-        self.processes()
-            .iter()
-            .map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:"))
-            .sum()
+        self.processes().iter().map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum()
     }
 
     /// The size of all files that are mapped with code in them, in octets.
@@ -282,20 +235,12 @@ impl Program {
                 }
             }
         }
-        files
-            .iter()
-            .filter_map(|f| fs::metadata(f).ok())
-            .map(|m| m.len())
-            .sum()
+        files.iter().filter_map(|f| fs::metadata(f).ok()).map(|m| m.len()).sum()
     }
 
     /// The processes, for a profiler.
     pub(crate) fn pids(&self) -> String {
-        self.processes()
-            .iter()
-            .map(u32::to_string)
-            .collect::<Vec<_>>()
-            .join(",")
+        self.processes().iter().map(u32::to_string).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -316,8 +261,7 @@ impl Drop for Program {
                 return;
             }
             if begun.elapsed() > Duration::from_secs(3) {
-                left.into_iter()
-                    .for_each(|pid| sys::signal(pid, libc::SIGKILL));
+                left.into_iter().for_each(|pid| sys::signal(pid, libc::SIGKILL));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -331,21 +275,13 @@ pub(crate) fn slab() -> u64 {
 
 fn kib(path: &str, key: &str) -> u64 {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let line = text
-        .lines()
-        .find_map(|l| l.strip_prefix(key))
-        .unwrap_or_default();
-    line.split_ascii_whitespace()
-        .next()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0)
+    let line = text.lines().find_map(|l| l.strip_prefix(key)).unwrap_or_default();
+    line.split_ascii_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 fn numbers(folder: &str) -> Vec<u32> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|e| e.file_name().to_str()?.parse().ok())
-        .collect()
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
@@ -355,7 +291,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 fn denwa(setting: &Setting, users: usize, ports: (u16, u16)) -> Result<Command, String> {
     let state = setting.folder.join("denwa-state");
     fs::create_dir_all(&state).map_err(|e| format!("{}: {e}", state.display()))?;
-    let listen = SocketAddr::new(setting.ip, 15060);
+    let listen = SocketAddr::new(setting.ip, 9060);
     // Like the rival: no keep-alives, no log line for each call, silence allowed.
     let mut text = format!(
         "domain = {DOMAIN}\nlisten = udp:{listen}\nmedia-ports = {}-{}\nstate = {}\n\
@@ -370,11 +306,7 @@ fn denwa(setting: &Setting, users: usize, ports: (u16, u16)) -> Result<Command, 
     let path = setting.folder.join("denwa.conf");
     write(&path, &text)?;
     let mut command = Command::new(&setting.denwa);
-    command
-        .arg("run")
-        .arg("--config")
-        .arg(path)
-        .current_dir(&setting.folder);
+    command.arg("run").arg("--config").arg(path).current_dir(&setting.folder);
     Ok(command)
 }
 
@@ -386,37 +318,18 @@ fn kamailio(setting: &Setting, users: usize, ports: (u16, u16)) -> Result<Vec<Co
     );
     for i in 0..users {
         let name = user(i);
-        let _ = writeln!(
-            text,
-            "{}:{name}:0:0:{}:0",
-            i + 1,
-            message::secret(&name, DOMAIN, &password(i))
-        );
+        let _ = writeln!(text, "{}:{name}:0:0:{}:0", i + 1, message::secret(&name, DOMAIN, &password(i)));
     }
     write(&folder.join("secrets"), &text)?;
-    write(
-        &folder.join("version"),
-        "table_name(string) table_version(int)\nsecrets:2\n",
-    )?;
+    write(&folder.join("version"), "table_name(string) table_version(int)\nsecrets:2\n")?;
     let config = folder.join("kamailio.cfg");
     write(&config, include_str!("kamailio.cfg"))?;
 
-    let control = SocketAddr::new(setting.ip, 15071);
+    let control = SocketAddr::new(setting.ip, 9071);
     let mut engine = Command::new("rtpengine");
     engine
-        .args([
-            "--foreground",
-            "--log-stderr",
-            "--log-level=3",
-            "--table=-1",
-            "--num-threads=1",
-        ])
-        .args([
-            "--timeout=7200",
-            "--silent-timeout=7200",
-            "--delete-delay=0",
-            "--config-file=none",
-        ])
+        .args(["--foreground", "--log-stderr", "--log-level=3", "--table=-1", "--num-threads=1"])
+        .args(["--timeout=7200", "--silent-timeout=7200", "--delete-delay=0", "--config-file=none"])
         .arg(format!("--interface={}", setting.ip))
         .arg(format!("--listen-ng={control}"))
         .arg(format!("--port-min={}", ports.0))
@@ -428,17 +341,14 @@ fn kamailio(setting: &Setting, users: usize, ports: (u16, u16)) -> Result<Vec<Co
         .arg("-f")
         .arg(config)
         .arg("-l")
-        .arg(format!("udp:{}", SocketAddr::new(setting.ip, 15070)))
+        .arg(format!("udp:{}", SocketAddr::new(setting.ip, 9070)))
         .args(["-m", "512", "-M", "8"])
         .arg("-A")
         .arg(format!("REALM=\"{DOMAIN}\""))
         .arg("-A")
         .arg(format!("DB_URL=\"text://{}\"", folder.display()))
         .arg("-A")
-        .arg(format!(
-            "RTPENGINE=\"udp{}:{control}\"",
-            if setting.ip.is_ipv6() { "6" } else { "" }
-        ))
+        .arg(format!("RTPENGINE=\"udp{}:{control}\"", if setting.ip.is_ipv6() { "6" } else { "" }))
         .arg("-Y")
         .arg(&folder)
         .arg("-w")

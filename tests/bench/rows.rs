@@ -56,10 +56,7 @@ impl Cells {
 
     /// The cell of one program; `None` if it was not to be measured.
     fn of(&self, kind: Kind) -> Cell {
-        self.0
-            .iter()
-            .find(|(k, _)| *k == kind)
-            .map(|(_, figures)| figures.clone())
+        self.0.iter().find(|(k, _)| *k == kind).map(|(_, figures)| figures.clone())
     }
 
     /// The same with only some of the figures of each cell.
@@ -77,14 +74,9 @@ impl Cells {
 impl Bench {
     /// Measures the named rows, or all.
     pub(crate) fn run(&self, names: &[String]) -> Attempt<Table> {
-        const NAMES: [&str; 7] = [
-            "register", "call", "relay", "capacity", "memory", "start", "size",
-        ];
+        const NAMES: [&str; 7] = ["register", "call", "relay", "capacity", "memory", "start", "size"];
         if let Some(unknown) = names.iter().find(|n| !NAMES.contains(&n.as_str())) {
-            return Err(format!(
-                "there is no row {unknown}; there are: {}",
-                NAMES.join(", ")
-            ));
+            return Err(format!("there is no row {unknown}; there are: {}", NAMES.join(", ")));
         }
         let mut table = Table::default();
         for name in NAMES {
@@ -101,10 +93,7 @@ impl Bench {
                 "start" => self.start(),
                 _ => self.size(),
             });
-            eprintln!(
-                "bench: {name} measured in {:.0} s",
-                begun.elapsed().as_secs_f64()
-            );
+            eprintln!("bench: {name} measured in {:.0} s", begun.elapsed().as_secs_f64());
         }
         Ok(table)
     }
@@ -118,16 +107,12 @@ impl Bench {
         let at = |port| SocketAddr::new(self.setting.ip, port);
         let phones = Phones::new(
             program.sip,
-            at(15_100 + place * 2),
-            at(15_101 + place * 2),
+            at(9_100 + place * 2),
+            at(9_101 + place * 2),
             users,
             media.addresses()?,
         )?;
-        Ok(Town {
-            program,
-            phones,
-            media,
-        })
+        Ok(Town { program, phones, media })
     }
 
     /// Lets `measure` look at each kind in turn, `rounds` times over, and returns the medians of
@@ -162,10 +147,8 @@ impl Bench {
         if let Some(profiler) = profiler.flatten() {
             self.end_profile(profiler);
         }
-        let cells = towns
-            .into_iter()
-            .zip(samples)
-            .map(|((kind, attempt), s)| (kind, attempt.map(|_| medians(&s))));
+        let cells =
+            towns.into_iter().zip(samples).map(|((kind, attempt), s)| (kind, attempt.map(|_| medians(&s))));
         Cells(cells.collect())
     }
 
@@ -228,20 +211,14 @@ impl Bench {
                     outcome.sent, outcome.received, outcome.late
                 ));
             }
-            Ok(vec![
-                micros(cpu) / outcome.received as f64,
-                outcome.latency(50),
-                outcome.latency(99),
-            ])
+            Ok(vec![micros(cpu) / outcome.received as f64, outcome.latency(50), outcome.latency(99)])
         };
         let towns = self.towns(USERS, split_ports, CALLS as u16, |town| {
             town.phones.register(USERS)?;
             town.phones.establish(CALLS)?;
             town.media.point(&town.phones.relays());
             // Lets each relay learn where its phones are.
-            town.media
-                .run(CALLS, Duration::from_millis(500), true)
-                .map(drop)
+            town.media.run(CALLS, Duration::from_millis(500), true).map(drop)
         });
         let mut bare = self.bare_town(CALLS, CALLS as u16, (24_000, 31_999));
         let mut bare_samples = Vec::new();
@@ -302,28 +279,21 @@ impl Bench {
         let mut cells = Cells::default();
         // One after the other: each has the processor and the ports for itself.
         for &kind in &self.kinds {
-            let found = self
-                .town(kind, USERS, ALL_PORTS, sockets)
-                .and_then(|mut town| {
-                    town.phones.register(USERS)?;
-                    let Town { phones, media, .. } = &mut town;
-                    most_calls(|calls, time| {
-                        phones.establish(calls)?;
-                        media.point(&phones.relays());
-                        media.run(calls, time, false)
-                    })
-                });
+            let found = self.town(kind, USERS, ALL_PORTS, sockets).and_then(|mut town| {
+                town.phones.register(USERS)?;
+                let Town { phones, media, .. } = &mut town;
+                most_calls(|calls, time| {
+                    phones.establish(calls)?;
+                    media.point(&phones.relays());
+                    media.run(calls, time, false)
+                })
+            });
             cells.add(kind, found.map(|most| most.figure(kind, &mut notes)));
         }
-        let bare =
-            self.bare_town(MOST_CALLS, sockets, ALL_PORTS)
-                .and_then(|(_program, mut media)| {
-                    most_calls(|calls, time| media.run(calls, time, false))
-                });
-        cells.add(
-            Kind::Bare,
-            bare.map(|most| most.figure(Kind::Bare, &mut notes)),
-        );
+        let bare = self
+            .bare_town(MOST_CALLS, sockets, ALL_PORTS)
+            .and_then(|(_program, mut media)| most_calls(|calls, time| media.run(calls, time, false)));
+        cells.add(Kind::Bare, bare.map(|most| most.figure(Kind::Bare, &mut notes)));
         vec![Row {
             work: "calls with sound on one processor",
             digits: 0,
@@ -353,10 +323,7 @@ impl Bench {
             });
             match measured {
                 Ok((town, few, many)) => {
-                    idle.add(
-                        kind,
-                        Ok(vec![megabytes(few as f64), megabytes(many as f64)]),
-                    );
+                    idle.add(kind, Ok(vec![megabytes(few as f64), megabytes(many as f64)]));
                     towns.push((kind, town));
                 }
                 Err(e) => {
@@ -393,10 +360,7 @@ impl Bench {
         for (kind, mut town, before, kernel) in held {
             let during = town.program.pss();
             let hundreds = HELD as f64 / 100.0;
-            each.add(
-                kind,
-                Ok(vec![megabytes(during as f64 - before as f64) / hundreds]),
-            );
+            each.add(kind, Ok(vec![megabytes(during as f64 - before as f64) / hundreds]));
             let after = town.phones.hang_up().map(|()| town.program.pss());
             let name = name(kind);
             notes.push(match after {
@@ -493,49 +457,29 @@ impl Bench {
         prepare: impl Fn(&mut Town) -> Attempt<()>,
     ) -> Vec<(Kind, Attempt<Town>)> {
         let make = |kind| {
-            self.town(kind, users, ports(kind), sockets)
-                .and_then(|mut town| match prepare(&mut town) {
-                    Ok(()) => Ok(town),
-                    Err(e) => Err(format!(
-                        "{e}\n--- its log ends:\n{}",
-                        town.program.last_words()
-                    )),
-                })
+            self.town(kind, users, ports(kind), sockets).and_then(|mut town| match prepare(&mut town) {
+                Ok(()) => Ok(town),
+                Err(e) => Err(format!("{e}\n--- its log ends:\n{}", town.program.last_words())),
+            })
         };
         self.kinds.iter().map(|&kind| (kind, make(kind))).collect()
     }
 
     /// The bare loop with this many calls between phones with these sockets.
-    fn bare_town(
-        &self,
-        calls: usize,
-        sockets: u16,
-        ports: (u16, u16),
-    ) -> Attempt<(Program, Media)> {
-        let mut media = Media::open(
-            self.setting.ip,
-            10_000 + Kind::Bare as u16 * 2 * CALLS as u16,
-            sockets,
-        )?;
+    fn bare_town(&self, calls: usize, sockets: u16, ports: (u16, u16)) -> Attempt<(Program, Media)> {
+        let mut media = Media::open(self.setting.ip, 10_000 + Kind::Bare as u16 * 2 * CALLS as u16, sockets)?;
         let (callers, callees) = media.addresses()?;
         let pair = |i: usize| (callers[i % callers.len()], callees[i % callees.len()]);
         let pairs: Vec<_> = (0..calls).map(pair).collect();
         let (program, relays) = Program::start_bare(&self.setting, &pairs, ports)?;
-        let relay = |&(for_caller, for_callee): &(SocketAddr, SocketAddr)| Relay {
-            for_caller,
-            for_callee,
-        };
+        let relay = |&(for_caller, for_callee): &(SocketAddr, SocketAddr)| Relay { for_caller, for_callee };
         media.point(&relays.iter().map(relay).collect::<Vec<_>>());
         Ok((program, media))
     }
 
     /// Phones that send to each other without anything between.
     fn direct_media(&self) -> Attempt<Media> {
-        let mut media = Media::open(
-            self.setting.ip,
-            10_000 + (Kind::Bare as u16 + 1) * 2 * CALLS as u16,
-            8,
-        )?;
+        let mut media = Media::open(self.setting.ip, 10_000 + (Kind::Bare as u16 + 1) * 2 * CALLS as u16, 8)?;
         let (callers, callees) = media.addresses()?;
         let relay = |i: usize| Relay {
             for_caller: callees[i % callees.len()],
@@ -548,18 +492,8 @@ impl Bench {
     fn begin_profile(&self, program: &Program) -> Option<Child> {
         let path = self.profile.as_ref()?;
         let mut perf = Command::new("perf");
-        perf.args([
-            "record",
-            "-q",
-            "-F",
-            "4999",
-            "--call-graph",
-            "fp",
-            "-p",
-            &program.pids(),
-            "-o",
-        ])
-        .arg(path);
+        perf.args(["record", "-q", "-F", "4999", "--call-graph", "fp", "-p", &program.pids(), "-o"])
+            .arg(path);
         perf.stdout(Stdio::null());
         match perf.spawn() {
             Ok(child) => Some(child),
@@ -596,10 +530,7 @@ struct Most {
 impl Most {
     fn figure(self, kind: Kind, notes: &mut Vec<String>) -> Vec<f64> {
         if self.at_least {
-            notes.push(format!(
-                "{} may carry more: the bench was at its own limit",
-                name(kind)
-            ));
+            notes.push(format!("{} may carry more: the bench was at its own limit", name(kind)));
         }
         vec![self.calls as f64]
     }
@@ -647,19 +578,12 @@ fn most_calls(mut run: impl FnMut(usize, Duration) -> Attempt<Outcome>) -> Attem
                 limit_known = result == Try::Failed;
             }
         }
-        calls = if bad == 0 {
-            (calls * 3 / 2).min(MOST_CALLS)
-        } else {
-            usize::midpoint(good, bad)
-        };
+        calls = if bad == 0 { (calls * 3 / 2).min(MOST_CALLS) } else { usize::midpoint(good, bad) };
     }
     if good == 0 {
         return Err("not even a few calls were carried without loss".into());
     }
-    Ok(Most {
-        calls: good,
-        at_least: !limit_known,
-    })
+    Ok(Most { calls: good, at_least: !limit_known })
 }
 
 /// Ports that let the programs run side by side.
@@ -695,11 +619,7 @@ fn medians(samples: &[Vec<f64>]) -> Vec<f64> {
         let mut column: Vec<f64> = samples.iter().filter_map(|s| s.get(i).copied()).collect();
         column.sort_by(f64::total_cmp);
         let middle = column.len() / 2;
-        if column.len() % 2 == 1 {
-            column[middle]
-        } else {
-            f64::midpoint(column[middle - 1], column[middle])
-        }
+        if column.len() % 2 == 1 { column[middle] } else { f64::midpoint(column[middle - 1], column[middle]) }
     };
     (0..figures).map(median).collect()
 }

@@ -63,15 +63,14 @@ impl Inbox {
             let error = io::Error::last_os_error();
             return match error.kind() {
                 // A closed port on the other side is told by the next receive; nothing is here.
-                io::ErrorKind::WouldBlock
-                | io::ErrorKind::Interrupted
-                | io::ErrorKind::ConnectionRefused => Ok(0),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused => {
+                    Ok(0)
+                }
                 _ => Err(error),
             };
         }
         for header in &headers[..n as usize] {
-            self.received
-                .push((header.msg_len as usize, stamp(&header.msg_hdr)));
+            self.received.push((header.msg_len as usize, stamp(&header.msg_hdr)));
         }
         Ok(n as usize)
     }
@@ -95,12 +94,8 @@ fn stamp(header: &libc::msghdr) -> u64 {
     unsafe {
         let mut control = libc::CMSG_FIRSTHDR(header);
         while !control.is_null() {
-            if (*control).cmsg_level == libc::SOL_SOCKET
-                && (*control).cmsg_type == libc::SO_TIMESTAMPNS
-            {
-                let time: libc::timespec = libc::CMSG_DATA(control)
-                    .cast::<libc::timespec>()
-                    .read_unaligned();
+            if (*control).cmsg_level == libc::SOL_SOCKET && (*control).cmsg_type == libc::SO_TIMESTAMPNS {
+                let time: libc::timespec = libc::CMSG_DATA(control).cast::<libc::timespec>().read_unaligned();
                 return time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
             }
             control = libc::CMSG_NXTHDR(header, control);
@@ -172,14 +167,7 @@ impl Outbox {
         }
         // SAFETY: each header points at one iovec and one name of the stated lengths, all of which
         // outlive the call; the kernel only reads through them.
-        let n = unsafe {
-            libc::sendmmsg(
-                socket.as_raw_fd(),
-                headers.as_mut_ptr(),
-                batch.len() as _,
-                0,
-            )
-        };
+        let n = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), batch.len() as _, 0) };
         if n < 0 {
             let error = io::Error::last_os_error();
             return match error.kind() {
@@ -218,19 +206,12 @@ fn set_option(socket: &UdpSocket, option: libc::c_int, value: libc::c_int) -> io
             mem::size_of::<libc::c_int>() as _,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The real-time clock in ns: the clock of the kernel's receive stamps.
 pub(crate) fn realtime() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes one timespec.
     unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -272,11 +253,7 @@ pub(crate) fn pin(core: usize) -> io::Result<()> {
         libc::CPU_SET(core, &mut set);
         libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &raw const set)
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Makes `command` run in a session of its own, pinned to one processor, with room for many sockets,
@@ -297,10 +274,7 @@ pub(crate) fn prepare(command: &mut Command, core: usize) {
 
 /// Raises the limit of open files to 60,000, or as far as is allowed.
 pub(crate) fn many_files() -> io::Result<()> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 60_000,
-        rlim_max: 60_000,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 60_000, rlim_max: 60_000 };
     // SAFETY: reads and writes one rlimit.
     let result = unsafe {
         if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0 {
@@ -310,11 +284,7 @@ pub(crate) fn many_files() -> io::Result<()> {
         limit.rlim_cur = limit.rlim_max;
         libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sends a signal to a process that the bench has started.
@@ -325,11 +295,7 @@ pub(crate) fn signal(pid: u32, signal: libc::c_int) {
 
 /// Waits until one of `sockets` is readable, for at most `millis`.
 pub(crate) fn wait_readable(sockets: [&UdpSocket; 2], millis: i32) {
-    let mut fds = sockets.map(|s| libc::pollfd {
-        fd: s.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    });
+    let mut fds = sockets.map(|s| libc::pollfd { fd: s.as_raw_fd(), events: libc::POLLIN, revents: 0 });
     // SAFETY: two pollfds that outlive the call. Its outcome is seen by the receive that follows.
     unsafe { libc::poll(fds.as_mut_ptr(), 2, millis) };
 }

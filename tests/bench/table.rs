@@ -45,10 +45,7 @@ pub(crate) struct Table {
 impl Table {
     /// Whether each cell that was tried has a figure.
     pub(crate) fn complete(&self) -> bool {
-        self.rows
-            .iter()
-            .flat_map(|r| [&r.denwa, &r.rival, &r.bare])
-            .all(|c| !matches!(c, Some(Err(_))))
+        self.rows.iter().flat_map(|r| [&r.denwa, &r.rival, &r.bare]).all(|c| !matches!(c, Some(Err(_))))
     }
 
     /// The table as text.
@@ -72,32 +69,20 @@ impl Table {
                 show(&row.denwa, row.digits),
                 show(&row.rival, row.digits),
                 show(&row.bare, row.digits),
-                row.goals
-                    .iter()
-                    .map(|g| g.text(row.digits))
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                row.goals.iter().map(|g| g.text(row.digits)).collect::<Vec<_>>().join(", "),
                 row.verdict(),
                 row.earlier.into(),
             ]);
-            for (name, cell) in [
-                ("denwa", &row.denwa),
-                ("Kamailio + rtpengine", &row.rival),
-                ("bare loop", &row.bare),
-            ] {
+            for (name, cell) in
+                [("denwa", &row.denwa), ("Kamailio + rtpengine", &row.rival), ("bare loop", &row.bare)]
+            {
                 if let Some(Err(e)) = cell {
                     notes.push(format!("{}: {name} failed: {e}", row.work));
                 }
             }
             notes.extend(row.note.iter().map(|n| format!("{}: {n}", row.work)));
         }
-        let width = |column: usize| {
-            lines
-                .iter()
-                .map(|l| l[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        };
+        let width = |column: usize| lines.iter().map(|l| l[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..7).map(width).collect();
         let mut out = format!(
             "\ndenwa: {build}; {ip}, UDP; servers on one processor; medians; CPU of all processes and threads\n\n"
@@ -180,9 +165,5 @@ fn show(cell: &Cell, digits: usize) -> String {
 }
 
 fn join(figures: &[f64], digits: usize) -> String {
-    figures
-        .iter()
-        .map(|f| format!("{f:.digits$}"))
-        .collect::<Vec<_>>()
-        .join(" / ")
+    figures.iter().map(|f| format!("{f:.digits$}")).collect::<Vec<_>>().join(" / ")
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::negotiation::Change;
 use super::call::{Call, CallKey, Outcome, Role, Stage};
+use super::negotiation::Change;
 use super::transaction::{ServerKey, Task};
 use super::{Phone, Timer, caller};
 use crate::sdp::Direction;

@@ -13,7 +13,7 @@ use denwa::config::{Config, DigestOffer, Extension, Identity, NatMedia, Number, 
 
 use crate::digest::Algorithm;
 use crate::network::Weather;
-use crate::phone::{Forking, Action, Call, Manners, Reaction, Ringing, Spec, Stage};
+use crate::phone::{Action, Call, Forking, Manners, Reaction, Ringing, Spec, Stage};
 use crate::sip::Hand;
 use crate::town::{Deed, Place, Town};
 
