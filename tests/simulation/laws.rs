@@ -246,8 +246,10 @@ impl Laws {
             return Some(format!("added on the way: {new:?}"));
         }
         match (original.has_sdp(), message.has_sdp()) {
-            (true, true) if self.ended.contains(message.call_id()) => None,
-            (true, true) => check_same_session(&original.body, &message.body),
+            (true, true) => {
+                let ended = self.ended.contains(message.call_id());
+                check_same_session(&original.body, &message.body, ended)
+            }
             _ if original.body != message.body => Some("the body was changed".into()),
             _ => None,
         }
@@ -447,8 +449,9 @@ fn check_side(now: Instant, phone: &Phone, call: &Call, relay: &Relay) -> Result
     Ok(Some(found))
 }
 
-/// A description is the same but for addresses and ports.
-fn check_same_session(before: &[u8], after: &[u8]) -> Option<String> {
+/// A description is the same but for addresses and ports. When the call has ended, its streams are
+/// off, but still nobody is told where the other phone is.
+fn check_same_session(before: &[u8], after: &[u8], ended: bool) -> Option<String> {
     let (before, after) = match (Sdp::read(before), Sdp::read(after)) {
         (Ok(before), Ok(after)) => (before, after),
         (_, Err(error)) => return Some(error),
@@ -459,7 +462,7 @@ fn check_same_session(before: &[u8], after: &[u8]) -> Option<String> {
     }
     for (index, (old, new)) in before.media.iter().zip(&after.media).enumerate() {
         // Where ports are short, a late offer may lose all streams but the first.
-        let refused = index > 0 && new.rtp.port() == 0;
+        let refused = (index > 0 || ended) && new.rtp.port() == 0;
         let same = old.kind == new.kind
             && old.protocol == new.protocol
             && old.formats == new.formats
