@@ -1,7 +1,7 @@
 //! What to do with a request: the steps of RFC 3261 §16.3 to §16.5 in their order.
 
 use super::Switch;
-use super::auth::{Offer, Verdict};
+use super::auth::Verdict;
 use super::call::Leg;
 use super::dialog::Place;
 use super::event::Event;
@@ -161,9 +161,8 @@ impl Switch {
         let register = request.method() == Some(Method::Register);
         let claimed = if register { request.to() } else { request.from() };
         let claimed = claimed.and_then(|a| a.sip_uri()).and_then(|uri| uri.number()).unwrap_or_default();
-        let extension = self.config.extensions.get(&*claimed);
         let status = if register { 401 } else { 407 };
-        let mut offer = Offer::to(extension, &verdict);
+        let mut offer = self.auth.offer(&self.secret, &self.config, &claimed, &verdict);
         loop {
             let headers =
                 self.auth.challenge(&self.secret, &self.config, self.io.now, reply.source(), request, offer);

@@ -16,3 +16,4 @@ mod kit;
 mod lines;
 mod linphone;
 mod phones;
+mod server;

@@ -16,15 +16,15 @@ ext.103.digest = md5
 group.600 = 102 103
 echo = 114";
 
-fn kitchen() -> Baresip {
+fn kitchen() -> Baresip<'static> {
     Baresip::new("101", "correct-horse").tone(440.0)
 }
 
-fn study() -> Baresip {
+fn study() -> Baresip<'static> {
     Baresip::new("102", "battery staple").tone(1000.0)
 }
 
-fn attic() -> Baresip {
+fn attic() -> Baresip<'static> {
     Baresip::new("103", "103#secret").tone(1700.0)
 }
 

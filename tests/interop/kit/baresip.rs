@@ -1,48 +1,70 @@
 //! baresip: a telephone without a case. It plays a tone instead of a microphone, records what it
 //! hears, and obeys what is typed to it.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
 use super::denwa::in_uri;
-use super::{DOMAIN, Denwa, Family, Program, Scene, Transport, ports, sound};
+use super::{DOMAIN, Denwa, Family, Machine, Program, Scene, Transport, ports, sound};
 
 /// A telephone, described and not yet started.
-pub struct Baresip {
+pub struct Baresip<'a> {
     number: String,
     password: String,
-    family: Family,
     transport: Transport,
+    machine: Option<&'a Machine>,
+    ip: IpAddr,
+    server: Option<IpAddr>,
     tone: f64,
-    codecs: Vec<&'static str>,
+    codecs: &'a [&'a str],
+    account: Option<String>,
 }
 
-impl Baresip {
-    /// The telephone of an extension: IPv4, UDP, a tone of 440 Hz.
-    pub fn new(number: &str, password: &str) -> Baresip {
+impl<'a> Baresip<'a> {
+    /// The telephone of an extension: IPv4, UDP, on loopback, a tone of 440 Hz, G.711.
+    pub fn new(number: &str, password: &str) -> Baresip<'a> {
         Baresip {
             number: number.to_owned(),
             password: password.to_owned(),
-            family: Family::V4,
             transport: Transport::Udp,
+            machine: None,
+            ip: Family::V4.loopback(),
+            server: None,
             tone: 440.0,
-            codecs: vec!["g711"],
+            codecs: &["g711"],
+            account: None,
         }
     }
 
-    /// Its address family.
-    pub fn on(self, family: Family) -> Baresip {
-        Baresip { family, ..self }
+    /// Its address family; the exchange is on the same loopback address.
+    pub fn on(self, family: Family) -> Self {
+        Baresip { ip: family.loopback(), ..self }
     }
 
     /// Its transport.
-    pub fn over(self, transport: Transport) -> Baresip {
+    pub fn over(self, transport: Transport) -> Self {
         Baresip { transport, ..self }
     }
 
+    /// On a machine of its own with the address `ip`; the exchange is at `server`.
+    pub fn at(self, machine: &'a Machine, ip: IpAddr, server: IpAddr) -> Self {
+        Baresip { machine: Some(machine), ip, server: Some(server), ..self }
+    }
+
     /// What it says, in Hz.
-    pub fn tone(self, hz: f64) -> Baresip {
+    pub fn tone(self, hz: f64) -> Self {
         Baresip { tone: hz, ..self }
+    }
+
+    /// The codec modules that it has; those of audio are all offered.
+    pub fn codecs(self, codecs: &'a [&'a str]) -> Self {
+        Baresip { codecs, ..self }
+    }
+
+    /// The whole line in its list of accounts, instead of one with the exchange as outbound proxy.
+    pub fn account(self, line: String) -> Self {
+        Baresip { account: Some(line), ..self }
     }
 
     /// Starts it and waits until it is registered.
@@ -60,8 +82,7 @@ impl Baresip {
         // Longer than any scenario: at the end of the file baresip hangs up.
         sound::write_tone(&tone_file, self.tone, 120);
 
-        let ip = self.family.loopback();
-        let server = denwa.address(self.family);
+        let ip = self.ip;
         let sip = ports::take(2); // the second one is for TLS
         let rtp = ports::take(20);
         let codecs: String = self.codecs.iter().map(|c| format!("module {c}.so\n")).collect();
@@ -93,23 +114,25 @@ impl Baresip {
         );
         scene.write(
             &format!("{name}/accounts"),
-            &format!(
-                "<sip:{}@{DOMAIN}>;auth_pass=\"{}\";regint=600;\
-                 outbound=\"sip:{}:{};transport={}\"\n",
-                self.number,
-                self.password,
-                in_uri(server.ip()),
-                server.port(),
-                self.transport,
-            ),
+            &self.account.unwrap_or_else(|| {
+                format!(
+                    "<sip:{}@{DOMAIN}>;auth_pass=\"{}\";regint=600;\
+                     outbound=\"sip:{}:{};transport={}\"\n",
+                    self.number,
+                    self.password,
+                    in_uri(self.server.unwrap_or(ip)),
+                    denwa.port,
+                    self.transport,
+                )
+            }),
         );
         scene.write(&format!("{name}/contacts"), "");
 
-        let mut command = Command::new("baresip");
-        command.arg(match self.family {
-            Family::V4 => "-4",
-            Family::V6 => "-6",
-        });
+        let mut command = match self.machine {
+            Some(machine) => machine.command("baresip"),
+            None => Command::new("baresip"),
+        };
+        command.arg(if ip.is_ipv6() { "-6" } else { "-4" });
         // -s: each SIP message goes to the log.
         command.arg("-s").arg("-f").arg(folder);
         Phone { program: Program::start(scene, &name, command), tone: self.tone }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Family, Program, Scene, ports};
+use super::{Family, Machine, Program, Scene, ports};
 
 /// The domain of every exchange here. It is in no DNS: phones use the address as outbound proxy.
 pub const DOMAIN: &str = "denwa.test";
@@ -19,13 +19,22 @@ impl Denwa {
     /// Starts it. `settings` are the lines that matter to the scenario; what they leave out of
     /// domain, ports, state folder and log is added.
     pub fn start(scene: &Scene, settings: &str) -> Denwa {
+        Denwa::start_by(Command::new(binary()), scene, settings)
+    }
+
+    /// Starts it on a machine of its own.
+    pub fn start_on(machine: &Machine, scene: &Scene, settings: &str) -> Denwa {
+        Denwa::start_by(machine.command(binary()), scene, settings)
+    }
+
+    fn start_by(mut command: Command, scene: &Scene, settings: &str) -> Denwa {
         let port = ports::take(1);
-        let media = ports::take(100);
+        let media = ports::take(100).next_multiple_of(2);
         let mut text = settings.to_owned();
         for (key, value) in [
             ("domain", DOMAIN.to_owned()),
             ("listen", format!("udp:{port} tcp:{port}")),
-            ("media-ports", format!("{media}-{}", media + 99)),
+            ("media-ports", format!("{media}-{}", media + 97)),
             ("state", scene.path("state").display().to_string()),
             ("log", "debug".to_owned()),
         ] {
@@ -34,11 +43,20 @@ impl Denwa {
             }
         }
         let config = scene.write("denwa.conf", &format!("{text}\n"));
-        let mut command = Command::new(binary());
         command.arg("run").arg("--config").arg(config);
         let program = Program::start(scene, "denwa", command);
         program.expect(READY);
         Denwa { program, port }
+    }
+
+    /// Starts it without a configuration in an empty folder, as newcomers do. It listens on 5060.
+    pub fn first_run(machine: &Machine, scene: &Scene) -> Denwa {
+        let folder = scene.path("home");
+        std::fs::create_dir(&folder).unwrap();
+        let mut command = machine.command(binary());
+        command.current_dir(folder);
+        let program = Program::start(scene, "denwa", command);
+        Denwa { program, port: 5060 }
     }
 
     /// Where a phone of that family finds it.
@@ -48,7 +66,7 @@ impl Denwa {
 }
 
 /// What it logs once it serves.
-const READY: &str = "SIP on ";
+pub const READY: &str = "SIP on ";
 
 /// The binary under test.
 pub fn binary() -> PathBuf {

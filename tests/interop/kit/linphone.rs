@@ -68,15 +68,14 @@ impl Linphone {
         let heard = home.join("heard.wav");
 
         let mut command = Command::new("linphonec");
-        command.env("HOME", &home).arg("-S").arg("-c").arg(config);
+        command.env("HOME", &home).arg("-c").arg(config);
         command.args(["-d", "5", "-l"]).arg(scene.path(format!("{name}-messages.log")));
         let mut program = Program::start(scene, &name, command);
         program.expect("linphonec>");
         program.say("soundcard use files");
         program.say(&format!("play {}", speech.display()));
         program.say(&format!("record {}", heard.display()));
-        program.expect("Registration on");
-        program.expect("successful");
+        denwa.program.expect(&format!("{number} registered"));
         LinphoneRunning { program, tone: self.tone, heard }
     }
 }

@@ -3,6 +3,7 @@
 mod baresip;
 mod denwa;
 mod linphone;
+mod machine;
 pub mod ports;
 mod program;
 mod scene;
@@ -10,8 +11,9 @@ mod sipp;
 mod sound;
 
 pub use baresip::{Baresip, Phone};
-pub use denwa::{DOMAIN, Denwa};
+pub use denwa::{DOMAIN, Denwa, binary, in_uri};
 pub use linphone::Linphone;
+pub use machine::Machine;
 pub use program::{Program, wait_until};
 pub use scene::Scene;
 pub use sipp::Line;
