@@ -145,6 +145,8 @@ fn a_held_call_is_silent_and_comes_back() {
     let mut study = study().on(V4).register(&scene, &denwa);
 
     talk(&mut kitchen, &mut study, "102");
+    kitchen.show_rates();
+    study.show_rates();
     for holds in [true, false] {
         let (holder, held) = if holds { (&mut kitchen, &mut study) } else { (&mut study, &mut kitchen) };
         wait_until("sound flows", || holder.sends_and_receives() == (true, true));

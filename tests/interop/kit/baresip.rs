@@ -96,6 +96,7 @@ impl<'a> Baresip<'a> {
                  audio_player aubridge,speaker\n\
                  audio_alert aubridge,bell\n\
                  jitter_buffer_delay 1-10\n\
+                 statmode_default off\n\
                  snd_path {}\n\
                  module_path /usr/lib/baresip/modules\n\
                  module stdio.so\n\
@@ -187,12 +188,25 @@ impl Phone {
         sound::listen_for(hz, || self.heard());
     }
 
-    /// Whether RTP goes out and comes in, by the rates that baresip shows each 100 ms.
+    /// Shows the rates of RTP from now on.
+    pub fn show_rates(&mut self) {
+        self.program.say("/statmode");
+    }
+
+    /// Whether RTP goes out and comes in, by the rates that it shows each 100 ms.
     pub fn sends_and_receives(&self) -> (bool, bool) {
         let output = self.program.output();
         let rates = output.rsplit("audio=").next().unwrap_or_default();
         let mut rates = rates.split(['/', ' ']).map(|rate| rate.parse().unwrap_or(0) > 0);
         (rates.next().unwrap_or(false), rates.next().unwrap_or(false))
+    }
+
+    /// The last message in its log that begins so, whole.
+    pub fn last_received(&self, start: &str) -> String {
+        let output = self.program.output();
+        let message = &output[output.rfind(&format!("\n{start}")).unwrap() + 1..];
+        // The trace ends each message with a change of colour.
+        message.split("\x1b[").next().unwrap_or_default().to_owned()
     }
 
     fn heard(&self) -> Vec<f64> {
