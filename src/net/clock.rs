@@ -57,3 +57,34 @@ impl Clock {
         Some(wall.as_millis() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wall_clock_is_news_at_first_and_when_it_was_set() {
+        let mut clock = Clock::start();
+        let at = |seconds: u64| Instant(seconds * 1000);
+        let wall = |milliseconds: u64| Duration::from_millis(1_700_000_000_000 + milliseconds);
+        assert_eq!(clock.news(at(0), wall(0)), Some(1_700_000_000_000));
+        // As expected, and almost.
+        assert_eq!(clock.news(at(10), wall(10_000)), None);
+        assert_eq!(clock.news(at(20), wall(20_900)), None);
+        assert_eq!(clock.news(at(30), wall(29_100)), None);
+        // Set forward, then back.
+        assert_eq!(clock.news(at(40), wall(3_640_000)), Some(1_700_003_640_000));
+        assert_eq!(clock.news(at(50), wall(3_650_000)), None);
+        assert_eq!(clock.news(at(60), wall(60_000)), Some(1_700_000_060_000));
+    }
+
+    #[test]
+    fn it_is_looked_at_once_in_five_seconds() {
+        let mut clock = Clock::start();
+        assert!(clock.wall_news(Instant(0)).is_some());
+        // An hour off, which nobody notices before it is time to look.
+        clock.told = Some((Instant(0), Duration::ZERO));
+        assert!(clock.wall_news(Instant(4_999)).is_none());
+        assert!(clock.wall_news(Instant(5_000)).is_some());
+    }
+}

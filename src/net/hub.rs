@@ -15,7 +15,7 @@ use super::Machine;
 use super::clock::Clock;
 use super::stream::Streams;
 use super::sys::Inbox;
-use super::udp::Udp;
+use super::udp::{Udp, Unsent};
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
 
@@ -113,10 +113,12 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.flush();
     }
 
-    /// Ends every call.
-    pub(super) fn hang_up(&mut self) {
+    /// Ends every call; returns how many there were.
+    pub(super) fn hang_up(&mut self) -> usize {
+        let calls = self.machine.calls();
         self.handle(self.now(), Input::HangUp("the exchange is stopped"));
         self.flush();
+        calls
     }
 
     /// Whether there is no call and nothing that waits to be sent.
@@ -159,11 +161,12 @@ impl<'a, M: Machine> Hub<'a, M> {
         if let Some(wall) = self.clock.wall_news(now) {
             self.handle(now, Input::Clock(wall));
         }
-        let dropped: usize = self.udp.iter_mut().map(Udp::flush).sum();
-        if dropped > 0 {
-            self.complain(Trouble::Unsent, || {
-                format!("{dropped} datagrams could not be sent: the network does not take them")
-            });
+        for index in 0..self.udp.len() {
+            if let Some(Unsent { count, to, error }) = self.udp[index].flush() {
+                self.complain(Trouble::Unsent, || {
+                    format!("{count} datagrams could not be sent, the first of them to {to}: {error}")
+                });
+            }
         }
         self.streams.flush();
         for event in self.events.drain(..) {

@@ -40,6 +40,10 @@ const DATAGRAM_MAX: usize = 65_536;
 /// How long calls have to end after SIGINT.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long the loop goes on when the last of these calls has ended: a lost BYE is sent a second
+/// time after 500 ms (T1), and the relay's last report completes the call's record.
+const LAST_WORDS: Duration = Duration::from_millis(600);
+
 /// What the loop drives; [`Switch`] is one.
 pub trait Machine {
     /// Takes one input. `now` never goes backwards.
@@ -178,10 +182,13 @@ async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) ->
             Signal::Interrupt => break,
         }
     }
-    hub.borrow_mut().hang_up();
+    let calls = hub.borrow_mut().hang_up();
     let ended = async {
         while !hub.borrow().is_quiet() {
             Timer::after(Duration::from_millis(10)).await;
+        }
+        if calls > 0 {
+            Timer::after(LAST_WORDS).await;
         }
         Ok(())
     };

@@ -41,8 +41,12 @@ const HELD_MAX: usize = 8 << 20;
 pub(super) const READ_SIZE: usize = 16 << 10;
 
 /// After how much silence TCP asks whether the other side is there, how long it then waits for
-/// an answer, and how often it asks.
-const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
+/// an answer, and how often it asks. Often enough that no NAT in between forgets the connection.
+const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
+
+/// How long the other side may leave what we sent unacknowledged, in milliseconds: as long as it
+/// may leave keep-alives unanswered, which are not sent meanwhile.
+const UNACKNOWLEDGED_MAX: u32 = 60_000;
 
 /// How long nothing is accepted when the system has no room for a connection.
 const RESPITE: Duration = Duration::from_secs(1);
@@ -219,6 +223,7 @@ impl Streams {
         sockopt::set_tcp_keepidle(&socket, idle)?;
         sockopt::set_tcp_keepintvl(&socket, interval)?;
         sockopt::set_tcp_keepcnt(&socket, count)?;
+        sockopt::set_tcp_user_timeout(&socket, UNACKNOWLEDGED_MAX)?;
         let socket = Rc::new(Async::new(socket)?);
 
         self.count += 1;

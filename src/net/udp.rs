@@ -13,6 +13,9 @@ use crate::switch::{Flow, StreamId, Transport};
 /// holds what the network takes in milliseconds, and whoever gets nothing asks again.
 const TRIES: u32 = 3;
 
+/// For how many datagrams room is kept when there are none.
+const PENDING_KEPT: usize = 2 * sys::BATCH;
+
 /// A UDP socket.
 pub(super) struct Udp {
     /// The socket.
@@ -43,7 +46,8 @@ impl Udp {
     /// The flow of a datagram, if its addresses are such that one can answer.
     pub(super) fn flow(&self, datagram: &sys::Datagram<'_>) -> Option<Flow> {
         let local = datagram.local.unwrap_or(self.bound.ip());
-        let usable = !local.is_unspecified() && !local.is_multicast();
+        // Nobody can be answered at port 0.
+        let usable = !local.is_unspecified() && !local.is_multicast() && datagram.remote.port() != 0;
         usable.then_some(Flow {
             transport: Transport::Udp,
             local: SocketAddr::new(local, self.bound.port()),
@@ -58,35 +62,44 @@ impl Udp {
     }
 
     /// Sends what is queued, without waiting. What cannot be sent is dropped, as the network
-    /// would; returns how many.
-    pub(super) fn flush(&mut self) -> usize {
+    /// would; returns what, if anything.
+    pub(super) fn flush(&mut self) -> Option<Unsent> {
         let wildcard = self.bound.ip().is_unspecified();
         let mut rest = self.pending.as_slice();
         let mut tries = TRIES;
-        let mut dropped = 0;
-        while !rest.is_empty() {
+        let mut unsent: Option<Unsent> = None;
+        while let Some((first, _)) = rest.first() {
             let datagrams = rest.iter().map(|(flow, bytes)| Outgoing {
                 bytes,
                 from: wildcard.then_some(flow.local.ip()),
                 to: flow.remote,
             });
+            let full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
             match sys::send(&*self.socket, datagrams) {
                 Ok(sent) => rest = &rest[sent..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && tries > 0 => {
+                Err(error) if full(&error) && tries > 0 => {
                     tries -= 1;
                     std::thread::yield_now();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    dropped += rest.len();
-                    break;
-                }
-                Err(_) => {
-                    dropped += 1;
-                    rest = &rest[1..];
+                Err(error) => {
+                    let count = if full(&error) { rest.len() } else { 1 };
+                    rest = &rest[count..];
+                    unsent.get_or_insert(Unsent { count: 0, to: first.remote, error }).count += count;
                 }
             }
         }
         self.pending.clear();
-        dropped
+        self.pending.shrink_to(PENDING_KEPT);
+        unsent
     }
+}
+
+/// Datagrams that were dropped.
+pub(super) struct Unsent {
+    /// How many.
+    pub(super) count: usize,
+    /// Where the first of them should have gone.
+    pub(super) to: SocketAddr,
+    /// Why it did not.
+    pub(super) error: io::Error,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::secret::{Purpose, Secret};
 use super::time::Instant;
 use super::transaction::Table;
-use crate::config::{Config, DigestOffer, Extension, Number};
+use crate::config::{Config, DigestOffer, Number};
 use crate::sip::digest::{self, Algorithm, Credentials, Ha1, Qop};
 use crate::sip::{Message, Method, Name};
 
@@ -42,6 +42,8 @@ pub(super) enum Verdict {
 /// The exchange's doorkeeper.
 pub(super) struct Authenticator {
     challenges: u32,
+    /// How many extensions are asked for MD5 alone, and how many there are.
+    md5_only: (u64, u64),
     /// Uses of nonces that were right, by the nonce's payload.
     used: Table<u64, Uses>,
     order: VecDeque<u64>,
@@ -57,8 +59,16 @@ struct Uses {
 }
 
 impl Authenticator {
-    pub(super) fn new() -> Authenticator {
-        Authenticator { challenges: 0, used: Table::default(), order: VecDeque::new(), forgotten: None }
+    pub(super) fn new(config: &Config) -> Authenticator {
+        let md5_only = config.extensions.values().filter(|e| e.digest == DigestOffer::Md5).count() as u64;
+        let md5_only = (md5_only, config.extensions.len().max(1) as u64);
+        Authenticator {
+            challenges: 0,
+            md5_only,
+            used: Table::default(),
+            order: VecDeque::new(),
+            forgotten: None,
+        }
     }
 
     /// The digest realm.
@@ -131,6 +141,21 @@ impl Authenticator {
         true
     }
 
+    /// What whoever claims to be an extension is offered after a verdict. A number that does not
+    /// exist is offered MD5 alone as often as one that does, and always the same, so that nobody
+    /// learns from the offer which exist.
+    pub(super) fn offer(&self, secret: &Secret, config: &Config, claimed: &str, verdict: &Verdict) -> Offer {
+        let failed = matches!(verdict, Verdict::Wrong { algorithm, .. } if *algorithm != Algorithm::Md5);
+        let configured = match config.extensions.get(claimed) {
+            Some(extension) => extension.digest == DigestOffer::Md5,
+            None => {
+                let (md5_only, all) = self.md5_only;
+                secret.mac(Purpose::Nonce, &[b"offer", claimed.as_bytes()]) % all < md5_only
+            }
+        };
+        Offer { stale: *verdict == Verdict::Stale, md5_only: failed || configured }
+    }
+
     /// Header lines that challenge: SHA-256 first where both are offered.
     pub(super) fn challenge(
         &mut self,
@@ -172,18 +197,6 @@ pub(super) struct Offer {
     pub(super) md5_only: bool,
 }
 
-impl Offer {
-    /// What the extension that a request claims to come from is offered. Whether it exists cannot
-    /// be told from the offer unless its owner configured it to differ.
-    pub(super) fn to(extension: Option<&Extension>, verdict: &Verdict) -> Offer {
-        let failed = matches!(verdict, Verdict::Wrong { algorithm, .. } if *algorithm != Algorithm::Md5);
-        Offer {
-            stale: *verdict == Verdict::Stale,
-            md5_only: failed || extension.is_some_and(|e| e.digest == DigestOffer::Md5),
-        }
-    }
-}
-
 impl Uses {
     fn use_up(&mut self, count: u32) -> bool {
         if count > self.highest {
@@ -222,7 +235,7 @@ mod tests {
 
     #[test]
     fn each_count_of_a_nonce_serves_once_in_any_order() {
-        let mut auth = Authenticator::new();
+        let mut auth = Authenticator::new(&Config::default());
         for (count, first) in [
             (1, true),
             (1, false),
@@ -240,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_forgotten_nonce_is_not_fresh_again() {
-        let mut auth = Authenticator::new();
+        let mut auth = Authenticator::new(&Config::default());
         for made in 1..=MAX_NONCES as u64 + 1 {
             assert!(auth.use_up(made << 24, 1));
         }

@@ -84,12 +84,12 @@ impl Switch {
     pub fn new(config: Config, seed: [u8; 32]) -> Switch {
         Switch {
             ports: PortAllocator::new(config.media_ports),
+            auth: auth::Authenticator::new(&config),
             config,
             secret: secret::Secret::new(seed),
             io: Io::new(),
             servers: Servers::new(),
             clients: Clients::new(),
-            auth: auth::Authenticator::new(),
             registrar: registrar::Registrar::new(),
             forks: Table::default(),
             calls: Table::default(),

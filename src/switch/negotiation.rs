@@ -47,12 +47,9 @@ impl Lines {
         self.0.get(index)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Line> {
-        self.0.iter()
+    /// Which lines are alive.
+    pub(super) fn alive(&self) -> Vec<bool> {
+        self.0.iter().map(|line| line.alive).collect()
     }
 }
 

@@ -179,7 +179,7 @@ impl Registrar {
             let device = device(&contact);
             let same = |b: &Binding| match (&b.device, &device) {
                 (Some(a), Some(b)) => a == b,
-                _ => Uri::parse(&b.uri).is_some_and(|known| known.matches(&uri)),
+                _ => *b.uri == *contact.uri || Uri::parse(&b.uri).is_some_and(|known| known.matches(&uri)),
             };
             let known = list.iter().position(same);
             if let Some(at) = known

@@ -9,33 +9,34 @@ use super::fork::Fork;
 use super::forward::face;
 use super::negotiation::{Lines, end};
 use crate::media::{self, Far, SessionId, Side, Stream};
-use crate::sip::Message;
 use crate::sip::sdp::{self, Sdp};
+use crate::sip::{Message, Method};
 
 impl Switch {
-    /// Takes the offer of a fork's request, if it has one, and the ports that it needs.
+    /// Takes the offer of a fork's request, if it has one, and the ports that it needs. An INVITE
+    /// without offer needs those of one stream: the callee's late offer must not find none.
     ///
     /// # Errors
     /// 488 for a body that nobody could use, 503 when all ports are in use.
     pub(super) fn take_offer(&mut self, id: u64, fork: &mut Fork, request: &Message<'_>) -> Result<(), u16> {
         if !request.has_sdp() {
-            return Ok(());
+            return if request.method() == Some(Method::Invite) { self.reserve(id, &[true]) } else { Ok(()) };
         }
         let sdp = Sdp::parse(request.body()).map_err(|_| 488u16)?;
         let lines = Lines::of(&sdp);
-        self.reserve(id, &lines)?;
+        self.reserve(id, &lines.alive())?;
         fork.offer = Some(lines);
         Ok(())
     }
 
     /// Makes sure that each line that is alive has its ports.
-    fn reserve(&mut self, id: u64, lines: &Lines) -> Result<(), u16> {
+    fn reserve(&mut self, id: u64, lines: &[bool]) -> Result<(), u16> {
         let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
         if call.ports.len() < lines.len() {
             call.ports.resize(lines.len(), None);
         }
-        for (line, ports) in lines.iter().zip(&mut call.ports) {
-            if line.alive && ports.is_none() {
+        for (alive, ports) in lines.iter().zip(&mut call.ports) {
+            if *alive && ports.is_none() {
                 let now = self.io.now.0;
                 let a = self.ports.allocate(now).ok_or(503u16)?;
                 let Some(b) = self.ports.allocate(now) else {
@@ -101,8 +102,8 @@ impl Switch {
         };
         let lines = Lines::of(&sdp);
         let Some(offer) = offer else {
-            // A late offer that finds no ports is passed on with its lines refused.
-            let _ = self.reserve(id, &lines);
+            // A line of a late offer that finds no ports is passed on as refused.
+            let _ = self.reserve(id, &lines.alive());
             if let Some(d) = self.calls.get_mut(&id).and_then(|call| call.dialogs.get_mut(dialog)) {
                 d.negotiation.offered = Some((from, lines));
             }

@@ -1,7 +1,7 @@
 //! What to do with a request: the steps of RFC 3261 §16.3 to §16.5 in their order.
 
 use super::Switch;
-use super::auth::{Offer, Verdict};
+use super::auth::Verdict;
 use super::call::Leg;
 use super::dialog::Place;
 use super::event::Event;
@@ -25,6 +25,9 @@ pub(super) const ALLOW: &[u8] =
 
 /// How many Vias are looked through for our own, and so how long a loop can get unseen.
 const MAX_VIAS: usize = 70;
+
+/// The longest request that is served: what a proxy adds must still fit into a datagram.
+const MAX_REQUEST: usize = 64_000;
 
 /// The part of a request's route that is ours.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +77,9 @@ impl Switch {
         }
         if self.loops(request) {
             return self.refuse(reply, request, 482, b"");
+        }
+        if request.bytes().len() > MAX_REQUEST {
+            return self.refuse(reply, request, 513, b"");
         }
 
         let routes = self.own_routes(request);
@@ -155,9 +161,8 @@ impl Switch {
         let register = request.method() == Some(Method::Register);
         let claimed = if register { request.to() } else { request.from() };
         let claimed = claimed.and_then(|a| a.sip_uri()).and_then(|uri| uri.number()).unwrap_or_default();
-        let extension = self.config.extensions.get(&*claimed);
         let status = if register { 401 } else { 407 };
-        let mut offer = Offer::to(extension, &verdict);
+        let mut offer = self.auth.offer(&self.secret, &self.config, &claimed, &verdict);
         loop {
             let headers =
                 self.auth.challenge(&self.secret, &self.config, self.io.now, reply.source(), request, offer);

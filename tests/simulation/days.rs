@@ -11,7 +11,7 @@ use denwa::config::{Config, DigestOffer, NatMedia, NoAnswer, PortRange, Transpor
 
 use crate::digest::Algorithm;
 use crate::network::Weather;
-use crate::phone::{Action, Manners, Reaction, Ringing, Spec};
+use crate::phone::{Action, Forking, Manners, Reaction, Ringing, Spec};
 use crate::rng::Rng;
 use crate::scenarios::{self, DOMAIN, V4, V6, extension, number};
 use crate::sip::Hand;
@@ -211,6 +211,12 @@ fn make_phone(rng: &mut Rng, at: u8, domain: Option<&str>, places: &[Place]) -> 
     spec.video = rng.percent(20);
     spec.preloads_route = rng.percent(40);
     spec.hasty = rng.percent(10);
+    spec.stubborn = rng.percent(10);
+    spec.forking = match rng.below(100) {
+        0..10 => Forking::Rings,
+        10..18 => Forking::Answers,
+        _ => Forking::Alone,
+    };
     spec.lines = rng.between(1, 3) as usize;
     spec.manners = any_manners(rng);
     spec
@@ -282,9 +288,12 @@ fn plan_talk(town: &mut Town, rng: &mut Rng, at: u64) {
             0..20 => Action::Hold,
             20..35 => Action::Resume,
             35..45 => Action::Refresh,
-            45..53 => Action::Move,
-            53..63 => Action::Update,
-            63..70 => Action::Info,
+            45..50 => Action::Move,
+            50..54 => Action::Video,
+            54..57 => Action::Fax,
+            57..59 => Action::Voice,
+            59..66 => Action::Update,
+            66..70 => Action::Info,
             70..76 => Action::Answer,
             76..80 => Action::Refuse(486),
             80..88 => Action::BlindTransfer(any_number(rng)),

@@ -327,6 +327,11 @@ impl Town {
         }
     }
 
+    /// Whether nothing was lost and nothing happened to anybody.
+    fn is_undisturbed(&self) -> bool {
+        self.phones.iter().all(|phone| phone.undisturbed)
+    }
+
     /// Something happens to a phone that excuses what it does not hear, and what others do not
     /// hear of it.
     fn disturb(&mut self, id: usize) {
@@ -354,6 +359,10 @@ impl Town {
         let events = relay.listen(*now, |local| phones.iter().any(|phone| speaks_to(phone, local)));
         for event in events {
             self.note(|_| format!("relay ══ denwa  {event:?}"));
+            let unfounded = matches!(event, media::Event::Silent { .. }) && self.is_undisturbed();
+            if unfounded {
+                self.violations.push(format!("sound is expected where none was promised: {event:?}"));
+            }
             self.feed(Input::Media(event));
         }
     }
@@ -388,6 +397,7 @@ impl Town {
             }
             let broken = self.laws.check_quiet(&self.phones, &self.network);
             self.violations.extend(broken);
+            self.violations.extend(check_records(&self.events));
         }
     }
 
@@ -414,6 +424,28 @@ impl Town {
             None => format!("nobody at {}", flow.remote),
         }
     }
+}
+
+/// Each call that was told of is ended once, and is what it was told to be.
+fn check_records(events: &[Event]) -> Option<String> {
+    let mut ended = BTreeMap::new();
+    for event in events {
+        if let Event::CallEnded(record) = event
+            && ended.insert(record.parties.call, record).is_some()
+        {
+            return Some(format!("ended twice: {record:?}"));
+        }
+    }
+    events.iter().find_map(|event| match event {
+        Event::CallStarted(parties) if !ended.contains_key(&parties.call) => {
+            Some(format!("never ended: {parties:?}"))
+        }
+        Event::CallAnswered(parties) => match ended.get(&parties.call) {
+            Some(record) if record.talked.is_some() => None,
+            record => Some(format!("{parties:?} was answered, but the record says {record:?}")),
+        },
+        _ => None,
+    })
 }
 
 /// Whether a phone sends sound to this address.

@@ -25,7 +25,7 @@ const DOMAIN: &str = "pbx.example.net";
 const MOST_MORE: usize = 200;
 
 /// An exchange with the extensions 101 and 102, and what a phone has to remember.
-struct Exchange {
+pub(crate) struct Exchange {
     switch: Switch,
     now: Instant,
     nonce: String,
@@ -36,18 +36,18 @@ struct Exchange {
 }
 
 /// What was sent where.
-type Sent = Vec<(Flow, Vec<u8>)>;
+pub(crate) type Sent = Vec<(Flow, Vec<u8>)>;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Outcome {
+pub(crate) enum Outcome {
     Forwarded,
     Answered(u16),
     Nothing,
 }
 
 impl Exchange {
-    fn new() -> Exchange {
+    pub(crate) fn new() -> Exchange {
         let extension = |password: &str| Extension {
             password: Password::new(password),
             name: None,
@@ -72,7 +72,7 @@ impl Exchange {
     }
 
     /// One at which both extensions have a phone; 101's is at the given flow.
-    fn with_phones(caller: Flow) -> Exchange {
+    pub(crate) fn with_phones(caller: Flow) -> Exchange {
         let mut exchange = Exchange::new();
         exchange.register("102", "two", callee());
         exchange.register("101", "one", caller);
@@ -80,7 +80,7 @@ impl Exchange {
     }
 
     /// Registers a phone. The nonce is kept for what the same phone says next.
-    fn register(&mut self, number: &str, password: &str, flow: Flow) {
+    pub(crate) fn register(&mut self, number: &str, password: &str, flow: Flow) {
         for attempt in 0..2 {
             let request = format!(
                 "REGISTER sip:{DOMAIN} SIP/2.0\r\n\
@@ -117,7 +117,7 @@ impl Exchange {
     }
 
     /// The same request with credentials for the last nonce behind its start line.
-    fn authorized(&mut self, request: &[u8], number: &str, password: &str) -> Vec<u8> {
+    pub(crate) fn authorized(&mut self, request: &[u8], number: &str, password: &str) -> Vec<u8> {
         let start = request.iter().take_while(|b| b"\r\n".contains(b)).count();
         let Some(end) = request[start..].iter().position(|&b| b == b'\n').map(|at| start + at + 1) else {
             return request.to_vec();
@@ -140,7 +140,7 @@ impl Exchange {
     }
 
     /// Hands over a packet; what is sent because of it, after the laws were checked.
-    fn packet(&mut self, flow: Flow, bytes: &[u8]) -> Sent {
+    pub(crate) fn packet(&mut self, flow: Flow, bytes: &[u8]) -> Sent {
         self.pass(Duration::from_millis(10)); // so that what follows is because of the packet alone
         self.switch.handle(self.now, Input::Packet { flow, bytes });
         let sent = self.drain();
@@ -186,7 +186,7 @@ impl Exchange {
     }
 
     /// Lets time pass, and what is due happen.
-    fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(due) = self.switch.deadline().filter(|due| *due <= end) {
             self.now = self.now.max(due);
@@ -207,11 +207,11 @@ fn udp(local: &str, remote: &str) -> Flow {
     }
 }
 
-fn stranger() -> Flow {
+pub(crate) fn stranger() -> Flow {
     udp("203.0.113.5:5060", "198.51.100.66:5060")
 }
 
-fn caller() -> Flow {
+pub(crate) fn caller() -> Flow {
     udp("203.0.113.5:5060", "192.0.2.11:5060")
 }
 
@@ -220,11 +220,11 @@ fn caller_by_ipv6() -> Flow {
     udp("[2001:db8::10]:5060", "[2001:db8::9:1]:5060")
 }
 
-fn callee() -> Flow {
+pub(crate) fn callee() -> Flow {
     udp("203.0.113.5:5060", "192.0.2.12:5060")
 }
 
-fn is_response(bytes: &[u8]) -> bool {
+pub(crate) fn is_response(bytes: &[u8]) -> bool {
     let start = bytes.iter().take_while(|b| b"\r\n".contains(b)).count();
     bytes[start..].get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
 }
@@ -283,7 +283,7 @@ fn answer_of(request: &[u8], status: u16) -> Vec<u8> {
 }
 
 /// What an exchange does with a request of 101's.
-fn outcome(exchange: &mut Exchange, flow: Flow, request: &[u8]) -> Outcome {
+pub(crate) fn outcome(exchange: &mut Exchange, flow: Flow, request: &[u8]) -> Outcome {
     let sent = exchange.packet(flow, request);
     if sent.iter().any(|(to, bytes)| *to == callee() && !is_response(bytes)) {
         return Outcome::Forwarded;

@@ -3,9 +3,11 @@
 //! [`rfc4475`] and [`rfc5118`] hold one message or more for each section of the torture tests' RFCs,
 //! written for this exchange; [`wire`] asks the parser and its checks about them, [`exchange`] a whole
 //! switch, [`mutation`] both about a hundred thousand variations. [`corpus`] runs collections of
-//! messages of the RFCs and of real devices, where they are at hand.
+//! messages of the RFCs and of real devices, where they are at hand. [`bounds`] is what is too large, too much,
+//! or not what it says.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod bounds;
 mod corpus;
 mod exchange;
 mod mutation;

@@ -354,7 +354,7 @@ fn thousands_of_lines_take_linear_time() {
         start.elapsed()
     };
     time(100);
-    assert!(time(20_000) < Duration::from_secs(2), "2.4 MB ought to take some ten milliseconds");
+    assert!(time(20_000) < Duration::from_secs(5), "2.4 MB ought to take some ten milliseconds");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::call::{Call, CallKey, Outcome, Role, Stage, Unacknowledged, Unconfirmed};
 use super::dialog::Dialog;
 use super::transaction::{LONG, ServerKey, T1, T2};
-use super::{Phone, Reaction, Ringing, Timer};
+use super::{Forking, Phone, Reaction, Ringing, Timer};
 use crate::sip::{Message, uri_of, user_of};
 
 /// How long a phone thinks before it rings.
@@ -111,6 +111,14 @@ impl Phone {
         if let Some(body) = body {
             response = response.with_body("application/sdp", body.write());
         }
+        if self.spec.forking == Forking::Rings && !reliable {
+            let mut other = response.clone();
+            let to = invite_to(&other);
+            other.set("To", format!("{to};tag={}", self.rng.token(8)));
+            let contact = self.fresh_contact();
+            other.set("Contact", format!("<{contact}>"));
+            self.reply_to_invite(key, other);
+        }
         if reliable {
             let rseq = 1 + self.rng.below(1000) as u32;
             response = response.with("Require", "100rel").with("RSeq", rseq.to_string());
@@ -187,7 +195,27 @@ impl Phone {
         if let Some(call) = self.call(key) {
             call.stage = Stage::Accepted;
         }
+        if self.spec.forking == Forking::Answers {
+            self.answer_twice(key, &response);
+        }
         self.reply_to_invite(key, response);
+    }
+
+    /// Somebody else answers the same INVITE: a dialog of its own on the same branch.
+    fn answer_twice(&mut self, key: CallKey, response: &Message) {
+        let (twin, tag, contact) = (self.new_key(), self.rng.token(8), self.fresh_contact());
+        let Some(call) = self.call(key).filter(|_| response.has_sdp()) else { return };
+        let (invite, media) = (call.invite.clone(), call.media.clone());
+        let mut call = Call::new(twin, Role::Callee, invite.clone(), media);
+        call.stage = Stage::Accepted;
+        call.dialog = Dialog::of_callee(&invite, &tag, &contact);
+        self.calls.push(call);
+        let mut other = response.clone();
+        other.set("To", format!("{};tag={tag}", invite_to(response)));
+        other.set("Contact", format!("<{contact}>"));
+        self.stamp(&mut other);
+        self.await_ack(twin, invite.cseq().0, other.clone());
+        self.send(other);
     }
 
     /// Repeats a 2xx until its ACK comes (RFC 3261 §13.3.1.4).
@@ -353,6 +381,12 @@ impl Phone {
             self.reply(&server, response);
         }
     }
+}
+
+/// The To of an INVITE, from a response of ours to it.
+fn invite_to(response: &Message) -> String {
+    let to = response.get("To").unwrap_or_default();
+    to.split(";tag=").next().unwrap_or_default().to_owned()
 }
 
 fn is_waiting(call: &Call) -> bool {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::call::{Call, CallKey, Outcome, Role, Stage};
+use super::negotiation::Change;
 use super::transaction::{ServerKey, Task};
 use super::{Phone, Timer, caller};
 use crate::sdp::Direction;
@@ -15,8 +16,11 @@ pub enum Offer {
     Resume,
     /// Without an offer: the peer makes one.
     Theirs,
-    /// Our Contact changes.
+    /// Our Contact and our ports change.
     Move,
+    Video,
+    Fax,
+    Voice,
     /// By UPDATE.
     Update,
 }
@@ -74,8 +78,15 @@ impl Phone {
         match offer {
             Offer::Hold => call.media.wish = Direction::SendOnly,
             Offer::Resume => call.media.wish = Direction::SendRecv,
-            Offer::Theirs | Offer::Move | Offer::Update => {}
+            _ => {}
         }
+        let change = match offer {
+            Offer::Move => Change::Ports,
+            Offer::Video => Change::Video,
+            Offer::Fax => Change::Fax,
+            Offer::Voice => Change::Voice,
+            _ => Change::Nothing,
+        };
         let Some(dialog) = &mut call.dialog else {
             return;
         };
@@ -86,7 +97,7 @@ impl Phone {
         let contact = format!("<{}>", dialog.contact());
         let mut request = dialog.request(method).with("Contact", contact);
         if offer != Offer::Theirs {
-            request = request.with_body("application/sdp", call.media.offer().write());
+            request = request.with_body("application/sdp", call.media.offer_change(change).write());
         }
         call.reoffering = Some(offer);
         let update = offer == Offer::Update;
@@ -230,12 +241,16 @@ impl Phone {
     }
 
     fn on_reinvite(&mut self, key: CallKey, server: &ServerKey, invite: &Message) {
+        let stubborn = self.spec.stubborn;
         let Some(call) = self.call(key) else { return };
         if call.stage == Stage::Accepted || call.unacknowledged.is_some() {
             return self.answer_plainly(server, invite, 500);
         }
         if call.reoffering.is_some() || call.media.is_pending() {
             return self.answer_plainly(server, invite, 491);
+        }
+        if stubborn {
+            return self.answer_plainly(server, invite, 488);
         }
         let body = match invite.has_sdp() {
             true => call.media.take_offer(&invite.body).map(|()| call.media.answer()),
@@ -264,9 +279,13 @@ impl Phone {
     }
 
     fn on_update(&mut self, key: CallKey, server: &ServerKey, update: &Message) {
+        let stubborn = self.spec.stubborn;
         let Some(call) = self.call(key) else { return };
         if call.is_negotiating() || !call.is_up() {
             return self.answer_plainly(server, update, 491);
+        }
+        if stubborn {
+            return self.answer_plainly(server, update, 488);
         }
         let body = match update.has_sdp() {
             true => call.media.take_offer(&update.body).map(|()| call.media.answer()),

@@ -63,7 +63,21 @@ pub struct Spec {
     pub hasty: bool,
     /// How many calls it can have at once.
     pub lines: usize,
+    /// Whether it refuses to negotiate again.
+    pub stubborn: bool,
+    /// Whether it stands for several phones that ring, or answer, in its place.
+    pub forking: Forking,
     pub manners: Manners,
+}
+
+/// What else answers where a phone is called: a peer may fork further on (RFC 3261 §16.7, step 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forking {
+    Alone,
+    /// Another early dialog comes first, and comes to nothing.
+    Rings,
+    /// Another phone answers in the same instant.
+    Answers,
 }
 
 /// What happens when somebody calls.
@@ -112,8 +126,14 @@ pub enum Action {
     Resume,
     /// A re-INVITE without offer.
     Refresh,
-    /// A re-INVITE with a new Contact.
+    /// A re-INVITE with a new Contact and new ports.
     Move,
+    /// A re-INVITE with one more stream.
+    Video,
+    /// A re-INVITE that makes T.38 of the first stream.
+    Fax,
+    /// A re-INVITE that makes audio of it again.
+    Voice,
     /// An UPDATE with an offer (RFC 3311).
     Update,
     Info,
@@ -257,6 +277,9 @@ impl Phone {
             Action::Resume => self.reoffer_newest(inside::Offer::Resume),
             Action::Refresh => self.reoffer_newest(inside::Offer::Theirs),
             Action::Move => self.reoffer_newest(inside::Offer::Move),
+            Action::Video => self.reoffer_newest(inside::Offer::Video),
+            Action::Fax => self.reoffer_newest(inside::Offer::Fax),
+            Action::Voice => self.reoffer_newest(inside::Offer::Voice),
             Action::Update => self.reoffer_newest(inside::Offer::Update),
             Action::Info => self.send_info(),
             Action::Message(number) => self.send_message(&number),

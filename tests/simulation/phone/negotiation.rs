@@ -4,6 +4,20 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::sdp::{Direction, Media, Sdp};
 
+/// What an offer may change, beside directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Nothing,
+    /// Where our streams are received.
+    Ports,
+    /// One more stream.
+    Video,
+    /// The first stream becomes T.38.
+    Fax,
+    /// The first stream becomes audio again.
+    Voice,
+}
+
 /// The media state of one dialog.
 #[derive(Clone, Debug)]
 pub struct Negotiation {
@@ -55,8 +69,13 @@ impl Negotiation {
 
     /// A new offer: the streams that there are, with what is wished now.
     pub fn offer(&mut self) -> Sdp {
+        self.offer_change(Change::Nothing)
+    }
+
+    /// A new offer that changes the streams.
+    pub fn offer_change(&mut self, change: Change) -> Sdp {
         self.version += 1;
-        let media = match &self.local {
+        let mut media: Vec<Media> = match &self.local {
             Some(local) => {
                 let wished = |media: &Media| Media { direction: self.wish, ..media.clone() };
                 local.media.iter().map(wished).collect()
@@ -64,6 +83,21 @@ impl Negotiation {
             None if self.video => vec![self.audio(), self.picture()],
             None => vec![self.audio()],
         };
+        match change {
+            Change::Nothing => {}
+            Change::Ports => {
+                for media in media.iter_mut().filter(|media| media.rtp.port() != 0) {
+                    media.rtp.set_port(media.rtp.port() % 50_000 + 2000);
+                }
+            }
+            Change::Video => {
+                let has = media.iter().any(|media| media.kind == "video");
+                self.video = true;
+                media.extend((!has).then(|| self.picture()));
+            }
+            Change::Fax => media[0] = self.fax(),
+            Change::Voice => media[0] = self.audio(),
+        }
         let offer = self.describe(media);
         self.offered = Some(offer.clone());
         offer
@@ -83,11 +117,11 @@ impl Negotiation {
             return self.local.clone();
         };
         self.version += 1;
-        let own = [self.audio(), self.picture()];
+        let own = [self.audio(), self.picture(), self.fax()];
         let answered = |theirs: &Media| {
             let mut ours = theirs.clone();
             let known = own.iter().find(|own| own.kind == theirs.kind);
-            let wanted = theirs.rtp.port() != 0 && (theirs.kind == "audio" || self.video);
+            let wanted = theirs.rtp.port() != 0 && (theirs.kind != "video" || self.video);
             let port = known.filter(|_| wanted).map_or(0, |own| own.rtp.port());
             ours.rtp = SocketAddr::new(self.rtp.ip(), port);
             ours.direction = theirs.direction.answer(self.wish);
@@ -159,6 +193,17 @@ impl Negotiation {
                 "rtpmap:101 telephone-event/8000".into(),
                 "fmtp:101 0-15".into(),
             ],
+        }
+    }
+
+    fn fax(&self) -> Media {
+        Media {
+            kind: "image".into(),
+            protocol: "udptl".into(),
+            formats: "t38".into(),
+            rtp: self.rtp,
+            direction: Direction::SendRecv,
+            attributes: vec!["T38FaxVersion:0".into(), "T38FaxUdpEC:t38UDPRedundancy".into()],
         }
     }
 

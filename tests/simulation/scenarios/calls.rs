@@ -316,6 +316,26 @@ fn two_answers_make_one_call() {
 }
 
 #[test]
+fn a_peer_may_fork_further_on() {
+    for forking in [Forking::Rings, Forking::Answers] {
+        for late in [false, true] {
+            let mut story = Story::new();
+            let caller = story.phone_with("101", |spec| spec.late_offer = late);
+            let callee = story.phone_with("102", |spec| {
+                spec.forking = forking;
+                spec.manners.ringing = Ringing::EarlyMedia;
+            });
+            story.call(caller, "102");
+            story.pass(2);
+            story.expect(story.is_up(caller), "the caller has a call");
+            let up = story.phones[callee].active_calls().filter(|call| call.is_up()).count();
+            story.expect(up == 1, &format!("one of the answers is the call, not {up}"));
+            story.close();
+        }
+    }
+}
+
+#[test]
 fn a_phone_can_call_itself_by_its_number() {
     let mut story = Story::new();
     let phone = story.phone("101");

@@ -13,7 +13,7 @@ use denwa::config::{Config, DigestOffer, Extension, Identity, NatMedia, Number, 
 
 use crate::digest::Algorithm;
 use crate::network::Weather;
-use crate::phone::{Action, Call, Manners, Reaction, Ringing, Spec, Stage};
+use crate::phone::{Action, Call, Forking, Manners, Reaction, Ringing, Spec, Stage};
 use crate::sip::Hand;
 use crate::town::{Deed, Place, Town};
 
@@ -205,6 +205,8 @@ pub fn spec(number: &str, address: SocketAddr, server: &str) -> Spec {
         preloads_route: false,
         hasty: false,
         lines: 2,
+        stubborn: false,
+        forking: Forking::Alone,
         manners: Manners {
             ringing: Ringing::Bell,
             reaction: Reaction::Answer,

@@ -49,14 +49,17 @@ fn every_kind_of_phone_talks_to_every_other() {
                 (callee, Action::Refresh),
                 (callee, Action::Move),
                 (caller, Action::Move),
+                (caller, Action::Video),
+                (callee, Action::Fax),
+                (caller, Action::Voice),
                 (caller, Action::Info),
                 (callee, Action::Info),
             ] {
                 story.then(phone, action);
                 story.expect_up(&[caller, callee]);
             }
-            story.expect(story.phones[callee].heard["INVITE"] == 5, "four re-INVITEs came");
-            story.expect(story.phones[caller].heard["INVITE"] == 4, "four re-INVITEs came");
+            story.expect(story.phones[callee].heard["INVITE"] == 7, "six re-INVITEs came");
+            story.expect(story.phones[caller].heard["INVITE"] == 5, "five re-INVITEs came");
             story.expect(story.phones[caller].heard["UPDATE"] == 1, "an UPDATE came");
             story.expect(story.phones[caller].heard["INFO"] == 1, "an INFO came");
             story.then(callee, Action::HangUp);
@@ -76,6 +79,19 @@ fn a_call_on_hold_is_kept() {
     story.pass(300);
     story.expect_up(&[caller, callee]);
     story.close();
+}
+
+#[test]
+fn a_change_that_is_refused_changes_nothing() {
+    for action in [Action::Move, Action::Hold, Action::Video, Action::Fax, Action::Update, Action::Refresh] {
+        let (mut story, caller, callee) = talk(plain, |spec| spec.stubborn = true);
+        let before = story.newest(caller).media.local.clone();
+        story.then(caller, action);
+        story.expect(story.newest(caller).media.local == before, "what was agreed stays");
+        story.pass(100);
+        story.expect_up(&[caller, callee]);
+        story.close();
+    }
 }
 
 #[test]

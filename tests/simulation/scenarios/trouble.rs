@@ -112,6 +112,21 @@ fn a_call_without_free_ports_is_refused() {
 }
 
 #[test]
+fn a_late_offer_is_not_left_without_ports() {
+    let ports = PortRange { first: 40000, last: 40003 };
+    let mut story = Story::with(|config| config.media_ports = ports);
+    let (caller, callee) = (story.phone("101"), story.phone("102"));
+    let late = story.phone_with("103", |spec| spec.late_offer = true);
+    let fourth = story.phone("104");
+    story.call(caller, "102");
+    story.expect_up(&[caller, callee]);
+    story.call(late, "104");
+    story.expect(story.newest(late).outcome == Some(Outcome::Refused(503)), "503 before it rings");
+    story.expect(!story.was_rung(fourth), "nobody is rung in vain");
+    story.close();
+}
+
+#[test]
 fn ports_come_back_when_calls_end() {
     let ports = PortRange { first: 40000, last: 40015 };
     let mut story = Story::with(|config| config.media_ports = ports);

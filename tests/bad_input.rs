@@ -1,0 +1,556 @@
+//! What strangers, broken phones and full tables do to an exchange: nothing.
+//!
+//! Each test says one kind of bad input to a [`Switch`] directly, and then looks whether a good
+//! phone is still served and nothing was left behind.
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+
+use denwa::config::{Config, PortRange};
+use denwa::sip::digest::{Algorithm, Ha1, Qop, respond};
+use denwa::switch::{Flow, Input, Instant, Output, StreamId, Switch, Transport};
+
+const CONFIG: &str = "domain = pbx.test\next.101 = kitchen-secret\next.102 = study-secret\necho = 114\n";
+
+/// An exchange and its clock.
+struct Exchange {
+    switch: Switch,
+    now: u64,
+    closed: Vec<StreamId>,
+    serial: u32,
+}
+
+/// A phone that says just what it is told.
+#[derive(Clone, Copy)]
+struct Phone {
+    number: &'static str,
+    password: &'static str,
+    flow: Flow,
+}
+
+fn udp(remote: &str) -> Flow {
+    Flow {
+        transport: Transport::Udp,
+        local: "192.0.2.1:5060".parse().unwrap(),
+        remote: remote.parse().unwrap(),
+        stream: StreamId(0),
+    }
+}
+
+const CALLER: (&str, &str, &str) = ("101", "kitchen-secret", "192.0.2.101:5060");
+const CALLEE: (&str, &str, &str) = ("102", "study-secret", "192.0.2.102:5060");
+
+fn phone((number, password, remote): (&'static str, &'static str, &str)) -> Phone {
+    Phone { number, password, flow: udp(remote) }
+}
+
+impl Phone {
+    fn host(&self) -> SocketAddr {
+        self.flow.remote
+    }
+}
+
+impl Exchange {
+    fn new() -> Exchange {
+        Exchange::with(Config::parse("test", CONFIG.as_bytes()).unwrap())
+    }
+
+    fn with(config: Config) -> Exchange {
+        let mut exchange =
+            Exchange { switch: Switch::new(config, [7; 32]), now: 1000, closed: Vec::new(), serial: 0 };
+        exchange.register(phone(CALLER));
+        exchange.register(phone(CALLEE));
+        exchange
+    }
+
+    /// Says something on a flow and returns what was sent because of it.
+    fn say(&mut self, flow: Flow, bytes: &[u8]) -> Vec<(Flow, String)> {
+        self.switch.handle(Instant(self.now), Input::Packet { flow, bytes });
+        self.drain()
+    }
+
+    fn wait(&mut self, seconds: u64) -> Vec<(Flow, String)> {
+        let end = self.now + seconds * 1000;
+        let mut sent = Vec::new();
+        while let Some(due) = self.switch.deadline().filter(|due| due.0 <= end) {
+            self.now = self.now.max(due.0);
+            self.switch.handle(Instant(self.now), Input::Tick);
+            sent.extend(self.drain());
+        }
+        self.now = end;
+        sent
+    }
+
+    fn drain(&mut self) -> Vec<(Flow, String)> {
+        let mut sent = Vec::new();
+        let mut closes = Vec::new();
+        while let Some(output) = self.switch.poll() {
+            match output {
+                Output::Send(flow, bytes) => sent.push((flow, String::from_utf8_lossy(&bytes).into_owned())),
+                Output::Close(stream) => self.closed.push(stream),
+                Output::Media(denwa::media::Command::Close { session }) => closes.push(session),
+                Output::Media(_) | Output::Event(_) => {}
+            }
+        }
+        for session in closes {
+            let (a, b) = Default::default();
+            let event = denwa::media::Event::Closed { session, a, b };
+            self.switch.handle(Instant(self.now), Input::Media(event));
+            while self.switch.poll().is_some() {}
+        }
+        sent
+    }
+
+    /// A request with all that it must have; `more` are whole header lines.
+    fn request(&mut self, phone: Phone, method: &str, uri: &str, more: &str, body: &str) -> String {
+        self.serial += 1;
+        let (serial, number, host) = (self.serial, phone.number, phone.host());
+        format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK{serial};rport\r\nMax-Forwards: 70\r\n\
+             From: <sip:{number}@pbx.test>;tag=f{serial}\r\nTo: <{uri}>\r\nCall-ID: call{serial}@{host}\r\n\
+             CSeq: {serial} {method}\r\nContact: <sip:{number}@{host}>\r\n{more}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    /// Sends a request, answers its challenge, and returns what came of it and the request that passed.
+    fn ask(&mut self, phone: Phone, request: &str) -> (Vec<(Flow, String)>, String) {
+        let answers = self.say(phone.flow, request.as_bytes());
+        let Some(challenge) = answers
+            .iter()
+            .map(|(_, a)| a)
+            .find(|a| first_line(a).contains("Unauth") || first_line(a).contains("Proxy Auth"))
+        else {
+            return (answers, request.to_owned());
+        };
+        let nonce = between(challenge, "nonce=\"", "\"");
+        let again = with_credentials(request, phone, nonce, 1);
+        if request.starts_with("INVITE") {
+            let ack = request.replacen("INVITE", "ACK", 1).replace(" INVITE\r\n", " ACK\r\n");
+            assert!(self.say(phone.flow, ack.as_bytes()).is_empty(), "the ACK of a challenge is nobody's");
+        }
+        (self.say(phone.flow, again.as_bytes()), again)
+    }
+
+    fn register(&mut self, phone: Phone) {
+        let request = self.request(phone, "REGISTER", "sip:pbx.test", "", "");
+        let request =
+            request.replacen("To: <sip:pbx.test>", &format!("To: <sip:{}@pbx.test>", phone.number), 1);
+        let (answers, _) = self.ask(phone, &request);
+        assert_eq!(first_line(&answers[0].1), "SIP/2.0 200 OK");
+    }
+
+    /// A good call is set up, and everything is free again when it has ended.
+    fn still_works(&mut self) {
+        let before = self.switch.ports_in_use();
+        let (caller, callee) = (phone(CALLER), phone(CALLEE));
+        let invite = self.request(
+            caller,
+            "INVITE",
+            "sip:102@pbx.test",
+            "Content-Type: application/sdp\r\n",
+            &sdp("192.0.2.101", 4000),
+        );
+        let (sent, _) = self.ask(caller, &invite);
+        let rung = sent
+            .iter()
+            .find(|(flow, m)| *flow == callee.flow && m.starts_with("INVITE"))
+            .expect("it rings")
+            .1
+            .clone();
+        let body = sdp("192.0.2.102", 4002);
+        let ok = answer(&rung, 200, "callee", "<sip:102@192.0.2.102:5060>", &body);
+        let passed = self.say(callee.flow, ok.as_bytes());
+        assert_eq!(statuses(&passed), [200]);
+        let ack = in_dialog(&passed[0].1, caller, "ACK");
+        let sent = self.say(caller.flow, ack.as_bytes());
+        assert!(sent[0].1.starts_with("ACK ") && sent[0].0 == callee.flow);
+        let bye = in_dialog(&passed[0].1, caller, "BYE");
+        let sent = self.say(caller.flow, bye.as_bytes());
+        let (_, bye) =
+            sent.iter().find(|(flow, m)| *flow == callee.flow && m.starts_with("BYE ")).expect("BYE passes");
+        let ok = answer(bye, 200, "callee", "", "");
+        self.say(callee.flow, ok.as_bytes());
+        assert_eq!((self.switch.calls(), self.switch.ports_in_use()), (0, before));
+    }
+}
+
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or_default()
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let from = text.find(start).unwrap() + start.len();
+    &text[from..from + text[from..].find(end).unwrap()]
+}
+
+fn header<'a>(message: &'a str, name: &str) -> &'a str {
+    let line = message.lines().find(|l| l.starts_with(&format!("{name}: "))).unwrap_or_default();
+    line.split_once(": ").map_or("", |(_, value)| value)
+}
+
+fn with_credentials(request: &str, phone: Phone, nonce: &str, count: u32) -> String {
+    let method = request.split(' ').next().unwrap();
+    let uri = request.split(' ').nth(1).unwrap();
+    let ha1 = Ha1::new(phone.number.as_bytes(), b"pbx.test", phone.password.as_bytes());
+    let nc = format!("{count:08x}");
+    let qop = Qop::Auth { nc: count, nc_raw: nc.as_bytes(), cnonce: b"c" };
+    let response =
+        respond(Algorithm::Md5, &ha1, method.as_bytes(), uri.as_bytes(), nonce.as_bytes(), &qop).unwrap();
+    let name = if method == "REGISTER" { "Authorization" } else { "Proxy-Authorization" };
+    let line = format!(
+        "{name}: Digest username=\"{}\",realm=\"pbx.test\",nonce=\"{nonce}\",uri=\"{uri}\",response=\"{response}\",\
+         algorithm=MD5,qop=auth,nc={nc},cnonce=\"c\"\r\nMax-Forwards:",
+        phone.number
+    );
+    let branch = format!("branch=z9hG4bKa{count}");
+    request.replacen("Max-Forwards:", &line, 1).replacen("branch=z9hG4bK", &branch, 1)
+}
+
+fn sdp(host: &str, port: u16) -> String {
+    format!("v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n")
+}
+
+fn answer(request: &str, status: u16, tag: &str, contact: &str, body: &str) -> String {
+    let mut response = format!("SIP/2.0 {status} X\r\n");
+    for line in request.lines().take_while(|l| !l.is_empty()) {
+        match line.split(':').next().unwrap() {
+            "Via" | "From" | "Call-ID" | "CSeq" | "Record-Route" => response += &format!("{line}\r\n"),
+            "To" if line.contains(";tag=") => response += &format!("{line}\r\n"),
+            "To" => response += &format!("{line};tag={tag}\r\n"),
+            _ => {}
+        }
+    }
+    if !contact.is_empty() {
+        response += &format!("Contact: {contact}\r\n");
+    }
+    if !body.is_empty() {
+        response += "Content-Type: application/sdp\r\n";
+    }
+    response + &format!("Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A caller's request in the dialog that a 2xx made.
+fn in_dialog(ok: &str, caller: Phone, method: &str) -> String {
+    let cseq: u32 = header(ok, "CSeq").split(' ').next().unwrap().parse().unwrap();
+    let cseq = if method == "ACK" { cseq } else { cseq + 1 };
+    format!(
+        "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK{method}{cseq};rport\r\nMax-Forwards: 70\r\nRoute: {}\r\n\
+         From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n",
+        between(header(ok, "Contact"), "<", ">"),
+        caller.host(),
+        header(ok, "Record-Route"),
+        header(ok, "From"),
+        header(ok, "To"),
+        header(ok, "Call-ID"),
+    )
+}
+
+/// The statuses of all answers.
+fn statuses(answers: &[(Flow, String)]) -> Vec<u16> {
+    answers
+        .iter()
+        .filter(|(_, m)| m.starts_with("SIP/2.0 "))
+        .map(|(_, m)| m[8..11].parse().unwrap())
+        .collect()
+}
+
+const STRANGER: &str = "203.0.113.66:5070";
+
+fn stranger() -> Phone {
+    Phone { number: "101", password: "guess", flow: udp(STRANGER) }
+}
+
+#[test]
+fn the_helpers_make_a_good_call() {
+    Exchange::new().still_works();
+}
+
+#[test]
+fn content_length_beyond_the_datagram() {
+    let mut exchange = Exchange::new();
+    let request = exchange.request(stranger(), "OPTIONS", "sip:pbx.test", "", "");
+    let request = request.replace("Content-Length: 0", "Content-Length: 9999");
+    assert_eq!(statuses(&exchange.say(stranger().flow, request.as_bytes())), [400]);
+    exchange.still_works();
+}
+
+#[test]
+fn a_bad_length_on_a_stream_ends_it() {
+    let mut exchange = Exchange::new();
+    let flow = Flow { transport: Transport::Tcp, stream: StreamId(9), ..udp(STRANGER) };
+    let request = exchange.request(stranger(), "OPTIONS", "sip:pbx.test", "", "");
+    let request = request.replace("Content-Length: 0", "Content-Length: -1");
+    assert_eq!(statuses(&exchange.say(flow, request.as_bytes())), [400]);
+    assert_eq!(exchange.closed, [StreamId(9)]);
+}
+
+#[test]
+fn messages_of_64_kilobytes_three_thousand_headers_and_lines_of_60_kilobytes() {
+    let mut exchange = Exchange::new();
+    for more in [
+        format!("X-Long: {}\r\n", "x".repeat(60_000)),
+        "X-Many: y\r\n".repeat(3_000),
+        format!("Subject: {}\r\n", " ,;\"<>".repeat(10_000)),
+    ] {
+        let request = exchange.request(stranger(), "INVITE", "sip:102@pbx.test", &more, "");
+        let answers = exchange.say(stranger().flow, request.as_bytes());
+        assert!(answers.iter().all(|(flow, a)| *flow == stranger().flow && a.len() <= request.len()));
+        assert!(statuses(&answers).iter().all(|s| matches!(s, 400 | 407 | 513)), "{:?}", statuses(&answers));
+    }
+    let body = "x".repeat(64_500);
+    let message =
+        exchange.request(phone(CALLER), "MESSAGE", "sip:102@pbx.test", "Content-Type: text/plain\r\n", &body);
+    let (sent, _) = exchange.ask(phone(CALLER), &message);
+    for (flow, m) in &sent {
+        assert!(*flow != phone(CALLEE).flow || m.ends_with(&body), "a body is forwarded whole or not at all");
+    }
+    exchange.still_works();
+}
+
+#[test]
+fn duplicated_single_headers_are_refused() {
+    let mut exchange = Exchange::new();
+    for line in [
+        "CSeq: 1 INVITE",
+        "Call-ID: other",
+        "From: <sip:a@b>;tag=1",
+        "To: <sip:a@b>",
+        "Max-Forwards: 5",
+        "l: 0",
+    ] {
+        let request =
+            exchange.request(phone(CALLER), "INVITE", "sip:102@pbx.test", &format!("{line}\r\n"), "");
+        assert_eq!(statuses(&exchange.say(phone(CALLER).flow, request.as_bytes())), [400], "{line}");
+    }
+    exchange.still_works();
+}
+
+#[test]
+fn wrong_passwords_and_replayed_nonces_get_no_further() {
+    let mut exchange = Exchange::new();
+    let request = exchange.request(stranger(), "INVITE", "sip:102@pbx.test", "", "");
+    let (answers, _) = exchange.ask(stranger(), &request);
+    assert_eq!(statuses(&answers), [407]);
+
+    // What a phone once said is of no use to anybody else, nor a second time.
+    let invite = exchange.request(phone(CALLER), "MESSAGE", "sip:102@pbx.test", "", "");
+    let (sent, good) = exchange.ask(phone(CALLER), &invite);
+    assert!(sent.iter().any(|(flow, _)| *flow == phone(CALLEE).flow));
+    let stolen = good.replacen("branch=z9hG4bKa1", "branch=z9hG4bKstolen", 1);
+    for flow in [stranger().flow, phone(CALLER).flow] {
+        let answers = exchange.say(flow, stolen.as_bytes());
+        assert_eq!(statuses(&answers), [407], "from {}", flow.remote);
+        assert!(answers[0].1.contains("stale=true"));
+    }
+    exchange.still_works();
+}
+
+#[test]
+fn forged_routes_and_tokens_lead_nowhere() {
+    let mut exchange = Exchange::new();
+    let (caller, callee) = (phone(CALLER), phone(CALLEE));
+    let invite = exchange.request(
+        caller,
+        "INVITE",
+        "sip:102@pbx.test",
+        "Content-Type: application/sdp\r\n",
+        &sdp("192.0.2.101", 4000),
+    );
+    let (sent, _) = exchange.ask(caller, &invite);
+    let rung = sent.iter().find(|(flow, _)| *flow == callee.flow).unwrap().1.clone();
+    let ok = answer(&rung, 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
+    let passed = exchange.say(callee.flow, ok.as_bytes())[0].1.clone();
+    exchange.say(caller.flow, in_dialog(&passed, caller, "ACK").as_bytes());
+    let bye = in_dialog(&passed, stranger(), "BYE");
+    let token = between(header(&passed, "Record-Route"), "sip:", "@").to_owned();
+    assert!(token.len() <= 24, "{token}");
+    let first = if token.starts_with('b') { "c" } else { "b" };
+    let forged = format!("{first}{}", &token[1..]);
+    for (what, changed) in [
+        ("another token", bye.replace(&token, &forged)),
+        ("no route", bye.lines().filter(|l| !l.starts_with("Route:")).map(|l| format!("{l}\r\n")).collect()),
+        ("another Call-ID", bye.replace("Call-ID: ", "Call-ID: x")),
+        ("another tag", bye.replace(";tag=callee", ";tag=other")),
+        ("another From tag", bye.replace(";tag=f", ";tag=g")),
+    ] {
+        let answers = exchange.say(stranger().flow, changed.as_bytes());
+        assert_eq!(statuses(&answers), [481], "{what}");
+        assert_eq!(answers.len(), 1, "{what} reaches nobody");
+    }
+    // A token is no ticket for a new call either.
+    let fresh = exchange.request(
+        stranger(),
+        "INVITE",
+        "sip:102@pbx.test",
+        &format!("Route: {}\r\n", header(&passed, "Record-Route")),
+        "",
+    );
+    let answers = exchange.say(stranger().flow, fresh.as_bytes());
+    assert_eq!((statuses(&answers), answers.len()), (vec![407], 1));
+    assert_eq!(exchange.switch.calls(), 1, "the call goes on");
+}
+
+#[test]
+fn nobody_answers_what_was_not_asked() {
+    let mut exchange = Exchange::new();
+    for response in [
+        "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKforged\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\n\r\n",
+        "SIP/2.0 401 No\r\nVia: SIP/2.0/UDP 203.0.113.9;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\n\r\n",
+        "SIP/2.0 200 OK\r\n\r\n",
+    ] {
+        assert!(exchange.say(stranger().flow, response.as_bytes()).is_empty());
+    }
+    exchange.still_works();
+}
+
+#[test]
+fn a_request_that_comes_back_is_a_loop() {
+    let mut exchange = Exchange::new();
+    let message = exchange.request(phone(CALLER), "MESSAGE", "sip:102@pbx.test", "", "");
+    let (sent, _) = exchange.ask(phone(CALLER), &message);
+    let forwarded = sent.iter().find(|(flow, _)| *flow == phone(CALLEE).flow).unwrap().1.clone();
+    // The callee sends it back as it was dialled, with its own Via on top.
+    let back = forwarded.replacen(forwarded.split(' ').nth(1).unwrap(), "sip:102@pbx.test", 1).replacen(
+        "Via:",
+        "Via: SIP/2.0/UDP 192.0.2.102:5060;branch=z9hG4bKback;rport\r\nVia:",
+        1,
+    );
+    assert_eq!(statuses(&exchange.say(phone(CALLEE).flow, back.as_bytes())), [482]);
+    let used_up =
+        message.replace("Max-Forwards: 70", "Max-Forwards: 0").replace("branch=z9hG4bK", "branch=z9hG4bKmf");
+    assert_eq!(statuses(&exchange.say(phone(CALLER).flow, used_up.as_bytes())), [483]);
+}
+
+#[test]
+fn odd_session_descriptions() {
+    let thousands = format!("{}{}", sdp("192.0.2.101", 4000), "a=x:y\r\n".repeat(4_000));
+    let many_media = format!("{}{}", sdp("192.0.2.101", 4000), "m=audio 4000 RTP/AVP 0\r\n".repeat(1_000));
+    for (what, body, rings) in [
+        (
+            "without media",
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.101\r\ns=-\r\nc=IN IP4 192.0.2.101\r\nt=0 0\r\n".to_owned(),
+            true,
+        ),
+        ("port 0", sdp("192.0.2.101", 0), true),
+        ("thousands of lines", thousands, true),
+        ("thousands of media", many_media, false),
+        ("private", sdp("10.0.0.1", 4000), true),
+        ("multicast", sdp("239.1.1.1", 4000), true),
+        ("unspecified", sdp("0.0.0.0", 4000), true),
+        ("a name", sdp("phone.example", 4000), true),
+        ("loopback", sdp("127.0.0.1", 4000), true),
+        ("nonsense", "hello".to_owned(), false),
+        ("a port that is none", sdp("192.0.2.101", 4000).replace("4000", "70000"), false),
+    ] {
+        let mut exchange = Exchange::new();
+        let (caller, callee) = (phone(CALLER), phone(CALLEE));
+        let invite = exchange.request(
+            caller,
+            "INVITE",
+            "sip:102@pbx.test",
+            "Content-Type: application/sdp\r\n",
+            &body,
+        );
+        let (sent, _) = exchange.ask(caller, &invite);
+        let rung = sent.iter().find(|(flow, _)| *flow == callee.flow);
+        assert_eq!(rung.is_some(), rings, "{what}");
+        match rung {
+            None => assert_eq!(*statuses(&sent).last().unwrap(), 488, "{what}"),
+            Some((_, rung)) => {
+                for leaked in ["10.0.0.1", "239.1.1.1", "127.0.0.1"] {
+                    assert!(
+                        !rung.contains(&format!("c=IN IP4 {leaked}")),
+                        "{what}: a phone would send there"
+                    );
+                }
+                let ok = answer(rung, 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
+                assert_eq!(statuses(&exchange.say(callee.flow, ok.as_bytes())), [200], "{what}");
+            }
+        }
+        exchange.switch.handle(Instant(exchange.now), Input::HangUp("end of test"));
+        exchange.drain();
+        exchange.wait(120);
+        assert_eq!((exchange.switch.calls(), exchange.switch.ports_in_use()), (0, 0), "{what}");
+    }
+}
+
+#[test]
+fn when_the_ports_run_out_calls_are_refused_and_nothing_leaks() {
+    let mut config = Config::parse("test", CONFIG.as_bytes()).unwrap();
+    config.media_ports = PortRange { first: 40000, last: 40005 };
+    let mut exchange = Exchange::with(config);
+    let (caller, callee) = (phone(CALLER), phone(CALLEE));
+    let mut refused = 0;
+    for _ in 0..3 {
+        let invite = exchange.request(
+            caller,
+            "INVITE",
+            "sip:102@pbx.test",
+            "Content-Type: application/sdp\r\n",
+            &sdp("192.0.2.101", 4000),
+        );
+        let (sent, _) = exchange.ask(caller, &invite);
+        if let Some((_, answer)) = sent.iter().find(|(_, m)| m.starts_with("SIP/2.0 503")) {
+            assert!(answer.contains("\r\nRetry-After: "));
+            assert!(sent.iter().all(|(flow, _)| *flow != callee.flow));
+            refused += 1;
+        }
+    }
+    assert_eq!((refused, exchange.switch.ports_in_use()), (2, 2), "three pairs are one call and no half");
+    exchange.switch.handle(Instant(exchange.now), Input::HangUp("end of test"));
+    exchange.drain();
+    assert_eq!(exchange.switch.ports_in_use(), 0);
+    exchange.wait(200);
+    exchange.register(caller);
+    exchange.register(callee);
+    exchange.still_works();
+}
+
+#[test]
+fn full_tables_refuse_the_new_and_keep_the_old() {
+    let mut exchange = Exchange::new();
+    let (caller, callee) = (phone(CALLER), phone(CALLEE));
+    // Calls that ring and never end, until no more are taken.
+    let mut refused = false;
+    for _ in 0..40_000 {
+        let invite = exchange.request(caller, "INVITE", "sip:102@pbx.test", "", "");
+        let (sent, _) = exchange.ask(caller, &invite);
+        exchange.now += 1;
+        if statuses(&sent).contains(&503) {
+            refused = true;
+            break;
+        }
+    }
+    assert!(refused, "there is a bound");
+    let live = exchange.switch.calls();
+    assert!(live <= denwa::switch::MAX_CALLS);
+    // Old ones go on: the callee still reaches us, and all end in time.
+    exchange.register(callee);
+    exchange.wait(600);
+    assert_eq!(exchange.switch.calls(), 0, "timer C and the client timers end what nobody answers");
+    exchange.register(caller);
+    exchange.register(callee);
+    exchange.still_works();
+}
+
+#[test]
+fn strangers_fill_no_table() {
+    let mut exchange = Exchange::new();
+    let deadline = exchange.switch.deadline();
+    for n in 0..20_000u32 {
+        let flow = udp(&format!("203.0.{}.{}:5060", n >> 8 & 0xff, n & 0xff));
+        let who = Phone { flow, ..stranger() };
+        for (method, uri) in
+            [("REGISTER", "sip:pbx.test"), ("INVITE", "sip:900@pbx.test"), ("SUBSCRIBE", "sip:102@pbx.test")]
+        {
+            let request = exchange.request(who, method, uri, "", "");
+            let answers = exchange.say(flow, request.as_bytes());
+            assert!(answers.iter().all(|(to, _)| *to == flow));
+        }
+    }
+    // Nothing was armed for any of them: what a stranger is told leaves no state behind.
+    assert_eq!(exchange.switch.deadline(), deadline);
+    exchange.still_works();
+}
