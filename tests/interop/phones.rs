@@ -194,10 +194,11 @@ fn a_call_is_transferred() {
     let mut attic = attic().on(V4).over(Tcp).register(&scene, &denwa);
 
     talk(&mut kitchen, &mut study, "102");
+    kitchen.new_recording();
     study.program.say("/transfer sip:103@denwa.test");
     attic.answer();
     attic.talks();
-    study.is_hung_up();
+    denwa.program.expect("101 → 102 ended");
     kitchen.hears(&attic);
     attic.hears(&kitchen);
     attic.hang_up();

@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::denwa::in_uri;
 use super::{DOMAIN, Denwa, Family, Machine, Program, Scene, Transport, ports, sound};
@@ -136,7 +138,7 @@ impl<'a> Baresip<'a> {
         command.arg(if ip.is_ipv6() { "-6" } else { "-4" });
         // -s: each SIP message goes to the log.
         command.arg("-s").arg("-f").arg(folder);
-        Phone { program: Program::start(scene, &name, command), tone: self.tone }
+        Phone { program: Program::start(scene, &name, command), tone: self.tone, busy_since: None }
     }
 }
 
@@ -144,18 +146,30 @@ impl<'a> Baresip<'a> {
 pub struct Phone {
     pub program: Program,
     pub tone: f64,
+    busy_since: Option<Instant>,
 }
 
 impl Phone {
     /// Dials a number.
     pub fn dial(&mut self, number: &str) {
+        self.new_recording();
         self.program.say(&format!("/dial {number}"));
     }
 
     /// Waits until it rings, and answers.
     pub fn answer(&mut self) {
         self.program.expect("Incoming call from");
+        self.new_recording();
         self.program.say("/accept");
+    }
+
+    /// Waits until this second is over if it began with a call: baresip names the recording of a
+    /// call by the second.
+    pub fn new_recording(&mut self) {
+        let second = Duration::from_millis(1100);
+        let passed = self.busy_since.map_or(second, |since| since.elapsed());
+        sleep(second.saturating_sub(passed));
+        self.busy_since = Some(Instant::now());
     }
 
     /// Waits until the call is up.
