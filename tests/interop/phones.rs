@@ -145,6 +145,8 @@ fn a_held_call_is_silent_and_comes_back() {
     let mut study = study().on(V4).register(&scene, &denwa);
 
     talk(&mut kitchen, &mut study, "102");
+    kitchen.show_rates();
+    study.show_rates();
     for holds in [true, false] {
         let (holder, held) = if holds { (&mut kitchen, &mut study) } else { (&mut study, &mut kitchen) };
         wait_until("sound flows", || holder.sends_and_receives() == (true, true));
@@ -192,10 +194,11 @@ fn a_call_is_transferred() {
     let mut attic = attic().on(V4).over(Tcp).register(&scene, &denwa);
 
     talk(&mut kitchen, &mut study, "102");
+    kitchen.new_recording();
     study.program.say("/transfer sip:103@denwa.test");
     attic.answer();
     attic.talks();
-    study.is_hung_up();
+    denwa.program.expect("101 → 102 ended");
     kitchen.hears(&attic);
     attic.hears(&kitchen);
     attic.hang_up();
