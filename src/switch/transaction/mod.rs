@@ -84,7 +84,7 @@ pub(super) struct Spread(u64);
 impl Hasher for Spread {
     fn write(&mut self, bytes: &[u8]) {
         for &b in bytes {
-            self.write_u64(u64::from(b) ^ self.0);
+            self.write_u64(u64::from(b));
         }
     }
 
@@ -523,4 +523,21 @@ fn hop_request(invite: &Message<'_>, method: &str, to: &[u8], headers: &[u8]) ->
     let after_headers = invite.headers().last().map_or(end, |h| h.line().end);
     edit.replace(after_headers..end, &[headers, b"Content-Length: 0\r\n\r\n"]);
     edit.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use super::*;
+
+    #[test]
+    fn neighbours_do_not_meet_in_a_table() {
+        let spread = BuildHasherDefault::<Spread>::default();
+        let hashes: std::collections::BTreeSet<u64> = (0..1000u64)
+            .flat_map(|id| [(id, false), (id, true)])
+            .map(|key| spread.hash_one(key) & 0xffff)
+            .collect();
+        assert!(hashes.len() > 1900, "{} of 2000 low halves differ", hashes.len());
+    }
 }
