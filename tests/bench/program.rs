@@ -260,7 +260,7 @@ impl Drop for Program {
             if left.is_empty() {
                 return;
             }
-            if begun.elapsed() > Duration::from_secs(3) {
+            if begun.elapsed() > Duration::from_secs(1) {
                 left.into_iter().for_each(|pid| sys::signal(pid, libc::SIGKILL));
             }
             std::thread::sleep(Duration::from_millis(5));
