@@ -19,7 +19,7 @@ fn video(spec: &mut Spec) {
 }
 
 /// What two phones may differ in.
-const KINDS: [fn(&mut Spec); 7] = [
+const KINDS: [fn(&mut Spec); 8] = [
     plain,
     on_v6,
     on_tcp,
@@ -30,6 +30,7 @@ const KINDS: [fn(&mut Spec); 7] = [
         on_v6(spec);
         on_tcp(spec);
     },
+    |spec| spec.restless = true,
 ];
 
 #[test]
