@@ -101,9 +101,17 @@ fn measure(arguments: Arguments) -> Result<bool, String> {
         rounds: if arguments.quick { 3 } else { 7 },
         profile: arguments.profile.then(|| folder.join("perf.data")),
     };
-    let table = bench.run(&arguments.rows)?;
+    let busy = sys::load();
+    let mut table = bench.run(&arguments.rows)?;
+    if busy > 0.5 {
+        table.remarks.push(format!("the machine was busy: load average {busy:.1} before the bench began; CPU times are too high, latency and calls mean little"));
+    }
     print!("{}", table.print(&arguments.build, &ip));
     // The folder holds configurations and logs of programs that have been stopped.
+    if arguments.profile {
+        println!("the recording of the last row: {}", folder.join("perf.data").display());
+        return Ok(table.complete());
+    }
     let _ = std::fs::remove_dir_all(&folder);
     Ok(table.complete())
 }

@@ -509,13 +509,26 @@ impl Bench {
         // Whether it wrote something is seen by the report.
         let _ = perf.wait();
         let path: &Path = self.profile.as_deref().unwrap_or(Path::new("perf.data"));
-        let report = Command::new("perf")
-            .args(["report", "--stdio", "--no-children", "-g", "none", "-i"])
-            .arg(path)
-            .output();
-        match report {
-            Ok(output) => print!("{}", String::from_utf8_lossy(&output.stdout)),
-            Err(e) => eprintln!("bench: perf report: {e}"),
+        for sort in ["comm,dso", "comm,symbol"] {
+            let report = Command::new("perf")
+                .args([
+                    "report",
+                    "--stdio",
+                    "--no-children",
+                    "--percent-limit",
+                    "0.4",
+                    "-g",
+                    "none",
+                    "--sort",
+                    sort,
+                    "-i",
+                ])
+                .arg(path)
+                .output();
+            match report {
+                Ok(output) => print!("{}", String::from_utf8_lossy(&output.stdout)),
+                Err(e) => eprintln!("bench: perf report: {e}"),
+            }
         }
     }
 }

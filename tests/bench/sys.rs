@@ -245,6 +245,14 @@ pub(crate) fn prefer_session(process: &str) {
     let _ = std::fs::write(format!("/proc/{process}/autogroup"), PRIORITY.to_string());
 }
 
+/// How many programs wanted a processor during the last minute, on average.
+pub(crate) fn load() -> f64 {
+    let mut load = [0.0];
+    // SAFETY: writes at most the one double that it is told of.
+    unsafe { libc::getloadavg(load.as_mut_ptr(), 1) };
+    load[0]
+}
+
 /// Pins the calling thread to one processor.
 pub(crate) fn pin(core: usize) -> io::Result<()> {
     // SAFETY: a zeroed cpu_set_t is the empty set; CPU_SET stays within it for any real processor.

@@ -40,6 +40,8 @@ pub(crate) struct Row {
 #[derive(Default)]
 pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
+    /// What has to be said of all rows.
+    pub(crate) remarks: Vec<String>,
 }
 
 impl Table {
@@ -62,7 +64,7 @@ impl Table {
             ]
             .map(String::from),
         ];
-        let mut notes = Vec::new();
+        let mut notes = self.remarks.clone();
         for row in &self.rows {
             lines.push([
                 row.work.into(),

@@ -125,7 +125,8 @@ impl Phone {
         let sequence = request.cseq().0;
         let mut ack = dialog.ack(sequence);
         let mut fault = None;
-        if call.reoffering.take() == Some(Offer::Theirs) {
+        call.reoffering = None;
+        if !request.has_sdp() {
             fault = match call.media.take_offer(&response.body) {
                 Ok(()) => None,
                 Err(error) => Some(error),

@@ -94,6 +94,27 @@ fn a_change_that_is_refused_changes_nothing() {
     }
 }
 
+/// Every datagram comes twice: what is heard again changes nothing.
+#[test]
+fn what_comes_twice_counts_once() {
+    for late in [false, true] {
+        for stubborn in [false, true] {
+            let mut story = Story::new();
+            let caller = story.phone_with("101", |spec| spec.late_offer = late);
+            let callee = story.phone_with("102", |spec| spec.stubborn = stubborn);
+            story.network.weather.twice = 100;
+            story.call(caller, "102");
+            for action in [Action::Move, Action::Refresh, Action::Video, Action::Hold, Action::Update] {
+                story.then(caller, action);
+                story.expect_up(&[caller, callee]);
+            }
+            story.then(callee, Action::HangUp);
+            story.expect_idle();
+            story.close();
+        }
+    }
+}
+
 #[test]
 fn two_changes_at_once_are_both_made_in_the_end() {
     let (mut story, caller, callee) = talk(plain, plain);
