@@ -36,7 +36,7 @@ fn a_large_invite_crosses_a_narrow_tunnel(transport: Transport) {
     let denwa = Denwa::start_on(&server, &scene, HOUSE);
     let at_server = ip("2001:db8::1");
     let many = ["g711", "opus", "g722", "g726", "gsm", "amr", "l16", "codec2", "mpa"];
-    let kitchen = Baresip::new("101", "correct-horse").codecs(&many).over(transport);
+    let kitchen = Baresip::new("101", "correct-horse").modules(&many).over(transport);
     let study = Baresip::new("102", "battery staple").tone(1000.0).over(transport);
     let mut kitchen = kitchen.at(&homes[0], ip("2001:db8:1::1"), at_server).register(&scene, &denwa);
     let mut study = study.at(&homes[1], ip("2001:db8:2::1"), at_server).register(&scene, &denwa);

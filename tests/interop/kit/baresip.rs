@@ -19,7 +19,9 @@ pub struct Baresip<'a> {
     ip: IpAddr,
     server: Option<IpAddr>,
     tone: f64,
-    codecs: &'a [&'a str],
+    modules: &'a [&'a str],
+    settings: &'a str,
+    wishes: &'a str,
     account: Option<String>,
 }
 
@@ -34,7 +36,9 @@ impl<'a> Baresip<'a> {
             ip: Family::V4.loopback(),
             server: None,
             tone: 440.0,
-            codecs: &["g711"],
+            modules: &["g711"],
+            settings: "",
+            wishes: "",
             account: None,
         }
     }
@@ -59,9 +63,19 @@ impl<'a> Baresip<'a> {
         Baresip { tone: hz, ..self }
     }
 
-    /// The codec modules that it has; those of audio are all offered.
-    pub fn codecs(self, codecs: &'a [&'a str]) -> Self {
-        Baresip { codecs, ..self }
+    /// The modules that it has for codecs, encryption and video, instead of G.711 alone.
+    pub fn modules(self, modules: &'a [&'a str]) -> Self {
+        Baresip { modules, ..self }
+    }
+
+    /// More lines of its configuration.
+    pub fn settings(self, settings: &'a str) -> Self {
+        Baresip { settings, ..self }
+    }
+
+    /// More parameters of its account, each after a semicolon.
+    pub fn wishes(self, wishes: &'a str) -> Self {
+        Baresip { wishes, ..self }
     }
 
     /// The whole line in its list of accounts, instead of one with the exchange as outbound proxy.
@@ -87,7 +101,7 @@ impl<'a> Baresip<'a> {
         let ip = self.ip;
         let sip = ports::take(2); // the second one is for TLS
         let rtp = ports::take(20);
-        let codecs: String = self.codecs.iter().map(|c| format!("module {c}.so\n")).collect();
+        let modules: String = self.modules.iter().map(|m| format!("module {m}.so\n")).collect();
         scene.write(
             &format!("{name}/config"),
             &format!(
@@ -102,17 +116,19 @@ impl<'a> Baresip<'a> {
                  snd_path {}\n\
                  module_path /usr/lib/baresip/modules\n\
                  module stdio.so\n\
-                 {codecs}\
+                 {modules}\
                  module sndfile.so\n\
                  module aufile.so\n\
                  module aubridge.so\n\
                  module_tmp uuid.so\n\
                  module_tmp account.so\n\
-                 module_app menu.so\n",
+                 module_app menu.so\n\
+                 {}\n",
                 in_uri(ip),
                 rtp + 19,
                 tone_file.display(),
                 folder.display(),
+                self.settings,
             ),
         );
         scene.write(
@@ -120,12 +136,13 @@ impl<'a> Baresip<'a> {
             &self.account.unwrap_or_else(|| {
                 format!(
                     "<sip:{}@{DOMAIN}>;auth_pass=\"{}\";regint=600;\
-                     outbound=\"sip:{}:{};transport={}\"\n",
+                     outbound=\"sip:{}:{};transport={}\"{}\n",
                     self.number,
                     self.password,
                     in_uri(self.server.unwrap_or(ip)),
                     denwa.port,
                     self.transport,
+                    self.wishes,
                 )
             }),
         );
