@@ -84,7 +84,7 @@ pub(super) struct Spread(u64);
 impl Hasher for Spread {
     fn write(&mut self, bytes: &[u8]) {
         for &b in bytes {
-            self.write_u64(u64::from(b) ^ self.0);
+            self.write_u64(u64::from(b));
         }
     }
 
@@ -523,4 +523,22 @@ fn hop_request(invite: &Message<'_>, method: &str, to: &[u8], headers: &[u8]) ->
     let after_headers = invite.headers().last().map_or(end, |h| h.line().end);
     edit.replace(after_headers..end, &[headers, b"Content-Length: 0\r\n\r\n"]);
     edit.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::hash::{BuildHasher, BuildHasherDefault};
+
+    use super::*;
+
+    #[test]
+    fn client_transactions_are_spread_over_their_table() {
+        let hasher = BuildHasherDefault::<Spread>::default();
+        let hashes: BTreeSet<u64> = (0..1000u64)
+            .flat_map(|id| [(id, false), (id, true)])
+            .map(|key: (ClientId, bool)| hasher.hash_one(key))
+            .collect();
+        assert_eq!(hashes.len(), 2000);
+    }
 }
