@@ -128,7 +128,7 @@ impl Forwarder {
             None => Err(Failure::too_many(&wanted, "sessions", MAX_SESSIONS)),
         };
         if let Err(Failure { local, reason }) = result {
-            self.events.post(Event::Failed { session: id, local, reason });
+            self.events.post([Event::Failed { session: id, local, reason }]);
         }
     }
 
@@ -156,7 +156,7 @@ impl Forwarder {
             session = self.sessions[slot as usize].take().unwrap_or_default();
         }
         let [a, b] = session.close(&mut self.sockets, now);
-        self.events.post(Event::Closed { session: id, a, b });
+        self.events.post([Event::Closed { session: id, a, b }]);
     }
 
     /// Tells which ends have been silent for too long.
@@ -168,7 +168,7 @@ impl Forwarder {
         for (&id, &slot) in &self.by_id {
             let Some(session) = &mut self.sessions[slot as usize] else { continue };
             for side in session.silent_sides(now) {
-                self.events.post(Event::Silent { session: id, side });
+                self.events.post([Event::Silent { session: id, side }]);
             }
             next = next.into_iter().chain(session.silent_at()).min();
         }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -30,18 +31,25 @@ impl<T> Mailbox<T> {
         })
     }
 
-    /// Posts a letter; when the box is full, waits until it is emptied.
-    pub(super) fn post(&self, letter: T) {
-        let mut letters = self.lock();
-        while letters.len() >= self.room {
-            letters = self.emptied.wait(letters).unwrap_or_else(PoisonError::into_inner);
+    /// Posts letters; when the box is full, waits until it is emptied.
+    pub(super) fn post(&self, letters: impl IntoIterator<Item = T>) {
+        let mut waiting = self.lock();
+        let mut unsignalled = waiting.is_empty();
+        for letter in letters {
+            while waiting.len() >= self.room {
+                if mem::take(&mut unsignalled) {
+                    self.signal();
+                }
+                waiting = self.emptied.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                unsignalled |= waiting.is_empty();
+            }
+            waiting.push_back(letter);
         }
-        letters.push_back(letter);
-        let first = letters.len() == 1;
-        drop(letters);
-        if first {
-            // It could fail only when 2^64 - 2 signals were never read.
-            let _ = rustix::io::write(&self.signal, &1_u64.to_ne_bytes());
+        let news = unsignalled && !waiting.is_empty();
+        // Not under the lock: on a single processor the reader runs at once.
+        drop(waiting);
+        if news {
+            self.signal();
         }
     }
 
@@ -50,8 +58,18 @@ impl<T> Mailbox<T> {
         // In this order: a letter posted in between is collected, and its signal wakes the reader once in vain.
         // The other way round, it would wait unsignalled.
         let _ = rustix::io::read(&self.signal, &mut [0; 8]);
-        into.extend(self.lock().drain(..));
-        self.emptied.notify_all();
+        let mut letters = self.lock();
+        // Only at a full box does anybody wait; telling nobody would cost a system call as well.
+        let full = letters.len() >= self.room;
+        into.extend(letters.drain(..));
+        if full {
+            self.emptied.notify_all();
+        }
+    }
+
+    fn signal(&self) {
+        // It could fail only when 2^64 - 2 signals were never read.
+        let _ = rustix::io::write(&self.signal, &1_u64.to_ne_bytes());
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<T>> {

@@ -49,7 +49,12 @@ impl Relay {
     /// Tells the relay what to do. Costs a system call only when the relay has done all that it was told
     /// before; waits for the relay only when 4,096 commands are queued.
     pub fn send(&self, command: Command) {
-        self.orders.post(Order::Obey(command));
+        self.send_all([command]);
+    }
+
+    /// Tells the relay all of this at once: one system call, and the relay wakes once.
+    pub fn send_all(&self, commands: impl IntoIterator<Item = Command>) {
+        self.orders.post(commands.into_iter().map(Order::Obey));
     }
 
     /// Moves the events so far to the end of `events`, in the order in which they happened.
@@ -66,7 +71,7 @@ impl AsFd for Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.orders.post(Order::Stop);
+        self.orders.post([Order::Stop]);
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has said so itself.
             let _ = thread.join();

@@ -33,6 +33,8 @@ pub(super) struct Hub<'a, M> {
     pub(super) alarm: Alarm,
     /// What people are told when all is sent.
     events: Vec<Event>,
+    /// What the relay is to be told, before anybody hears of it.
+    commands: Vec<media::Command>,
     /// What the relay reported last.
     reports: Vec<media::Event>,
     /// When each trouble was last told.
@@ -66,6 +68,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             streams: Streams::default(),
             alarm: Alarm::new(),
             events: Vec::new(),
+            commands: Vec::new(),
             reports: Vec::new(),
             troubles: [None; 3],
         })
@@ -136,7 +139,7 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.machine.handle(now, input);
         while let Some(output) = self.machine.poll() {
             match output {
-                Output::Media(command) => self.relay.send(command),
+                Output::Media(command) => self.commands.push(command),
                 Output::Send(flow, bytes) => match flow.transport {
                     Transport::Udp => self.queue(flow, bytes),
                     Transport::Tcp => self.streams.queue(flow.stream, bytes),
@@ -155,12 +158,14 @@ impl<'a, M: Machine> Hub<'a, M> {
         }
     }
 
-    /// Sends all that is queued, then tells people, then sets the alarm.
+    /// Tells the relay, sends all that is queued, tells people, and sets the alarm.
     pub(super) fn flush(&mut self) {
         let now = self.now();
         if let Some(wall) = self.clock.wall_news(now) {
             self.handle(now, Input::Clock(wall));
         }
+        // All at once: the relay is a thread, and each time that it wakes costs more than what it does.
+        self.relay.send_all(self.commands.drain(..));
         for index in 0..self.udp.len() {
             if let Some(Unsent { count, to, error }) = self.udp[index].flush() {
                 self.complain(Trouble::Unsent, || {

@@ -71,7 +71,8 @@ impl Inbox {
             buffer: vec![0; slots.clamp(1, BATCH) * size],
             size,
             received: FixedVec::new(),
-            swollen: false,
+            // An allocator may have written its zeros, and made every page real.
+            swollen: true,
         }
     }
 
