@@ -114,6 +114,8 @@ pub(super) struct Changes {
     pub(super) came: Vec<BindingId>,
     /// Bindings that are gone.
     pub(super) gone: Vec<(Flow, Gone)>,
+    /// Flows whose phone is now at another one.
+    pub(super) moved: Vec<(Flow, Flow)>,
 }
 
 /// What a binding's timer asks for.
@@ -258,6 +260,7 @@ impl Registrar {
             };
             if binding.flow != flow {
                 changes.came.push(binding.id);
+                changes.moved.push((binding.flow, flow));
             }
             renew(&mut binding.uri, contact.uri);
             renew(&mut binding.call_id, call_id);

@@ -324,6 +324,20 @@ enum ClientMachine {
     Other(client::State),
 }
 
+impl Client {
+    /// Whether no final response came.
+    fn is_pending(&self) -> bool {
+        match self.machine {
+            ClientMachine::Invite(state) => {
+                matches!(state, invite_client::State::Calling | invite_client::State::Proceeding)
+            }
+            ClientMachine::Other(state) => {
+                matches!(state, client::State::Trying | client::State::Proceeding)
+            }
+        }
+    }
+}
+
 impl Clients {
     pub(super) fn new() -> Clients {
         Clients { table: Table::default() }
@@ -360,6 +374,21 @@ impl Clients {
         io.arm(T1_64, Timer::Client(id, cancel, timeout));
         let client = Client { machine, flow, owner, request, interval: T1 * 2, cancelled: false };
         self.table.insert((id, cancel), client);
+    }
+
+    /// A phone is at another flow now: what it was asked on the old one and did not answer is asked
+    /// again there. On a stream that broke nothing else would, and a BYE must not be lost so.
+    pub(super) fn moved(&mut self, io: &mut Io, old: Flow, new: Flow) {
+        let waits = |client: &Client| client.flow == old && client.is_pending();
+        let mut waiting: Vec<(ClientId, bool)> =
+            self.table.iter().filter(|(_, client)| waits(client)).map(|(key, _)| *key).collect();
+        waiting.sort_unstable();
+        for key in waiting.into_iter().filter(|_| old.transport == new.transport) {
+            if let Some(client) = self.table.get_mut(&key) {
+                client.flow = new;
+                io.send(new, client.request.clone());
+            }
+        }
     }
 
     /// A response whose branch is ours. `Some`: it goes up to the owner.
