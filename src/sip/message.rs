@@ -19,9 +19,22 @@ pub struct Message<'a> {
     start: StartLine<'a>,
     headers: heapless::Vec<Header, MAX_HEADERS>,
     body: &'a [u8],
+    essentials: Essentials<'a>,
     too_many_headers: bool,
     malformed_header: bool,
     malformed_length: bool,
+}
+
+/// What every message is asked for again and again, read once.
+#[derive(Clone, Copy, Default)]
+struct Essentials<'a> {
+    via: Option<Via<'a>>,
+    from: Option<NameAddr<'a>>,
+    to: Option<NameAddr<'a>>,
+    cseq: Option<CSeq<'a>>,
+    from_tag: &'a [u8],
+    to_tag: &'a [u8],
+    call_id: &'a [u8],
 }
 
 /// The first line.
@@ -96,6 +109,7 @@ impl<'a> Message<'a> {
             start: start_line(line)?,
             headers: heapless::Vec::new(),
             body: &[],
+            essentials: Essentials::default(),
             too_many_headers: false,
             malformed_header: false,
             malformed_length: false,
@@ -103,6 +117,7 @@ impl<'a> Message<'a> {
         at -= skipped;
         message.index_headers(&mut at);
         message.find_body(at);
+        message.essentials = message.read_essentials();
         Ok(message)
     }
 
@@ -165,6 +180,34 @@ impl<'a> Message<'a> {
         self.body = body;
         self.malformed_length = malformed;
         self.bytes = &self.bytes[..at + self.body.len()];
+    }
+
+    fn read_essentials(&self) -> Essentials<'a> {
+        let mut read =
+            Essentials { via: self.list(Name::Via).next().and_then(Via::parse), ..Essentials::default() };
+        let mut seen = [false; 4];
+        for header in &self.headers {
+            let slot = match header.name {
+                Name::From => 0,
+                Name::To => 1,
+                Name::CSeq => 2,
+                Name::CallId => 3,
+                _ => continue,
+            };
+            if std::mem::replace(&mut seen[slot], true) {
+                continue; // the first counts; a second one is refused by check_request
+            }
+            let value = self.value(header);
+            match slot {
+                0 => read.from = NameAddr::parse(value),
+                1 => read.to = NameAddr::parse(value),
+                2 => read.cseq = CSeq::parse(value),
+                _ => read.call_id = value,
+            }
+        }
+        read.from_tag = read.from.and_then(|from| from.param("tag")).unwrap_or_default();
+        read.to_tag = read.to.and_then(|to| to.param("tag")).unwrap_or_default();
+        read
     }
 
     /// The message's bytes, from its first line to the end of its body.
@@ -254,37 +297,37 @@ impl<'a> Message<'a> {
 
     /// The topmost Via.
     pub fn via(&self) -> Option<Via<'a>> {
-        self.list(Name::Via).next().and_then(Via::parse)
+        self.essentials.via
     }
 
     /// From.
     pub fn from(&self) -> Option<NameAddr<'a>> {
-        self.first(Name::From).and_then(NameAddr::parse)
+        self.essentials.from
     }
 
     /// To.
     pub fn to(&self) -> Option<NameAddr<'a>> {
-        self.first(Name::To).and_then(NameAddr::parse)
+        self.essentials.to
     }
 
     /// The tag of From; empty if there is none.
     pub fn from_tag(&self) -> &'a [u8] {
-        self.from().and_then(|f| f.param("tag")).unwrap_or_default()
+        self.essentials.from_tag
     }
 
     /// The tag of To; empty if there is none.
     pub fn to_tag(&self) -> &'a [u8] {
-        self.to().and_then(|t| t.param("tag")).unwrap_or_default()
+        self.essentials.to_tag
     }
 
     /// Call-ID; empty if there is none.
     pub fn call_id(&self) -> &'a [u8] {
-        self.first(Name::CallId).unwrap_or_default()
+        self.essentials.call_id
     }
 
     /// CSeq.
     pub fn cseq(&self) -> Option<CSeq<'a>> {
-        self.first(Name::CSeq).and_then(CSeq::parse)
+        self.essentials.cseq
     }
 
     /// Whether a list header names a token, as in `Supported: 100rel`.

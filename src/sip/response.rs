@@ -90,7 +90,11 @@ fn put_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 /// A value with its folding undone: CR and LF become blanks.
 fn put_unfolded(out: &mut Vec<u8>, value: &[u8]) {
-    out.extend(value.iter().map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+    if value.contains(&b'\n') || value.contains(&b'\r') {
+        out.extend(value.iter().map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+    } else {
+        out.extend_from_slice(value);
+    }
 }
 
 /// The client's own Via with the address that it really has: `received` where sent-by differs

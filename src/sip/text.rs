@@ -73,8 +73,13 @@ impl<'a> Iterator for Split<'a> {
 
 /// Where `wanted` first stands outside quotes and brackets.
 pub(crate) fn outside(text: &[u8], wanted: u8) -> Option<usize> {
+    // Most values have neither quotes nor brackets in front of what is looked for.
+    let plain = text.iter().position(|&b| b == wanted || b == b'"' || b == b'<')?;
+    if text[plain] == wanted {
+        return Some(plain);
+    }
     let (mut quoted, mut escaped, mut angle) = (false, false, false);
-    for (at, &b) in text.iter().enumerate() {
+    for (at, &b) in text.iter().enumerate().skip(plain) {
         match b {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,

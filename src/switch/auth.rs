@@ -3,7 +3,7 @@
 //! A challenge leaves no state behind: its nonce carries the time and a seal over it and the
 //! source's address. Only a successful use is remembered, so strangers fill no table.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -44,6 +44,10 @@ pub(super) struct Authenticator {
     challenges: u32,
     /// How many extensions are asked for MD5 alone, and how many there are.
     md5_only: (u64, u64),
+    /// What their passwords come to.
+    known: BTreeMap<Number, Ha1>,
+    /// What whoever does not exist is computed with, and is never right by.
+    nobody: Ha1,
     /// Uses of nonces that were right, by the nonce's payload.
     used: Table<u64, Uses>,
     order: VecDeque<u64>,
@@ -62,8 +66,17 @@ impl Authenticator {
     pub(super) fn new(config: &Config) -> Authenticator {
         let md5_only = config.extensions.values().filter(|e| e.digest == DigestOffer::Md5).count() as u64;
         let md5_only = (md5_only, config.extensions.len().max(1) as u64);
+        let realm = Authenticator::realm(config).as_bytes();
+        let ha1 = |(number, extension): (&Number, &crate::config::Extension)| {
+            let ha1 = Ha1::new(number.as_str().as_bytes(), realm, extension.password.reveal().as_bytes());
+            (number.clone(), ha1)
+        };
+        let known = config.extensions.iter().map(ha1).collect();
+        let nobody = Ha1::new(b"", realm, b"");
         Authenticator {
             challenges: 0,
+            known,
+            nobody,
             md5_only,
             used: Table::default(),
             order: VecDeque::new(),
@@ -102,16 +115,16 @@ impl Authenticator {
             return Verdict::Stale;
         }
 
-        let user: Vec<u8> = credentials.username.bytes().take(64).collect();
-        let user = String::from_utf8_lossy(&user);
-        let known = config.extensions.get(&*user);
-        // Whoever does not exist is computed like everybody else, and never right.
-        let password = known.map_or("", |extension| extension.password.reveal());
-        let ha1 = Ha1::new(user.as_bytes(), realm.as_bytes(), password.as_bytes());
-        let right = digest::verify(&credentials, &ha1, request.method_name());
-        let Some(number) = Number::new(&user).filter(|_| right && known.is_some()) else {
-            return Verdict::Wrong { claimed: user.into_owned(), algorithm: credentials.algorithm };
+        let mut user = heapless::Vec::<u8, 64>::new();
+        let fits = credentials.username.bytes().all(|b| user.push(b).is_ok());
+        let user = std::str::from_utf8(&user).unwrap_or_default();
+        let known = self.known.get_key_value(user).filter(|_| fits);
+        let right =
+            digest::verify(&credentials, known.map_or(&self.nobody, |(_, ha1)| ha1), request.method_name());
+        let Some((number, _)) = known.filter(|_| right) else {
+            return Verdict::Wrong { claimed: user.to_owned(), algorithm: credentials.algorithm };
         };
+        let number = number.clone();
         let count = match credentials.qop {
             Qop::Auth { nc, .. } => nc,
             _ => 1,

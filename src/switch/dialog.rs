@@ -66,9 +66,8 @@ impl Switch {
         let fork = self.open_fork(server, reply, request, Kind::InDialog { call: id, dialog, from });
         self.with_fork(fork, |switch, fork| {
             // What a PRACK brings may answer the offer of a reliable 18x (RFC 3262 §5).
-            if !switch.hear_answer(id, dialog, from, request)
-                && let Err(status) = switch.take_offer(id, fork, request)
-            {
+            let answers = method == Method::Prack && switch.hear_answer(id, dialog, from, request);
+            if !answers && let Err(status) = switch.take_offer(id, fork, request) {
                 let retry: &[u8] = if status == 503 { b"Retry-After: 10\r\n" } else { b"" };
                 return switch.answer_fork(fork, status, retry);
             }
@@ -213,7 +212,9 @@ impl Switch {
             };
         }
         self.extend_patience(fork);
-        if status < 300 && self.calls.get(&id).is_some_and(|call| call.phase != Phase::Over) {
+        // A repeated 2xx says nothing new; what was agreed on since is not undone by it.
+        let news = !fork.answered && self.calls.get(&id).is_some_and(|call| call.phase != Phase::Over);
+        if status < 300 && news {
             self.hear(id, dialog, responder, fork.offer.as_ref(), response);
             if let Some(d) = self.calls.get_mut(&id).and_then(|call| call.dialogs.get_mut(dialog))
                 && status >= 200
@@ -227,17 +228,18 @@ impl Switch {
                     d.ends[index(from)].target = target;
                 }
             }
-            if let Some(call) = self.calls.get(&id) {
-                let reader = call.leg_index(dialog, from);
-                if let (Some(writer), Some(leg)) = (call.leg(dialog, responder), call.leg(dialog, from))
-                    && writer.is_masked_for(leg)
-                {
-                    let mask = Token { call: id, leg: reader as u8, contact: true }
-                        .seal(&self.secret, &call.call_id);
-                    contact = Some(token_uri(&self.config, &fork.reply, &mask, false));
-                }
-                body = self.sdp_for(call, reader, from, response);
+        }
+        // What comes when the call is over is still written for its reader, with all streams off.
+        if let Some(call) = self.calls.get(&id).filter(|_| status < 300) {
+            let reader = call.leg_index(dialog, from);
+            if let (Some(writer), Some(leg)) = (call.leg(dialog, responder), call.leg(dialog, from))
+                && writer.is_masked_for(leg)
+            {
+                let mask =
+                    Token { call: id, leg: reader as u8, contact: true }.seal(&self.secret, &call.call_id);
+                contact = Some(token_uri(&self.config, &fork.reply, &mask, false));
             }
+            body = self.sdp_for(call, reader, from, response);
         }
         let back = Backward {
             record_route: None,

@@ -7,7 +7,7 @@ use super::call::{Dialog, DialogEnd, Leg, Phase, index};
 use super::dialog::Place;
 use super::event::{Cause, Event};
 use super::flow::Flow;
-use super::fork::Fork;
+use super::fork::{ELSEWHERE, Fork};
 use super::forward::{contact_uri, face, token_uri};
 use super::io::Timer;
 use super::negotiation::{Lines, Negotiation};
@@ -80,6 +80,8 @@ impl Switch {
         let bytes = response.print(request);
         self.servers.respond(&mut self.io, fork.server, 200, bytes.clone());
         fork.answered = true;
+        // Others may ring, if a phone sent the call here.
+        self.cancel_branches(fork, ELSEWHERE);
         let parties = self.calls.get_mut(&id).map(|call| {
             call.phase = Phase::Up { since: self.io.now, dialog, acknowledged: false };
             call.parties()

@@ -415,16 +415,18 @@ impl Switch {
             return self.end_loser(fork, id, leg, response);
         };
         let first = !fork.answered;
-        let body = self.sdp_from_callee(fork, id, dialog, response);
-        let tag: Box<[u8]> = fork.contact.clone().unwrap_or_default();
-        if let Some(call) = self.calls.get_mut(&id) {
-            if first {
-                call.phase = Phase::Up { since: self.io.now, dialog, acknowledged: false };
-                call.by = number;
-            }
+        // A repeated 2xx says nothing new; what was agreed on since is not undone by it.
+        let body = match first {
+            true => self.sdp_from_callee(fork, id, dialog, response),
+            false => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
+        };
+        let target: Box<[u8]> = fork.contact.clone().unwrap_or_default();
+        if let Some(call) = self.calls.get_mut(&id).filter(|_| first) {
+            call.phase = Phase::Up { since: self.io.now, dialog, acknowledged: false };
+            call.by = number;
             if let Some(d) = call.dialogs.get_mut(dialog) {
                 d.confirmed = true;
-                d.ends[0].target = tag;
+                d.ends[0].target = target;
             }
         }
         self.back_to_caller(fork, id, leg, status, response, body);
@@ -474,8 +476,9 @@ impl Switch {
         let token = Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, &call.call_id);
         let known = call.dialogs.iter().position(|d| d.leg == leg && *d.ends[1].tag == *tag);
         if let Some(at) = known {
-            if let Some(target) = contact_uri(response) {
-                call.dialogs[at].ends[1].target = target.into();
+            let d = &mut call.dialogs[at];
+            if let Some(target) = contact_uri(response).filter(|_| !d.confirmed) {
+                d.ends[1].target = target.into();
             }
             return known;
         }

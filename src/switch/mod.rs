@@ -73,6 +73,8 @@ pub struct Switch {
     ports: PortAllocator,
     /// Addresses of ours that packets came to.
     addresses: BTreeSet<IpAddr>,
+    /// The last `Date` line, and the second that it is for.
+    date: (u64, Vec<u8>),
     made: u64,
     calls_made: u64,
     clients_made: u64,
@@ -96,6 +98,7 @@ impl Switch {
             ended: VecDeque::new(),
             live: 0,
             addresses: BTreeSet::new(),
+            date: (0, Vec::new()),
             made: 0,
             calls_made: 0,
             clients_made: 0,

@@ -35,7 +35,7 @@ impl Switch {
                         headers.extend_from_slice(path);
                         headers.extend_from_slice(b"\r\n");
                     }
-                    write_date(&mut headers, self.io.unix_seconds());
+                    self.put_date(&mut headers);
                     for (after, binding) in self.registrar.wakes(&self.config, self.io.now, number.as_str()) {
                         self.io.arm(after, Timer::Binding(binding));
                     }
@@ -53,6 +53,16 @@ impl Switch {
         let response = Response { reason, headers: &headers, ..Response::new(status, &tag, reply.remote) };
         let bytes = response.print(request);
         self.servers.respond(&mut self.io, key, status, bytes);
+    }
+
+    /// Writes `Date`, made once a second.
+    fn put_date(&mut self, out: &mut Vec<u8>) {
+        let now = self.io.unix_seconds();
+        if self.date.0 != now || self.date.1.is_empty() {
+            self.date = (now, Vec::with_capacity(40));
+            write_date(&mut self.date.1, now);
+        }
+        out.extend_from_slice(&self.date.1);
     }
 
     fn tell_changes(

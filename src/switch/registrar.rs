@@ -54,6 +54,34 @@ impl Binding {
         self.connected && self.expires > now
     }
 
+    fn new(id: BindingId, flow: Flow, contact: &NameAddr<'_>) -> Binding {
+        Binding {
+            id,
+            uri: contact.uri.into(),
+            params: Box::default(),
+            device: device(contact).map(|(instance, reg_id)| (instance.into(), reg_id)),
+            path: Box::default(),
+            q: 1000,
+            flow,
+            connected: true,
+            behind_nat: false,
+            expires: Instant::default(),
+            call_id: Box::default(),
+            cseq: 0,
+            wake: Instant(u64::MAX),
+            ping: None,
+            unanswered: 0,
+        }
+    }
+
+    /// Whether a contact is this phone's: the same device (RFC 5626 §6), else the same URI.
+    fn is_of(&self, contact: &NameAddr<'_>, uri: &Uri<'_>) -> bool {
+        match (&self.device, device(contact)) {
+            (Some((instance, reg_id)), Some(device)) => (&**instance, *reg_id) == device,
+            _ => *self.uri == *contact.uri || Uri::parse(&self.uri).is_some_and(|known| known.matches(uri)),
+        }
+    }
+
     /// How long it still holds if it is not refreshed.
     pub(super) fn time_left(&self, now: Instant) -> Duration {
         self.expires - now
@@ -144,31 +172,31 @@ impl Registrar {
     ) -> Result<Changes, Refusal> {
         let cseq = request.cseq().map_or(0, |c| c.number);
         let call_id = request.call_id();
-        let mut changes = Changes::default();
-        let mut list = self.by_number.get(number).cloned().unwrap_or_default();
-        for expired in list.extract_if(.., |b| b.expires <= now) {
-            changes.gone.push((expired.flow, Gone::Expired));
-        }
+        let path = join(request.list(Name::Path));
+        let known = self.by_number.get(number).map_or(&[][..], Vec::as_slice);
         let newer = |b: &Binding| *b.call_id != *call_id || cseq > b.cseq;
 
-        if request.list(Name::Contact).any(|c| c == b"*") {
+        let star = request.list(Name::Contact).any(|c| c == b"*");
+        if star {
             let alone = request.list(Name::Contact).count() == 1;
             if !alone || request.first(Name::Expires).and_then(decimal) != Some(0) {
                 return Err(Refusal::Bad("Contact * Needs Expires 0"));
             }
-            if !list.iter().all(newer) {
+            if !known.iter().all(newer) {
                 return Err(Refusal::OutOfOrder);
             }
-            changes.gone.extend(list.drain(..).map(|b| (b.flow, Gone::Removed)));
-            self.put(number, list);
+            let mut changes = Changes::default();
+            changes.gone.extend(known.iter().map(|b| (b.flow, Gone::Removed)));
+            self.drop_where(number, |_| true);
             return Ok(changes);
         }
 
+        // First everything is read and judged, then everything is done.
         let most = config.extensions.get(number).map_or(1, |e| usize::from(e.max_contacts));
         if request.list(Name::Contact).count() > most {
             return Err(Refusal::Bad("Too Many Contacts"));
         }
-        let path = join(request.list(Name::Path));
+        let mut contacts = Vec::with_capacity(1);
         for value in request.list(Name::Contact) {
             let contact = NameAddr::parse(value).ok_or(Refusal::Bad("Bad Contact"))?;
             let uri = contact.sip_uri().ok_or(Refusal::Bad("Bad Contact"))?;
@@ -176,83 +204,96 @@ impl Registrar {
                 return Err(Refusal::Bad("Contact Too Long"));
             }
             let lifetime = lifetime(config, &contact, request)?;
-            let device = device(&contact);
-            let same = |b: &Binding| match (&b.device, &device) {
-                (Some(a), Some(b)) => a == b,
-                _ => *b.uri == *contact.uri || Uri::parse(&b.uri).is_some_and(|known| known.matches(&uri)),
-            };
-            let known = list.iter().position(same);
-            if let Some(at) = known
-                && !newer(&list[at])
-            {
+            if known.iter().any(|b| b.is_of(&contact, &uri) && !newer(b)) {
                 return Err(Refusal::OutOfOrder);
             }
+            contacts.push((contact, uri, lifetime));
+        }
+
+        let mut changes = Changes::default();
+        let expired = known.iter().filter(|b| b.expires <= now);
+        changes.gone.extend(expired.map(|b| (b.flow, Gone::Expired)));
+        if !changes.gone.is_empty() {
+            self.drop_where(number, |b| b.expires <= now);
+        }
+        for (contact, uri, lifetime) in contacts {
             if lifetime.is_zero() {
-                if let Some(at) = known {
-                    changes.gone.push((list.remove(at).flow, Gone::Removed));
-                }
+                let list = self.by_number.get(number).into_iter().flatten();
+                changes
+                    .gone
+                    .extend(list.filter(|b| b.is_of(&contact, &uri)).map(|b| (b.flow, Gone::Removed)));
+                self.drop_where(number, |b| b.is_of(&contact, &uri));
                 continue;
             }
-            let old = known.map(|at| list.remove(at));
-            if list.len() >= most {
-                // A phone that lost its memory must not lock itself out: the one that is least
-                // likely to be alive makes room.
-                let worst = list
-                    .iter()
-                    .enumerate()
-                    .min_by_key(|(_, b)| (b.connected, std::cmp::Reverse(b.unanswered), b.expires));
-                if let Some((at, _)) = worst {
-                    changes.gone.push((list.remove(at).flow, Gone::Replaced));
-                }
-            }
-            let id = old.as_ref().map_or_else(
-                || {
+            let list = match self.by_number.get_mut(number) {
+                Some(list) => list,
+                None => self.by_number.entry(number.clone()).or_default(),
+            };
+            let binding = match list.iter().position(|b| b.is_of(&contact, &uri)) {
+                Some(at) => &mut list[at],
+                None => {
+                    if list.len() >= most {
+                        // A phone that lost its memory must not lock itself out: the one that is
+                        // least likely to be alive makes room.
+                        let worst = list
+                            .iter()
+                            .enumerate()
+                            .min_by_key(|(_, b)| (b.connected, std::cmp::Reverse(b.unanswered), b.expires));
+                        if let Some((at, _)) = worst {
+                            let worst = list.remove(at);
+                            changes.gone.push((worst.flow, Gone::Replaced));
+                            self.forget(&worst);
+                        }
+                    }
                     self.made += 1;
-                    self.made
-                },
-                |b| b.id,
-            );
-            if old.as_ref().is_none_or(|b| b.flow != flow) {
-                changes.came.push(id);
+                    self.numbers.insert(self.made, number.clone());
+                    changes.came.push(self.made);
+                    let list = self.by_number.entry(number.clone()).or_default();
+                    list.push(Binding::new(self.made, flow, &contact));
+                    match list.last_mut() {
+                        Some(binding) => binding,
+                        None => continue,
+                    }
+                }
+            };
+            if binding.flow != flow {
+                changes.came.push(binding.id);
             }
-            list.push(Binding {
-                id,
-                uri: contact.uri.into(),
-                params: without_expires(contact.params),
-                device,
-                path: path.clone().into(),
-                q: contact.param("q").map_or(1000, preference),
-                flow,
-                connected: true,
-                behind_nat: uri.host != Host::Ip(flow.source()),
-                expires: now + lifetime,
-                call_id: call_id.into(),
-                cseq,
-                wake: old.as_ref().map_or(Instant(u64::MAX), |b| b.wake),
-                ping: old.as_ref().and_then(|b| b.ping),
-                unanswered: 0,
-            });
+            renew(&mut binding.uri, contact.uri);
+            renew(&mut binding.call_id, call_id);
+            renew(&mut binding.path, &path);
+            if find_param(contact.params, "expires").is_some() {
+                binding.params = without_expires(contact.params);
+            } else {
+                renew(&mut binding.params, contact.params);
+            }
+            binding.q = contact.param("q").map_or(1000, preference);
+            binding.flow = flow;
+            binding.connected = true;
+            binding.behind_nat = uri.host != Host::Ip(flow.source());
+            binding.expires = now + lifetime;
+            binding.cseq = cseq;
+            binding.unanswered = 0;
         }
-        self.put(number, list);
         Ok(changes)
     }
 
-    fn put(&mut self, number: &Number, list: Vec<Binding>) {
-        for old in self.by_number.get(number).into_iter().flatten() {
-            if !list.iter().any(|b| b.id == old.id) {
-                self.numbers.remove(&old.id);
-                if let Some(ping) = old.ping {
-                    self.pings.remove(&ping);
-                }
-            }
-        }
-        for binding in &list {
-            self.numbers.entry(binding.id).or_insert_with(|| number.clone());
-        }
+    /// Takes bindings of an extension out.
+    fn drop_where(&mut self, number: &Number, goes: impl Fn(&Binding) -> bool) {
+        let Some(list) = self.by_number.get_mut(number) else { return };
+        let gone: Vec<Binding> = list.extract_if(.., |b| goes(b)).collect();
         if list.is_empty() {
             self.by_number.remove(number);
-        } else {
-            self.by_number.insert(number.clone(), list);
+        }
+        for binding in gone {
+            self.forget(&binding);
+        }
+    }
+
+    fn forget(&mut self, binding: &Binding) {
+        self.numbers.remove(&binding.id);
+        if let Some(ping) = binding.ping {
+            self.pings.remove(&ping);
         }
     }
 
@@ -304,9 +345,7 @@ impl Registrar {
         }
         if binding.expires <= now {
             let flow = binding.flow;
-            let rest = self.by_number.get(&number).into_iter().flatten().filter(|b| b.id != id);
-            let rest = rest.cloned().collect();
-            self.put(&number, rest);
+            self.drop_where(&number, |b| b.id == id);
             return (Some(Due::Expired(number, flow)), None);
         }
         binding.wake = next_wake(config, now, binding);
@@ -374,10 +413,16 @@ fn lifetime(config: &Config, contact: &NameAddr<'_>, request: &Message<'_>) -> R
     }
 }
 
-fn device(contact: &NameAddr<'_>) -> Option<(Box<[u8]>, u64)> {
+fn device<'a>(contact: &NameAddr<'a>) -> Option<(&'a [u8], u64)> {
     let instance = contact.param("+sip.instance").filter(|i| !i.is_empty())?;
-    let reg_id = contact.param("reg-id").and_then(decimal).unwrap_or(0);
-    Some((instance.into(), reg_id))
+    Some((instance, contact.param("reg-id").and_then(decimal).unwrap_or(0)))
+}
+
+/// Takes a new value; a refresh that changes nothing allocates nothing.
+fn renew(old: &mut Box<[u8]>, new: &[u8]) {
+    if **old != *new {
+        *old = new.into();
+    }
 }
 
 fn preference(q: &[u8]) -> u16 {

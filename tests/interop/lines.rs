@@ -84,6 +84,40 @@ fn a_wrong_password_does_not_register() {
 
 #[test]
 #[ignore = "needs SIPp"]
+fn a_wrong_password_does_not_call() {
+    let mut house = House::new("wrong-caller", "");
+    house.kitchen = Line::new("101", "guessed");
+    house.refused("102", "407");
+}
+
+#[test]
+#[ignore = "needs SIPp"]
+fn who_registers_for_moments_is_told_how_long() {
+    let house = House::empty("brief", "");
+    let words = [("STATUS", "423"), ("EXPIRES", "5")];
+    house.study.play("register", &words).start(&house.scene, &house.denwa).succeeds();
+    let messages = house.scene.read("line-102-register-messages.log");
+    assert!(messages.contains("Min-Expires: 60"), "423 without Min-Expires");
+}
+
+#[test]
+#[ignore = "needs SIPp"]
+fn a_call_without_sound_is_ended() {
+    let house = House::new("silence", "media-timeout = 2s");
+    house.call("caller-hung-up", "callee");
+    house.denwa.program.expect("101 → 102 ended");
+}
+
+#[test]
+#[ignore = "needs SIPp"]
+fn a_call_that_lasts_too_long_is_ended() {
+    let house = House::new("limit", "call-limit = 2s");
+    house.call("caller-hung-up", "callee");
+    house.denwa.program.expect("101 → 102 ended");
+}
+
+#[test]
+#[ignore = "needs SIPp"]
 fn a_call_over_udp() {
     House::new("call", "").call("caller", "callee");
 }

@@ -11,9 +11,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)] // nothing outside a test binary could reach anything
 
+mod bad_input;
 mod kit;
 
 mod lines;
 mod linphone;
+mod network;
 mod phones;
 mod server;

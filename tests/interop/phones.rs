@@ -145,6 +145,8 @@ fn a_held_call_is_silent_and_comes_back() {
     let mut study = study().on(V4).register(&scene, &denwa);
 
     talk(&mut kitchen, &mut study, "102");
+    kitchen.show_rates();
+    study.show_rates();
     for holds in [true, false] {
         let (holder, held) = if holds { (&mut kitchen, &mut study) } else { (&mut study, &mut kitchen) };
         wait_until("sound flows", || holder.sends_and_receives() == (true, true));
@@ -192,10 +194,11 @@ fn a_call_is_transferred() {
     let mut attic = attic().on(V4).over(Tcp).register(&scene, &denwa);
 
     talk(&mut kitchen, &mut study, "102");
+    kitchen.new_recording();
     study.program.say("/transfer sip:103@denwa.test");
     attic.answer();
     attic.talks();
-    study.is_hung_up();
+    denwa.program.expect("101 → 102 ended");
     kitchen.hears(&attic);
     attic.hears(&kitchen);
     attic.hang_up();
@@ -271,4 +274,63 @@ fn two_calls_at_once_do_not_mix() {
     study.is_hung_up();
     std::thread::sleep(Duration::from_millis(300));
     attic.hears_itself();
+}
+
+/// A call between phones that both have `modules`, `settings` and `wishes`.
+fn special_call(name: &str, modules: &[&str], settings: &str, wishes: &str) -> (Scene, Denwa, Phone, Phone) {
+    let scene = Scene::new(name);
+    let denwa = Denwa::start(&scene, HOUSE);
+    let kitchen = kitchen().on(V4).modules(modules).settings(settings).wishes(wishes);
+    let study = study().on(V6).modules(modules).settings(settings).wishes(wishes);
+    let mut kitchen = kitchen.register(&scene, &denwa);
+    let mut study = study.register(&scene, &denwa);
+    talk(&mut kitchen, &mut study, "102");
+    (scene, denwa, kitchen, study)
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn encrypted_sound_passes() {
+    let (_scene, _denwa, kitchen, study) = special_call("srtp", &["g711", "srtp"], "", ";mediaenc=srtp-mand");
+    for phone in [kitchen, study] {
+        assert!(phone.program.output().contains("m=audio "));
+        assert!(phone.program.output().contains(" RTP/SAVP "));
+    }
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn rtp_and_rtcp_may_share_a_port() {
+    let (_scene, _denwa, kitchen, study) = special_call("rtcp-mux", &["g711"], "rtcp_mux yes", "");
+    for phone in [kitchen, study] {
+        assert!(phone.last_received("INVITE").contains("a=rtcp-mux"));
+    }
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn pictures_pass_with_the_sound() {
+    let video = "video_source fakevideo,x\nvideo_display fakevideo,x\nvideo_fps 5";
+    let (_scene, _denwa, kitchen, study) = special_call("video", &["g711", "vp8", "fakevideo"], video, "");
+    kitchen.program.expect("incoming rtp for 'video' established");
+    study.program.expect("incoming rtp for 'video' established");
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn what_is_said_before_the_answer_arrives() {
+    let scene = Scene::new("early");
+    let denwa = Denwa::start(&scene, HOUSE);
+    let mut kitchen = kitchen().on(V6).register(&scene, &denwa);
+    let mut study = study().wishes(";answermode=early").register(&scene, &denwa);
+
+    kitchen.dial("102");
+    kitchen.program.expect("183 Session Progress");
+    study.program.expect("incoming rtp for 'audio' established");
+    study.program.say("/accept");
+    kitchen.talks();
+    kitchen.hears(&study);
+    study.hears(&kitchen);
+    kitchen.hang_up();
+    study.is_hung_up();
 }

@@ -211,6 +211,7 @@ fn make_phone(rng: &mut Rng, at: u8, domain: Option<&str>, places: &[Place]) -> 
     spec.video = rng.percent(20);
     spec.preloads_route = rng.percent(40);
     spec.hasty = rng.percent(10);
+    spec.restless = rng.percent(15);
     spec.stubborn = rng.percent(10);
     spec.forking = match rng.below(100) {
         0..10 => Forking::Rings,

@@ -196,7 +196,8 @@ impl Laws {
         if earlier.is_some_and(|earlier| !agrees(earlier)) {
             return Some(format!("after {earlier:?} another final answer"));
         }
-        let prompt = invite.at + Duration::from_secs(1) >= now;
+        let at = invite.at;
+        let prompt = earlier.is_none() && at + Duration::from_secs(1) >= now;
         let own = response.get("X-Sim").is_none();
         let denied = matches!(status, 404 | 408 | 480 | 500);
         if prompt && own && denied {
@@ -206,7 +207,7 @@ impl Laws {
                     && number != user_of(uri_of(response.get("From").unwrap_or_default()))
                     && !self.disturbed.contains(&phone.id)
                     && !self.rung.contains(&(response.call_id().to_owned(), phone.id))
-                    && is_reachable(phone, now)
+                    && is_reachable(phone, at, now)
             };
             if let Some(phone) = phones.iter().find(missed) {
                 return Some(format!("#{} is registered and was not rung", phone.id));
@@ -245,8 +246,10 @@ impl Laws {
             return Some(format!("added on the way: {new:?}"));
         }
         match (original.has_sdp(), message.has_sdp()) {
-            (true, true) if self.ended.contains(message.call_id()) => None,
-            (true, true) => check_same_session(&original.body, &message.body),
+            (true, true) => {
+                let ended = self.ended.contains(message.call_id());
+                check_same_session(&original.body, &message.body, ended)
+            }
             _ if original.body != message.body => Some("the body was changed".into()),
             _ => None,
         }
@@ -368,14 +371,14 @@ impl Laws {
     }
 }
 
-/// Whether a phone is registered beyond doubt. A 200 may have needed 64·T1 to arrive, and its
+/// Whether a phone is registered beyond doubt, since some time. A 200 may have needed 64·T1 to arrive, and its
 /// binding is older then than the phone thinks.
-fn is_reachable(phone: &Phone, now: Instant) -> bool {
+fn is_reachable(phone: &Phone, since: Instant, now: Instant) -> bool {
     let margin = Duration::from_secs(40);
     let registration = &phone.registration;
     phone.alive
         && registration.wanted
-        && registration.since.is_some_and(|since| since < now)
+        && registration.since.is_some_and(|begin| begin < since)
         && registration.until.is_some_and(|until| now + margin < until)
 }
 
@@ -446,8 +449,9 @@ fn check_side(now: Instant, phone: &Phone, call: &Call, relay: &Relay) -> Result
     Ok(Some(found))
 }
 
-/// A description is the same but for addresses and ports.
-fn check_same_session(before: &[u8], after: &[u8]) -> Option<String> {
+/// A description is the same but for addresses and ports. When the call has ended, its streams are
+/// off, but still nobody is told where the other phone is.
+fn check_same_session(before: &[u8], after: &[u8], ended: bool) -> Option<String> {
     let (before, after) = match (Sdp::read(before), Sdp::read(after)) {
         (Ok(before), Ok(after)) => (before, after),
         (_, Err(error)) => return Some(error),
@@ -458,7 +462,7 @@ fn check_same_session(before: &[u8], after: &[u8]) -> Option<String> {
     }
     for (index, (old, new)) in before.media.iter().zip(&after.media).enumerate() {
         // Where ports are short, a late offer may lose all streams but the first.
-        let refused = index > 0 && new.rtp.port() == 0;
+        let refused = (index > 0 || ended) && new.rtp.port() == 0;
         let same = old.kind == new.kind
             && old.protocol == new.protocol
             && old.formats == new.formats

@@ -527,18 +527,17 @@ fn hop_request(invite: &Message<'_>, method: &str, to: &[u8], headers: &[u8]) ->
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::hash::{BuildHasher, BuildHasherDefault};
+    use std::hash::BuildHasher;
 
     use super::*;
 
     #[test]
-    fn client_transactions_are_spread_over_their_table() {
-        let hasher = BuildHasherDefault::<Spread>::default();
-        let hashes: BTreeSet<u64> = (0..1000u64)
+    fn neighbours_do_not_meet_in_a_table() {
+        let spread = BuildHasherDefault::<Spread>::default();
+        let hashes: std::collections::BTreeSet<u64> = (0..1000u64)
             .flat_map(|id| [(id, false), (id, true)])
-            .map(|key: (ClientId, bool)| hasher.hash_one(key))
+            .map(|key| spread.hash_one(key) & 0xffff)
             .collect();
-        assert_eq!(hashes.len(), 2000);
+        assert!(hashes.len() > 1900, "{} of 2000 low halves differ", hashes.len());
     }
 }

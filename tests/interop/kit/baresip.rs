@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::denwa::in_uri;
 use super::{DOMAIN, Denwa, Family, Machine, Program, Scene, Transport, ports, sound};
@@ -17,7 +19,9 @@ pub struct Baresip<'a> {
     ip: IpAddr,
     server: Option<IpAddr>,
     tone: f64,
-    codecs: &'a [&'a str],
+    modules: &'a [&'a str],
+    settings: &'a str,
+    wishes: &'a str,
     account: Option<String>,
 }
 
@@ -32,7 +36,9 @@ impl<'a> Baresip<'a> {
             ip: Family::V4.loopback(),
             server: None,
             tone: 440.0,
-            codecs: &["g711"],
+            modules: &["g711"],
+            settings: "",
+            wishes: "",
             account: None,
         }
     }
@@ -57,9 +63,19 @@ impl<'a> Baresip<'a> {
         Baresip { tone: hz, ..self }
     }
 
-    /// The codec modules that it has; those of audio are all offered.
-    pub fn codecs(self, codecs: &'a [&'a str]) -> Self {
-        Baresip { codecs, ..self }
+    /// The modules that it has for codecs, encryption and video, instead of G.711 alone.
+    pub fn modules(self, modules: &'a [&'a str]) -> Self {
+        Baresip { modules, ..self }
+    }
+
+    /// More lines of its configuration.
+    pub fn settings(self, settings: &'a str) -> Self {
+        Baresip { settings, ..self }
+    }
+
+    /// More parameters of its account, each after a semicolon.
+    pub fn wishes(self, wishes: &'a str) -> Self {
+        Baresip { wishes, ..self }
     }
 
     /// The whole line in its list of accounts, instead of one with the exchange as outbound proxy.
@@ -85,7 +101,7 @@ impl<'a> Baresip<'a> {
         let ip = self.ip;
         let sip = ports::take(2); // the second one is for TLS
         let rtp = ports::take(20);
-        let codecs: String = self.codecs.iter().map(|c| format!("module {c}.so\n")).collect();
+        let modules: String = self.modules.iter().map(|m| format!("module {m}.so\n")).collect();
         scene.write(
             &format!("{name}/config"),
             &format!(
@@ -96,20 +112,23 @@ impl<'a> Baresip<'a> {
                  audio_player aubridge,speaker\n\
                  audio_alert aubridge,bell\n\
                  jitter_buffer_delay 1-10\n\
+                 statmode_default off\n\
                  snd_path {}\n\
                  module_path /usr/lib/baresip/modules\n\
                  module stdio.so\n\
-                 {codecs}\
+                 {modules}\
                  module sndfile.so\n\
                  module aufile.so\n\
                  module aubridge.so\n\
                  module_tmp uuid.so\n\
                  module_tmp account.so\n\
-                 module_app menu.so\n",
+                 module_app menu.so\n\
+                 {}\n",
                 in_uri(ip),
                 rtp + 19,
                 tone_file.display(),
                 folder.display(),
+                self.settings,
             ),
         );
         scene.write(
@@ -117,12 +136,13 @@ impl<'a> Baresip<'a> {
             &self.account.unwrap_or_else(|| {
                 format!(
                     "<sip:{}@{DOMAIN}>;auth_pass=\"{}\";regint=600;\
-                     outbound=\"sip:{}:{};transport={}\"\n",
+                     outbound=\"sip:{}:{};transport={}\"{}\n",
                     self.number,
                     self.password,
                     in_uri(self.server.unwrap_or(ip)),
                     denwa.port,
                     self.transport,
+                    self.wishes,
                 )
             }),
         );
@@ -135,7 +155,7 @@ impl<'a> Baresip<'a> {
         command.arg(if ip.is_ipv6() { "-6" } else { "-4" });
         // -s: each SIP message goes to the log.
         command.arg("-s").arg("-f").arg(folder);
-        Phone { program: Program::start(scene, &name, command), tone: self.tone }
+        Phone { program: Program::start(scene, &name, command), tone: self.tone, busy_since: None }
     }
 }
 
@@ -143,18 +163,30 @@ impl<'a> Baresip<'a> {
 pub struct Phone {
     pub program: Program,
     pub tone: f64,
+    busy_since: Option<Instant>,
 }
 
 impl Phone {
     /// Dials a number.
     pub fn dial(&mut self, number: &str) {
+        self.new_recording();
         self.program.say(&format!("/dial {number}"));
     }
 
     /// Waits until it rings, and answers.
     pub fn answer(&mut self) {
         self.program.expect("Incoming call from");
+        self.new_recording();
         self.program.say("/accept");
+    }
+
+    /// Waits until this second is over if it began with a call: baresip names the recording of a
+    /// call by the second.
+    pub fn new_recording(&mut self) {
+        let second = Duration::from_millis(1100);
+        let passed = self.busy_since.map_or(second, |since| since.elapsed());
+        sleep(second.saturating_sub(passed));
+        self.busy_since = Some(Instant::now());
     }
 
     /// Waits until the call is up.
@@ -187,12 +219,25 @@ impl Phone {
         sound::listen_for(hz, || self.heard());
     }
 
-    /// Whether RTP goes out and comes in, by the rates that baresip shows each 100 ms.
+    /// Shows the rates of RTP from now on.
+    pub fn show_rates(&mut self) {
+        self.program.say("/statmode");
+    }
+
+    /// Whether RTP goes out and comes in, by the rates that it shows each 100 ms.
     pub fn sends_and_receives(&self) -> (bool, bool) {
         let output = self.program.output();
         let rates = output.rsplit("audio=").next().unwrap_or_default();
         let mut rates = rates.split(['/', ' ']).map(|rate| rate.parse().unwrap_or(0) > 0);
         (rates.next().unwrap_or(false), rates.next().unwrap_or(false))
+    }
+
+    /// The last message in its log that begins so, whole.
+    pub fn last_received(&self, start: &str) -> String {
+        let output = self.program.output();
+        let message = &output[output.rfind(&format!("\n{start}")).unwrap() + 1..];
+        // The trace ends each message with a change of colour.
+        message.split("\x1b[").next().unwrap_or_default().to_owned()
     }
 
     fn heard(&self) -> Vec<f64> {

@@ -59,6 +59,14 @@ impl Denwa {
         Denwa { program, port: 5060 }
     }
 
+    /// How much memory it has in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.program.pid());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Where a phone of that family finds it.
     pub fn address(&self, family: Family) -> SocketAddr {
         (family.loopback(), self.port).into()

@@ -22,8 +22,8 @@ impl Machine {
         machine
     }
 
-    /// Plugs in a cable to another machine. Interfaces are called `to` and `from`, numbered by
-    /// machine; packets may have `mtu` bytes.
+    /// Plugs one end of a cable into `port`, and the other into the other machine's `other_port`.
+    /// Packets may have `mtu` bytes.
     pub fn cable(&self, port: &str, other: &Machine, other_port: &str, mtu: u16) {
         let mtu = mtu.to_string();
         self.ip(&[

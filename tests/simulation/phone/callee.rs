@@ -14,6 +14,7 @@ const BELL: Duration = Duration::from_millis(40);
 impl Phone {
     pub(super) fn on_invite(&mut self, key: &ServerKey, invite: &Message) {
         self.check_target(invite);
+        self.check_contact(invite);
         if self.is_merged(key, invite) {
             return self.refuse(key, invite, 482);
         }

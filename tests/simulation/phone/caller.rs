@@ -65,6 +65,7 @@ impl Phone {
         if let Some(fault) = dialog.fault_in_route_set() {
             self.complain(format!("{fault} in {}", response.summary()));
         }
+        self.check_contact(response);
         let Some(call) = self.call(key) else { return };
         let tag = dialog.remote_tag.clone();
         if !call.early.iter().any(|early| early.dialog.remote_tag == tag) {
@@ -180,6 +181,7 @@ impl Phone {
             call.answered = true;
         }
         self.send_ack(key, sequence, &tag, ack);
+        self.check_contact(response);
         for route in routes {
             self.check_ours("the way", &route);
         }

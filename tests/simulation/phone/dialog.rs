@@ -1,6 +1,13 @@
 //! Dialogs (RFC 3261 §12): who talks to whom, and by which way requests go.
 
+use std::time::Duration;
+
+use denwa::switch::Instant;
+
 use crate::sip::{Message, uri_of, uri_param};
+
+/// How long a peer may not know of a new Contact.
+const ON_ITS_WAY: Duration = Duration::from_secs(75);
 
 /// One dialog, as its owner sees it.
 #[derive(Clone, Debug)]
@@ -20,6 +27,8 @@ pub struct Dialog {
     pub remote_seq: Option<u32>,
     /// What the owner gives as its Contact, and gave before.
     pub contacts: Vec<String>,
+    /// When that last changed.
+    changed: Instant,
 }
 
 impl Dialog {
@@ -38,6 +47,7 @@ impl Dialog {
             local_seq: invite.cseq().0,
             remote_seq: None,
             contacts: vec![contact.into()],
+            changed: Instant(0),
         })
     }
 
@@ -54,6 +64,7 @@ impl Dialog {
             local_seq: 0,
             remote_seq: Some(invite.cseq().0),
             contacts: vec![contact.into()],
+            changed: Instant(0),
         })
     }
 
@@ -91,6 +102,26 @@ impl Dialog {
     /// The Contact that is in force.
     pub fn contact(&self) -> &str {
         self.contacts.last().map_or("", String::as_str)
+    }
+
+    /// The owner gives another Contact.
+    pub fn give(&mut self, contact: String, now: Instant) {
+        self.contacts.push(contact);
+        self.changed = now;
+    }
+
+    /// The peer refused the newest Contact with what carried it; the one before is in force.
+    pub fn take_back(&mut self, now: Instant) {
+        if let Some(refused) = self.contacts.pop() {
+            self.contacts.insert(0, refused);
+            self.changed = now;
+        }
+    }
+
+    /// Whether the owner may be reached at a URI: its Contact, or shortly after a change any before.
+    pub fn accepts(&self, uri: &str, now: Instant) -> bool {
+        let known = self.contacts.iter().any(|contact| contact == uri);
+        uri == self.contact() || (known && now < self.changed + ON_ITS_WAY)
     }
 
     /// Takes over the peer's new Contact, if there is one (RFC 3261 §12.2).

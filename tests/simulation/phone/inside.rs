@@ -67,7 +67,7 @@ impl Phone {
 
     /// Sends a re-INVITE or UPDATE, if nothing else is being negotiated.
     fn reoffer(&mut self, key: CallKey, offer: Offer) {
-        let moved = self.fresh_contact();
+        let (moved, now) = (self.fresh_contact(), self.now);
         let Some(at) = self.calls.iter().position(|call| call.key == key) else {
             return;
         };
@@ -91,7 +91,7 @@ impl Phone {
             return;
         };
         if offer == Offer::Move {
-            dialog.contacts.push(moved);
+            dialog.give(moved, now);
         }
         let method = if offer == Offer::Update { "UPDATE" } else { "INVITE" };
         let contact = format!("<{}>", dialog.contact());
@@ -117,6 +117,7 @@ impl Phone {
         if response.status() >= 300 {
             return self.on_offer_refused(key, response);
         }
+        self.check_contact(response);
         let Some(call) = self.call(key) else { return };
         let Some(dialog) = &mut call.dialog else {
             return;
@@ -125,7 +126,8 @@ impl Phone {
         let sequence = request.cseq().0;
         let mut ack = dialog.ack(sequence);
         let mut fault = None;
-        if call.reoffering.take() == Some(Offer::Theirs) {
+        call.reoffering = None;
+        if !request.has_sdp() {
             fault = match call.media.take_offer(&response.body) {
                 Ok(()) => None,
                 Err(error) => Some(error),
@@ -147,6 +149,7 @@ impl Phone {
         if response.status() >= 300 {
             return self.on_offer_refused(key, response);
         }
+        self.check_contact(response);
         let Some(call) = self.call(key) else { return };
         call.reoffering = None;
         if call.stage != Stage::Up {
@@ -162,9 +165,13 @@ impl Phone {
 
     fn on_offer_refused(&mut self, key: CallKey, response: &Message) {
         let wait = self.rng.between(0, 1900);
+        let now = self.now;
         let Some(call) = self.call(key) else { return };
         let offer = call.reoffering.take();
         call.media.abandon();
+        if let (Some(Offer::Move), Some(dialog)) = (offer, &mut call.dialog) {
+            dialog.take_back(now);
+        }
         match response.status() {
             408 | 481 => self.bye(key, Outcome::TimedOut),
             491 if call.reoffers < 3 => {
@@ -252,6 +259,9 @@ impl Phone {
         if stubborn {
             return self.answer_plainly(server, invite, 488);
         }
+        self.check_contact(invite);
+        let (moved, now) = (self.spec.restless.then(|| self.fresh_contact()), self.now);
+        let Some(call) = self.call(key) else { return };
         let body = match invite.has_sdp() {
             true => call.media.take_offer(&invite.body).map(|()| call.media.answer()),
             false => Ok(Some(call.media.offer())),
@@ -260,6 +270,9 @@ impl Phone {
             return;
         };
         dialog.refresh_target(invite);
+        if let Some(moved) = moved {
+            dialog.give(moved, now);
+        }
         let contact = format!("<{}>", dialog.contact());
         let status = if body.is_ok() { 200 } else { 488 };
         let mut response = self.respond(invite, status).with("Contact", contact);
@@ -287,6 +300,8 @@ impl Phone {
         if stubborn {
             return self.answer_plainly(server, update, 488);
         }
+        self.check_contact(update);
+        let Some(call) = self.call(key) else { return };
         let body = match update.has_sdp() {
             true => call.media.take_offer(&update.body).map(|()| call.media.answer()),
             false => Ok(None),
@@ -312,11 +327,12 @@ impl Phone {
 
     /// A request within a dialog has to ask for the Contact that this phone gave in it.
     pub(super) fn check_inside_target(&mut self, key: CallKey, request: &Message) {
+        let now = self.now;
         let Some(dialog) = self.call(key).and_then(|call| call.dialog.as_ref()) else {
             return;
         };
-        if !dialog.contacts.iter().any(|contact| contact == request.uri()) {
-            let known = dialog.contacts.join(", ");
+        if !dialog.accepts(request.uri(), now) {
+            let known = dialog.contact().to_owned();
             self.complain(format!("not our Contact, which is {known}: {}", request.summary()));
         }
     }

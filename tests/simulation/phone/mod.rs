@@ -24,7 +24,7 @@ pub use self::registration::Registration;
 use self::transaction::{Client, Server, ServerKey, Task};
 use crate::digest::{Algorithm, Credentials};
 use crate::rng::Rng;
-use crate::sip::{Hand, Message, host_port_of, uri_of};
+use crate::sip::{Hand, Message, host_port_of, uri_of, uri_param};
 
 /// What a phone is, from the shop and by its user's settings.
 #[derive(Clone, Debug)]
@@ -63,6 +63,8 @@ pub struct Spec {
     pub hasty: bool,
     /// How many calls it can have at once.
     pub lines: usize,
+    /// Whether its Contact changes with each re-INVITE that it answers.
+    pub restless: bool,
     /// Whether it refuses to negotiate again.
     pub stubborn: bool,
     /// Whether it stands for several phones that ring, or answer, in its place.
@@ -585,6 +587,25 @@ impl Phone {
         let hosts = [server.to_string(), self.spec.domain.clone(), bare, bracketed];
         if !hosts.contains(&host) {
             self.complain(format!("{what} {value} does not lead to {server}"));
+        }
+    }
+
+    /// A Contact has to be one that this phone could reach, or the exchange's own: where family,
+    /// transport or a NAT stand between, it is masked.
+    fn check_contact(&mut self, message: &Message) {
+        let uri = uri_of(message.get("Contact").unwrap_or_default()).to_owned();
+        let host = host_port_of(&uri);
+        let server = self.spec.server;
+        if host == self.spec.domain || host == server.to_string() {
+            return;
+        }
+        let tcp = uri_param(&uri, "transport").is_some_and(|name| name.eq_ignore_ascii_case("tcp"));
+        let reachable = host.parse::<SocketAddr>().is_ok_and(|address| {
+            let private = matches!(address.ip(), IpAddr::V4(ip) if ip.is_private());
+            address.is_ipv6() == server.is_ipv6() && !private
+        });
+        if !reachable || tcp == self.is_datagram() {
+            self.complain(format!("Contact {uri} is out of reach: {}", message.summary()));
         }
     }
 

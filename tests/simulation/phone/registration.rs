@@ -37,6 +37,14 @@ impl Registration {
 impl Phone {
     /// The phone is switched on, or its user asks for it.
     pub(super) fn register(&mut self) {
+        self.registration.wanted = true;
+        let contact = self.own_contact();
+        let expires = self.registration.expires;
+        self.send_register(&contact, expires);
+    }
+
+    /// The value of its Contact, which is made up when it is first wanted.
+    fn own_contact(&mut self) -> String {
         if self.registration.call_id.is_empty() {
             let user = match self.spec.instance {
                 true => format!("{}-{}", self.spec.number, self.rng.token(6)),
@@ -48,22 +56,20 @@ impl Phone {
             self.contacts.push(contact.clone());
             self.registration.contact = contact;
         }
-        self.registration.wanted = true;
-        let contact = self.contact_value(&self.registration.contact.clone());
-        let expires = self.registration.expires;
-        self.send_register(&contact, expires);
+        self.contact_value(&self.registration.contact)
     }
 
     /// The phone takes its own binding back.
     pub(super) fn unregister(&mut self) {
         self.registration.wanted = false;
-        let contact = self.contact_value(&self.registration.contact.clone());
+        let contact = self.own_contact();
         self.send_register(&contact, 0);
     }
 
     /// The phone takes everybody's binding back (RFC 3261 §10.2.2).
     pub(super) fn unregister_all(&mut self) {
         self.registration.wanted = false;
+        self.own_contact();
         self.send_register("*", 0);
     }
 

@@ -303,6 +303,21 @@ fn a_group_of_busy_phones_is_busy() {
 
 /// Two phones pick up in the same instant: one has the call, the other is acknowledged and ended.
 #[test]
+fn a_group_falls_silent_when_a_member_sends_the_call_elsewhere() {
+    for target in ["104", "114"] {
+        let mut story = Story::new();
+        let caller = story.phone("101");
+        let (sends, rings, _) = (story.phone("102"), story.phone("103"), story.phone("104"));
+        story.behave(sends, Reaction::Redirect(target.into()));
+        story.behave(rings, Reaction::Ring);
+        story.call(caller, "600");
+        story.expect(story.is_up(caller), "somebody answered");
+        story.expect(outcome(&story, rings) == Some(Outcome::Cancelled), "the others stop ringing");
+        story.close();
+    }
+}
+
+#[test]
 fn two_answers_make_one_call() {
     let mut story = Story::new();
     let caller = story.phone("101");

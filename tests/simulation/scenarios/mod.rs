@@ -205,6 +205,7 @@ pub fn spec(number: &str, address: SocketAddr, server: &str) -> Spec {
         preloads_route: false,
         hasty: false,
         lines: 2,
+        restless: false,
         stubborn: false,
         forking: Forking::Alone,
         manners: Manners {

@@ -19,7 +19,7 @@ fn video(spec: &mut Spec) {
 }
 
 /// What two phones may differ in.
-const KINDS: [fn(&mut Spec); 7] = [
+const KINDS: [fn(&mut Spec); 8] = [
     plain,
     on_v6,
     on_tcp,
@@ -30,6 +30,7 @@ const KINDS: [fn(&mut Spec); 7] = [
         on_v6(spec);
         on_tcp(spec);
     },
+    |spec| spec.restless = true,
 ];
 
 #[test]
@@ -91,6 +92,27 @@ fn a_change_that_is_refused_changes_nothing() {
         story.pass(100);
         story.expect_up(&[caller, callee]);
         story.close();
+    }
+}
+
+/// Every datagram comes twice: what is heard again changes nothing.
+#[test]
+fn what_comes_twice_counts_once() {
+    for late in [false, true] {
+        for stubborn in [false, true] {
+            let mut story = Story::new();
+            let caller = story.phone_with("101", |spec| spec.late_offer = late);
+            let callee = story.phone_with("102", |spec| spec.stubborn = stubborn);
+            story.network.weather.twice = 100;
+            story.call(caller, "102");
+            for action in [Action::Move, Action::Refresh, Action::Video, Action::Hold, Action::Update] {
+                story.then(caller, action);
+                story.expect_up(&[caller, callee]);
+            }
+            story.then(callee, Action::HangUp);
+            story.expect_idle();
+            story.close();
+        }
     }
 }
 
