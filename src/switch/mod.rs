@@ -6,10 +6,11 @@
 //! switch.deadline();                               // when it wants to be woken
 //! ```
 //!
-//! What a packet passes, from the top: [`request`](self) sorts it, [`transaction`](self) absorbs what
-//! came before, [`auth`](self) asks who speaks, the registrar or a [`fork`](self) takes it. A fork of an
-//! INVITE is a [`call`](self) until it ends; requests inside its dialogs find it by the token that
-//! denwa wrote into Record-Route.
+//! What a packet passes, file by file: `request` sorts it, `transaction` absorbs what was here before,
+//! `auth` asks who speaks, and `register`, or a `fork` with its branches, takes it. The fork of an
+//! INVITE makes a `call`, with a leg for each phone; requests inside its dialogs find it by the
+//! `token` that denwa wrote into Record-Route, and `dialog` sends them on. `negotiation` and
+//! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end.
 
 mod auth;
 mod call;
