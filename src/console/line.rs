@@ -85,6 +85,11 @@ pub fn line(event: &Event, names: &Names) -> (LogLevel, String) {
             (LogLevel::Info, format!("{} answered{by}", Call(parties)))
         }
         Event::CallEnded(record) => (level(record.cause), ended(record)),
+        Event::Message { came, flow, first_line } => {
+            let way = if *came { "from" } else { "to" };
+            let said = format!("{way} {}: {}", At(flow), Foreign { text: first_line, most: 160 });
+            (LogLevel::Debug, said)
+        }
         Event::Notice(text) => {
             let said = Foreign { text, most: 300 }.to_string();
             (LogLevel::Warn, said)
@@ -338,6 +343,12 @@ mod tests {
         assert!(said_of_it.starts_with("refused REGISTER?? of ?[2J??[2J?"), "{said_of_it}");
         assert!(said_of_it.ends_with("... from 198.51.100.9:5071: wrong password (ext.N)"), "{said_of_it}");
         assert!(said_of_it.len() < 200 && said_of_it.bytes().all(|b| (b' '..=b'~').contains(&b)));
+        let message = Event::Message {
+            came: true,
+            flow: flow(Transport::Udp, "203.0.113.7:5060"),
+            first_line: "BYE sip:a SIP/2.0".into(),
+        };
+        assert_eq!(said(message), "from 203.0.113.7:5060 (udp): BYE sip:a SIP/2.0");
         assert_eq!(said(Event::Notice("a\nb".into())), "a?b");
         assert!(said(Event::Notice("x".repeat(10_000))).len() < 400);
     }

@@ -83,6 +83,16 @@ pub enum Event {
     CallAnswered(CallParties),
     /// It is over: the call record.
     CallEnded(CallRecord),
+    /// A message came or went; only where the log is at `debug`.
+    Message {
+        /// Whether it came.
+        came: bool,
+        /// Between whom.
+        flow: Flow,
+        /// Its first line, at most 160 bytes, printable ASCII. Nothing else of it: what follows may
+        /// hold credentials.
+        first_line: String,
+    },
     /// Anything else that needs a look, a sentence.
     Notice(String),
 }

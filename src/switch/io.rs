@@ -9,6 +9,7 @@ use super::time::Instant;
 use super::timer::Timers;
 use super::transaction::{ClientId, Kind, ServerKey};
 use crate::media;
+use crate::sip::printable;
 
 /// Something that will be due.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +41,8 @@ pub(super) struct Io {
     pub(super) now: Instant,
     /// What is added to `now` to get the wall clock, in milliseconds since 1970.
     pub(super) wall: i128,
+    /// Whether each message is told: the log is at `debug`.
+    trace: bool,
     timers: Timers<Timer>,
     media: VecDeque<media::Command>,
     sends: VecDeque<Output>,
@@ -47,10 +50,11 @@ pub(super) struct Io {
 }
 
 impl Io {
-    pub(super) fn new() -> Io {
+    pub(super) fn new(trace: bool) -> Io {
         Io {
             now: Instant::default(),
             wall: 0,
+            trace,
             timers: Timers::new(),
             media: VecDeque::new(),
             sends: VecDeque::new(),
@@ -76,7 +80,17 @@ impl Io {
     }
 
     pub(super) fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
+        self.trace(false, flow, &bytes);
         self.sends.push_back(Output::Send(flow, bytes));
+    }
+
+    /// Tells that a message came or goes, if that is wanted.
+    pub(super) fn trace(&mut self, came: bool, flow: Flow, bytes: &[u8]) {
+        if self.trace {
+            let line = bytes.trim_ascii_start().split(|&b| b == b'\r' || b == b'\n').next();
+            let first_line = printable(line.unwrap_or_default(), 160);
+            self.events.push_back(Event::Message { came, flow, first_line });
+        }
     }
 
     pub(super) fn close(&mut self, stream: StreamId) {

@@ -6,10 +6,11 @@
 //! switch.deadline();                               // when it wants to be woken
 //! ```
 //!
-//! What a packet passes, from the top: [`request`](self) sorts it, [`transaction`](self) absorbs what
-//! came before, [`auth`](self) asks who speaks, the registrar or a [`fork`](self) takes it. A fork of an
-//! INVITE is a [`call`](self) until it ends; requests inside its dialogs find it by the token that
-//! denwa wrote into Record-Route.
+//! What a packet passes, file by file: `request` sorts it, `transaction` absorbs what was here before,
+//! `auth` asks who speaks, and `register`, or a `fork` with its branches, takes it. The fork of an
+//! INVITE makes a `call`, with a leg for each phone; requests inside its dialogs find it by the
+//! `token` that denwa wrote into Record-Route, and `dialog` sends them on. `negotiation` and
+//! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end.
 
 mod auth;
 mod call;
@@ -42,7 +43,7 @@ pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Output};
 pub use flow::{Flow, StreamId, Transport};
 pub use time::Instant;
 
-use crate::config::Config;
+use crate::config::{Config, LogLevel};
 use crate::media::PortAllocator;
 use crate::sip::{Message, StartLine};
 use io::{Io, Timer};
@@ -85,11 +86,11 @@ impl Switch {
     /// come from them, so equal seeds and inputs give equal outputs.
     pub fn new(config: Config, seed: [u8; 32]) -> Switch {
         Switch {
+            io: Io::new(config.log >= LogLevel::Debug),
             ports: PortAllocator::new(config.media_ports),
             auth: auth::Authenticator::new(&config),
             config,
             secret: secret::Secret::new(seed),
-            io: Io::new(),
             servers: Servers::new(),
             clients: Clients::new(),
             registrar: registrar::Registrar::new(),
@@ -142,6 +143,7 @@ impl Switch {
     }
 
     fn packet(&mut self, flow: Flow, bytes: &[u8]) {
+        self.io.trace(true, flow, bytes);
         // What is no SIP at all is noise; nobody waits for an answer to it.
         let Ok(message) = Message::parse(bytes) else { return };
         if self.addresses.len() < MAX_ADDRESSES {
@@ -175,7 +177,9 @@ impl Switch {
     }
 
     fn hang_up_all(&mut self, why: &'static str) {
-        self.io.tell(Event::Notice(format!("{} calls are ended: {why}", self.live)));
+        if self.live > 0 {
+            self.io.tell(Event::Notice(format!("{} calls are ended: {why}", self.live)));
+        }
         let mut calls: Vec<u64> = self.calls.keys().copied().collect();
         calls.sort_unstable();
         for call in calls {

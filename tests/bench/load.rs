@@ -88,6 +88,9 @@ fn measure(arguments: Arguments) -> Result<bool, String> {
         kinds.push(Kind::Kamailio);
     }
     sys::many_files().map_err(|e| format!("limit of open files: {e}"))?;
+    if let Err(e) = sys::leave_network() {
+        eprintln!("bench: on the machine's own network, where ports may be taken ({e})");
+    }
     // Whatever else the machine does should not be measured. Without the right to it: as it is.
     sys::take_precedence();
     if sys::cores() > 1 {
