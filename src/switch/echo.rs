@@ -91,7 +91,7 @@ impl Switch {
         }
         self.apply_media(id, dialog);
         self.insist(id, fork.reply, bytes);
-        self.io.arm(self.config.call_limit, Timer::CallLimit(id));
+        self.io.arm_for(self.io.now + self.config.call_limit, Timer::CallLimit(id));
         self.io.arm(T1_64, Timer::Unacknowledged(id));
     }
 

@@ -217,7 +217,8 @@ impl Switch {
             let extension = forwards.as_ref().and_then(|n| self.config.extensions.get(n));
             if !phones.is_empty() {
                 if let Some(no_answer) = extension.and_then(|e| e.no_answer.as_ref()) {
-                    self.io.arm(no_answer.after, Timer::NoAnswer(fork.id, fork.stages));
+                    fork.stage_ends = now + no_answer.after;
+                    self.io.arm_for(fork.stage_ends, Timer::NoAnswer(fork.id, fork.stages));
                 }
                 return true;
             }
@@ -433,7 +434,7 @@ impl Switch {
         if first {
             self.apply_media(id, dialog);
             self.cancel_branches(fork, ELSEWHERE);
-            self.io.arm(self.config.call_limit, Timer::CallLimit(id));
+            self.io.arm_for(self.io.now + self.config.call_limit, Timer::CallLimit(id));
             self.io.arm(T1_64, Timer::Unacknowledged(id));
             if let Some(call) = self.calls.get(&id) {
                 let parties = call.parties();
@@ -554,6 +555,9 @@ impl Switch {
         self.with_fork(id, |switch, fork| {
             if fork.answered || fork.stages != stage {
                 return;
+            }
+            if switch.io.now < fork.stage_ends {
+                return switch.io.arm_for(fork.stage_ends, Timer::NoAnswer(id, stage));
             }
             let Kind::Call(call) = fork.kind else { return };
             let next = fork.stage.take().and_then(|n| switch.config.extensions.get(&n));

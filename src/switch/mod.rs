@@ -66,6 +66,8 @@ pub struct Switch {
     auth: auth::Authenticator,
     registrar: registrar::Registrar,
     forks: Table<u64, fork::Fork>,
+    /// Forks that are kept for repeated 2xx alone, the oldest first; as many as transactions.
+    over: VecDeque<u64>,
     calls: Table<u64, call::Call>,
     /// Ended calls, the oldest first.
     ended: VecDeque<u64>,
@@ -95,6 +97,7 @@ impl Switch {
             clients: Clients::new(),
             registrar: registrar::Registrar::new(),
             forks: Table::default(),
+            over: VecDeque::new(),
             calls: Table::default(),
             ended: VecDeque::new(),
             live: 0,
@@ -165,7 +168,7 @@ impl Switch {
             }
             Timer::TimerC(fork) => self.timer_c(fork),
             Timer::NoAnswer(fork, stage) => self.no_answer(fork, stage),
-            Timer::CallLimit(call) => self.end_call(call, Cause::CallLimit),
+            Timer::CallLimit(call) => self.call_limit(call),
             Timer::ForgetCall(call) => self.forget_call(call),
             Timer::ForgetFork(fork) => {
                 self.forks.remove(&fork);
