@@ -13,6 +13,11 @@ use denwa::switch::{Flow, Input, Instant, Output, StreamId, Switch, Transport};
 
 const CONFIG: &str = "domain = pbx.test\next.101 = kitchen-secret\next.102 = study-secret\necho = 114\n";
 
+/// What is sent of one status.
+fn of_status(sent: &[(Flow, String)], status: u16) -> usize {
+    statuses(sent).into_iter().filter(|s| *s == status).count()
+}
+
 /// An exchange and its clock.
 struct Exchange {
     switch: Switch,
@@ -62,6 +67,21 @@ impl Exchange {
         exchange.register(phone(CALLER));
         exchange.register(phone(CALLEE));
         exchange
+    }
+
+    /// Dials, and says who was rung by what, if somebody was, and all that was sent.
+    fn dial(
+        &mut self,
+        number: &str,
+        more: &str,
+        body: &str,
+    ) -> (Option<String>, Vec<(Flow, String)>, String) {
+        let uri = format!("sip:{number}@pbx.test");
+        let more = format!("Content-Type: application/sdp\r\n{more}");
+        let invite = self.request(phone(CALLER), "INVITE", &uri, &more, body);
+        let (sent, invite) = self.ask(phone(CALLER), &invite);
+        let rung = sent.iter().find(|(flow, m)| *flow == phone(CALLEE).flow && m.starts_with("INVITE"));
+        (rung.map(|(_, m)| m.clone()), sent, invite)
     }
 
     /// Says something on a flow and returns what was sent because of it.
@@ -523,9 +543,12 @@ fn strangers_fill_no_table() {
     for n in 0..20_000u32 {
         let flow = udp(&format!("203.0.{}.{}:5060", n >> 8 & 0xff, n & 0xff));
         let who = Phone { flow, ..stranger() };
-        for (method, uri) in
-            [("REGISTER", "sip:pbx.test"), ("INVITE", "sip:900@pbx.test"), ("SUBSCRIBE", "sip:102@pbx.test")]
-        {
+        for (method, uri) in [
+            ("REGISTER", "sip:pbx.test"),
+            ("INVITE", "sip:900@pbx.test"),
+            ("SUBSCRIBE", "sip:102@pbx.test"),
+            ("OPTIONS", "sip:pbx.test"),
+        ] {
             let request = exchange.request(who, method, uri, "", "");
             let answers = exchange.say(flow, request.as_bytes());
             assert!(answers.iter().all(|(to, _)| *to == flow));
@@ -534,4 +557,73 @@ fn strangers_fill_no_table() {
     // Nothing was armed for any of them: what a stranger is told leaves no state behind.
     assert_eq!(exchange.switch.deadline(), deadline);
     exchange.still_works();
+}
+
+#[test]
+fn an_ended_call_leaves_no_timer_for_the_rest_of_its_limit() {
+    let config = format!("{CONFIG}keep-alive = 0s\ncall-limit = 30m\n");
+    let mut exchange = Exchange::with(Config::parse("test", config.as_bytes()).unwrap());
+    exchange.still_works();
+    exchange.wait(300);
+    let next = exchange.switch.deadline().unwrap();
+    assert!(next.0 > 3_000_000, "only the registrations run out, but something is due at {next:?}");
+}
+
+#[test]
+fn the_echo_test_gives_up_on_who_never_acknowledges() {
+    let mut exchange = Exchange::new();
+    let (_, sent, _) = exchange.dial("114", "", &sdp("192.0.2.101", 4000));
+    let ok = sent.iter().find(|(_, m)| m.starts_with("SIP/2.0 200")).unwrap().1.clone();
+    exchange.say(phone(CALLER).flow, in_dialog(&ok, phone(CALLER), "ACK").as_bytes());
+    for n in 1..=5 {
+        let again = in_dialog(&ok, phone(CALLER), "INVITE");
+        let cseq = header(&again, "CSeq").to_owned();
+        let again = again
+            .replace(&format!("CSeq: {cseq}"), &format!("CSeq: {} INVITE", 100 + n))
+            .replace("branch=z9hG4bK", &format!("branch=z9hG4bK{n}"));
+        assert_eq!(statuses(&exchange.say(phone(CALLER).flow, again.as_bytes())), [200]);
+    }
+    let repeated = of_status(&exchange.wait(60), 200);
+    assert!((8..=11).contains(&repeated), "{repeated} repetitions of the last one");
+    assert_eq!(of_status(&exchange.wait(600), 200), 0);
+}
+
+#[test]
+fn a_change_is_cancelled_before_it_rings() {
+    let mut exchange = Exchange::new();
+    let (rung, ..) = exchange.dial("102", "", &sdp("192.0.2.101", 4000));
+    let ok = answer(&rung.unwrap(), 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
+    let passed = exchange.say(phone(CALLEE).flow, ok.as_bytes());
+    let ok = passed[0].1.clone();
+    exchange.say(phone(CALLER).flow, in_dialog(&ok, phone(CALLER), "ACK").as_bytes());
+    let again = in_dialog(&ok, phone(CALLER), "INVITE");
+    let sent = exchange.say(phone(CALLER).flow, again.as_bytes());
+    assert_eq!(statuses(&sent), [100], "it will not be sent again and again");
+    let onward = sent.iter().find(|(_, m)| m.starts_with("INVITE")).unwrap().1.clone();
+    let cancel = again.replacen("INVITE", "CANCEL", 1).replace(" INVITE\r\n", " CANCEL\r\n");
+    assert_eq!(statuses(&exchange.say(phone(CALLER).flow, cancel.as_bytes())), [200]);
+    let trying = answer(&onward, 100, "callee", "", "");
+    let sent = exchange.say(phone(CALLEE).flow, trying.as_bytes());
+    assert!(sent.iter().any(|(to, m)| *to == phone(CALLEE).flow && m.starts_with("CANCEL ")), "{sent:?}");
+    let ended = answer(&onward, 487, "callee", "", "");
+    assert_eq!(of_status(&exchange.say(phone(CALLEE).flow, ended.as_bytes()), 487), 1);
+}
+
+#[test]
+fn nobody_makes_the_relay_send_to_itself() {
+    let mut exchange = Exchange::new();
+    let (rung, ..) = exchange.dial("102", "", &sdp("192.0.2.1", 40_000));
+    let ok = answer(&rung.unwrap(), 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
+    let (flow, now) = (phone(CALLEE).flow, Instant(exchange.now));
+    exchange.switch.handle(now, Input::Packet { flow, bytes: ok.as_bytes() });
+    let mut told = 0;
+    while let Some(output) = exchange.switch.poll() {
+        if let Output::Media(denwa::media::Command::Set { streams, .. }) = output {
+            told += 1;
+            let caller = &streams[0].as_ref().unwrap().a;
+            assert_eq!(caller.remote, None, "it waits for the caller to speak");
+            assert_eq!(caller.admit, denwa::media::Admit::Address("192.0.2.101".parse().unwrap()));
+        }
+    }
+    assert_eq!(told, 1, "and is told once");
 }

@@ -36,7 +36,7 @@ impl Switch {
         pop: usize,
     ) {
         let dialled = self.dialled(request);
-        let goal = match self.replaced_by(request) {
+        let goal = match request.first(Name::Replaces).and_then(|value| self.replaced(value)) {
             Some((call, dialog, side)) => Goal::Takeover { call, dialog, side },
             None => Goal::Number(Destination::of(&self.config, &dialled)),
         };
@@ -101,10 +101,9 @@ impl Switch {
         uri.number().unwrap_or_default()
     }
 
-    /// The dialog and side that a Replaces header names (RFC 3891 §3): to-tag is the tag of the
+    /// The dialog and side that the value of Replaces names (RFC 3891 §3): to-tag is the tag of the
     /// phone that is to let go.
-    fn replaced_by(&self, request: &Message<'_>) -> Option<(u64, usize, Side)> {
-        let value = request.first(Name::Replaces)?;
+    pub(super) fn replaced(&self, value: &[u8]) -> Option<(u64, usize, Side)> {
         let call_id = split(value, b';').next()?;
         let to = crate::sip::find_param(value, "to-tag")?;
         let from = crate::sip::find_param(value, "from-tag")?;
@@ -245,14 +244,7 @@ impl Switch {
             behind_nat: binding.behind_nat,
             learn: self.learns(&owner),
         };
-        // Headers in a contact's URI have no place in a Request-URI.
-        let uri = match Uri::parse(&binding.uri) {
-            Some(uri) if !uri.headers.is_empty() => {
-                binding.uri.get(..binding.uri.len() - uri.headers.len() - 1).unwrap_or_default()
-            }
-            _ => &binding.uri,
-        };
-        self.ring_one(fork, id, request, leg, uri, &binding.path, owner, pop);
+        self.ring_one(fork, id, request, leg, binding.target(), &binding.path, owner, pop);
     }
 
     /// Rings the phone that holds one end of a dialog.
@@ -387,7 +379,10 @@ impl Switch {
                 dialog => dialog,
             },
         };
-        let body = dialog.and_then(|dialog| self.sdp_from_callee(fork, id, dialog, response));
+        let body = match dialog {
+            Some(dialog) => self.sdp_from_callee(fork, id, dialog, response),
+            None => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
+        };
         self.back_to_caller(fork, id, leg, status, response, body);
     }
 
@@ -416,11 +411,6 @@ impl Switch {
             return self.end_loser(fork, id, leg, response);
         };
         let first = !fork.answered;
-        // A repeated 2xx says nothing new; what was agreed on since is not undone by it.
-        let body = match first {
-            true => self.sdp_from_callee(fork, id, dialog, response),
-            false => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
-        };
         let target: Box<[u8]> = fork.contact.clone().unwrap_or_default();
         if let Some(call) = self.calls.get_mut(&id).filter(|_| first) {
             call.phase = Phase::Up { since: self.io.now, dialog, acknowledged: false };
@@ -430,6 +420,11 @@ impl Switch {
                 d.ends[0].target = target;
             }
         }
+        // A repeated 2xx says nothing new; what was agreed on since is not undone by it.
+        let body = match first {
+            true => self.sdp_from_callee(fork, id, dialog, response),
+            false => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
+        };
         self.back_to_caller(fork, id, leg, status, response, body);
         if first {
             self.apply_media(id, dialog);

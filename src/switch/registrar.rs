@@ -54,6 +54,12 @@ impl Binding {
         self.connected && self.expires > now
     }
 
+    /// The Request-URI that reaches the phone: headers in a contact's URI have no place in one
+    /// (RFC 3261 §19.1.1).
+    pub(super) fn target(&self) -> &[u8] {
+        self.uri.split(|&b| b == b'?').next().unwrap_or_default()
+    }
+
     fn new(id: BindingId, flow: Flow, contact: &NameAddr<'_>) -> Binding {
         Binding {
             id,
