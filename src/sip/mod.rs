@@ -3,7 +3,7 @@
 //! A [`Message`] is the received bytes and an index of the headers over them. It is never printed
 //! anew: what is forwarded is an [`Edit`] of the received bytes, so what denwa does not know leaves
 //! byte for byte as it came. [`Message::parse`] rejects only what cannot be represented;
-//! [`check`] names the answer to what can be represented but not served.
+//! [`check_request`] names the answer to what can be represented but not served.
 
 mod address;
 mod check;

@@ -10,7 +10,7 @@ use super::io::Timer;
 use super::negotiation::Lines;
 use super::secret::Purpose;
 use super::timer::T1_64;
-use super::transaction::{ClientId, Owner, ServerKey};
+use super::transaction::{ClientId, MAX_FINISHED, Owner, ServerKey};
 use crate::config::Number;
 use crate::media::Side;
 use crate::sip::{Message, Method, Response, check_response};
@@ -37,6 +37,8 @@ pub(super) struct Fork {
     pub(super) best: Option<Best>,
     /// A final response was passed on.
     pub(super) answered: bool,
+    /// And all branches have had theirs: it is kept for repeated 2xx alone.
+    over: bool,
     /// The offer that it carried.
     pub(super) offer: Option<Lines>,
     /// Its Contact: what becomes the sender's remote target if it succeeds (RFC 3261 §12.2.1.1).
@@ -47,6 +49,8 @@ pub(super) struct Fork {
     pub(super) stage: Option<Number>,
     /// Goes up with each stage.
     pub(super) stages: u32,
+    /// When they have rung long enough, if that is limited.
+    pub(super) stage_ends: super::Instant,
     /// To tags of answers that came too late and were ended, at most [`super::call::MAX_DIALOGS`].
     pub(super) losers: Vec<Box<[u8]>>,
 }
@@ -162,11 +166,13 @@ impl Switch {
                 patience: self.io.now + TIMER_C,
                 stage: None,
                 stages: 0,
+                stage_ends: self.io.now,
+                over: false,
                 losers: Vec::new(),
             },
         );
         if method == Method::Invite {
-            self.io.arm(TIMER_C, Timer::TimerC(id));
+            self.io.arm_for(self.io.now + TIMER_C, Timer::TimerC(id));
         }
         id
     }
@@ -268,12 +274,20 @@ impl Switch {
         work(self, &mut fork);
         let over = fork.answered && fork.branches.iter().all(|b| b.state == BranchState::Done);
         // An INVITE's 2xx may come again, and must find its way.
-        if !over || fork.method == Method::Invite {
-            if over {
-                self.io.arm(T1_64, Timer::ForgetFork(id));
-            }
-            self.forks.insert(id, fork);
+        if over && fork.method != Method::Invite {
+            return;
         }
+        if over && !fork.over {
+            fork.over = true;
+            self.io.arm(T1_64, Timer::ForgetFork(id));
+            self.over.push_back(id);
+            if self.over.len() > MAX_FINISHED
+                && let Some(oldest) = self.over.pop_front()
+            {
+                self.forks.remove(&oldest);
+            }
+        }
+        self.forks.insert(id, fork);
     }
 
     fn fork_response(&mut self, fork: u64, branch: u16, response: &Message<'_>) {
@@ -396,7 +410,7 @@ impl Switch {
                 return;
             }
             if now < fork.patience {
-                return switch.io.arm(fork.patience - now, Timer::TimerC(id));
+                return switch.io.arm_for(fork.patience, Timer::TimerC(id));
             }
             switch.cancel_branches(fork, NO_REASON);
             fork.fail(408, Vec::new());

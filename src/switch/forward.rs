@@ -15,15 +15,19 @@ pub(super) fn face(config: &Config, flow: &Flow) -> SocketAddr {
     SocketAddr::new(advertised.copied().unwrap_or(flow.local.ip()), flow.local.port())
 }
 
-/// A URI of denwa's with a token, as the other end of a flow can use it.
-pub(super) fn token_uri(config: &Config, flow: &Flow, token: &Sealed, route: bool) -> String {
+/// A URI of denwa's, as the other end of a flow can use it.
+pub(super) fn own_uri(config: &Config, flow: &Flow, user: &str) -> String {
     let transport = match flow.transport {
         Transport::Udp => "",
         Transport::Tcp => ";transport=tcp",
     };
-    let lr = if route { ";lr" } else { "" };
-    let token = std::str::from_utf8(token).unwrap_or_default();
-    format!("sip:{token}@{}{transport}{lr}", face(config, flow))
+    format!("sip:{user}@{}{transport}", face(config, flow))
+}
+
+/// The same with a token, for Record-Route or a masked Contact.
+pub(super) fn token_uri(config: &Config, flow: &Flow, token: &Sealed, route: bool) -> String {
+    let uri = own_uri(config, flow, std::str::from_utf8(token).unwrap_or_default());
+    if route { uri + ";lr" } else { uri }
 }
 
 /// Our own Via on a flow, without what follows the branch's cookie.

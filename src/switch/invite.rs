@@ -36,7 +36,7 @@ impl Switch {
         pop: usize,
     ) {
         let dialled = self.dialled(request);
-        let goal = match self.replaced_by(request) {
+        let goal = match request.first(Name::Replaces).and_then(|value| self.replaced(value)) {
             Some((call, dialog, side)) => Goal::Takeover { call, dialog, side },
             None => Goal::Number(Destination::of(&self.config, &dialled)),
         };
@@ -101,10 +101,9 @@ impl Switch {
         uri.number().unwrap_or_default()
     }
 
-    /// The dialog and side that a Replaces header names (RFC 3891 §3): to-tag is the tag of the
+    /// The dialog and side that the value of Replaces names (RFC 3891 §3): to-tag is the tag of the
     /// phone that is to let go.
-    fn replaced_by(&self, request: &Message<'_>) -> Option<(u64, usize, Side)> {
-        let value = request.first(Name::Replaces)?;
+    pub(super) fn replaced(&self, value: &[u8]) -> Option<(u64, usize, Side)> {
         let call_id = split(value, b';').next()?;
         let to = crate::sip::find_param(value, "to-tag")?;
         let from = crate::sip::find_param(value, "from-tag")?;
@@ -217,7 +216,8 @@ impl Switch {
             let extension = forwards.as_ref().and_then(|n| self.config.extensions.get(n));
             if !phones.is_empty() {
                 if let Some(no_answer) = extension.and_then(|e| e.no_answer.as_ref()) {
-                    self.io.arm(no_answer.after, Timer::NoAnswer(fork.id, fork.stages));
+                    fork.stage_ends = now + no_answer.after;
+                    self.io.arm_for(fork.stage_ends, Timer::NoAnswer(fork.id, fork.stages));
                 }
                 return true;
             }
@@ -244,14 +244,7 @@ impl Switch {
             behind_nat: binding.behind_nat,
             learn: self.learns(&owner),
         };
-        // Headers in a contact's URI have no place in a Request-URI.
-        let uri = match Uri::parse(&binding.uri) {
-            Some(uri) if !uri.headers.is_empty() => {
-                binding.uri.get(..binding.uri.len() - uri.headers.len() - 1).unwrap_or_default()
-            }
-            _ => &binding.uri,
-        };
-        self.ring_one(fork, id, request, leg, uri, &binding.path, owner, pop);
+        self.ring_one(fork, id, request, leg, binding.target(), &binding.path, owner, pop);
     }
 
     /// Rings the phone that holds one end of a dialog.
@@ -386,7 +379,10 @@ impl Switch {
                 dialog => dialog,
             },
         };
-        let body = dialog.and_then(|dialog| self.sdp_from_callee(fork, id, dialog, response));
+        let body = match dialog {
+            Some(dialog) => self.sdp_from_callee(fork, id, dialog, response),
+            None => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
+        };
         self.back_to_caller(fork, id, leg, status, response, body);
     }
 
@@ -415,11 +411,6 @@ impl Switch {
             return self.end_loser(fork, id, leg, response);
         };
         let first = !fork.answered;
-        // A repeated 2xx says nothing new; what was agreed on since is not undone by it.
-        let body = match first {
-            true => self.sdp_from_callee(fork, id, dialog, response),
-            false => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
-        };
         let target: Box<[u8]> = fork.contact.clone().unwrap_or_default();
         if let Some(call) = self.calls.get_mut(&id).filter(|_| first) {
             call.phase = Phase::Up { since: self.io.now, dialog, acknowledged: false };
@@ -429,11 +420,16 @@ impl Switch {
                 d.ends[0].target = target;
             }
         }
+        // A repeated 2xx says nothing new; what was agreed on since is not undone by it.
+        let body = match first {
+            true => self.sdp_from_callee(fork, id, dialog, response),
+            false => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
+        };
         self.back_to_caller(fork, id, leg, status, response, body);
         if first {
             self.apply_media(id, dialog);
             self.cancel_branches(fork, ELSEWHERE);
-            self.io.arm(self.config.call_limit, Timer::CallLimit(id));
+            self.io.arm_for(self.io.now + self.config.call_limit, Timer::CallLimit(id));
             self.io.arm(T1_64, Timer::Unacknowledged(id));
             if let Some(call) = self.calls.get(&id) {
                 let parties = call.parties();
@@ -554,6 +550,9 @@ impl Switch {
         self.with_fork(id, |switch, fork| {
             if fork.answered || fork.stages != stage {
                 return;
+            }
+            if switch.io.now < fork.stage_ends {
+                return switch.io.arm_for(fork.stage_ends, Timer::NoAnswer(id, stage));
             }
             let Kind::Call(call) = fork.kind else { return };
             let next = fork.stage.take().and_then(|n| switch.config.extensions.get(&n));

@@ -6,10 +6,11 @@
 //! switch.deadline();                               // when it wants to be woken
 //! ```
 //!
-//! What a packet passes, from the top: [`request`](self) sorts it, [`transaction`](self) absorbs what
-//! came before, [`auth`](self) asks who speaks, the registrar or a [`fork`](self) takes it. A fork of an
-//! INVITE is a [`call`](self) until it ends; requests inside its dialogs find it by the token that
-//! denwa wrote into Record-Route.
+//! What a packet passes, file by file: `request` sorts it, `transaction` absorbs what was here before,
+//! `auth` asks who speaks, and `register`, or a `fork` with its branches, takes it. The fork of an
+//! INVITE makes a `call`, with a leg for each phone; requests inside its dialogs find it by the
+//! `token` that denwa wrote into Record-Route, and `dialog` sends them on. `negotiation` and
+//! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end.
 
 mod auth;
 mod call;
@@ -65,6 +66,8 @@ pub struct Switch {
     auth: auth::Authenticator,
     registrar: registrar::Registrar,
     forks: Table<u64, fork::Fork>,
+    /// Forks that are kept for repeated 2xx alone, the oldest first; as many as transactions.
+    over: VecDeque<u64>,
     calls: Table<u64, call::Call>,
     /// Ended calls, the oldest first.
     ended: VecDeque<u64>,
@@ -94,6 +97,7 @@ impl Switch {
             clients: Clients::new(),
             registrar: registrar::Registrar::new(),
             forks: Table::default(),
+            over: VecDeque::new(),
             calls: Table::default(),
             ended: VecDeque::new(),
             live: 0,
@@ -164,7 +168,7 @@ impl Switch {
             }
             Timer::TimerC(fork) => self.timer_c(fork),
             Timer::NoAnswer(fork, stage) => self.no_answer(fork, stage),
-            Timer::CallLimit(call) => self.end_call(call, Cause::CallLimit),
+            Timer::CallLimit(call) => self.call_limit(call),
             Timer::ForgetCall(call) => self.forget_call(call),
             Timer::ForgetFork(fork) => {
                 self.forks.remove(&fork);

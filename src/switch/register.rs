@@ -29,6 +29,9 @@ impl Switch {
             match self.registrar.register(&self.config, self.io.now, number, reply, request) {
                 Ok(changes) => {
                     self.tell_changes(number, request, changes.came, changes.gone);
+                    for (old, new) in changes.moved {
+                        self.clients.moved(&mut self.io, old, new);
+                    }
                     self.registrar.write_contacts(&mut headers, number.as_str(), self.io.now);
                     for path in request.list(Name::Path) {
                         headers.extend_from_slice(b"Path: ");
@@ -107,7 +110,7 @@ impl Switch {
                 let (from, to) = (format!("<sip:{face}>;tag={tag}"), format!("<sip:{number}@{face}>"));
                 let options = Originate {
                     method: OwnMethod::Options,
-                    uri: &binding.uri,
+                    uri: binding.target(),
                     via: via.as_bytes(),
                     routes,
                     from: from.as_bytes(),

@@ -54,6 +54,12 @@ impl Binding {
         self.connected && self.expires > now
     }
 
+    /// The Request-URI that reaches the phone: headers in a contact's URI have no place in one
+    /// (RFC 3261 §19.1.1).
+    pub(super) fn target(&self) -> &[u8] {
+        self.uri.split(|&b| b == b'?').next().unwrap_or_default()
+    }
+
     fn new(id: BindingId, flow: Flow, contact: &NameAddr<'_>) -> Binding {
         Binding {
             id,
@@ -114,6 +120,8 @@ pub(super) struct Changes {
     pub(super) came: Vec<BindingId>,
     /// Bindings that are gone.
     pub(super) gone: Vec<(Flow, Gone)>,
+    /// Flows whose phone is now at another one.
+    pub(super) moved: Vec<(Flow, Flow)>,
 }
 
 /// What a binding's timer asks for.
@@ -258,6 +266,7 @@ impl Registrar {
             };
             if binding.flow != flow {
                 changes.came.push(binding.id);
+                changes.moved.push((binding.flow, flow));
             }
             renew(&mut binding.uri, contact.uri);
             renew(&mut binding.call_id, call_id);

@@ -108,10 +108,10 @@ impl Switch {
         let for_us = uri.is_some_and(|uri| uri.user.is_none() && self.is_ours(&uri.host));
         match method {
             Method::Bye | Method::Prack | Method::Update => return self.refuse(reply, request, 481, b""),
+            // Anybody may ask, so nothing is kept of it.
             Method::Options if for_us => {
-                self.servers.open(key, method, reply);
                 let headers = [ALLOW, b"Accept: application/sdp\r\n"].concat();
-                return self.answer(key, reply, request, 200, &headers);
+                return self.refuse(reply, request, 200, &headers);
             }
             Method::Subscribe => return self.refuse(reply, request, 489, b"Allow-Events: refer\r\n"),
             Method::Publish => return self.refuse(reply, request, 405, ALLOW),
@@ -220,7 +220,7 @@ impl Switch {
             for phone in &phones {
                 let identity = switch.identity_of(number, &phone.flow, request);
                 let onward = Onward {
-                    uri: Some(&phone.uri),
+                    uri: Some(phone.target()),
                     pop,
                     routes: &phone.path,
                     identity: &identity,

@@ -21,8 +21,8 @@ use crate::sip::{Edit, Message, Method, Name};
 /// answered 503; finished ones make room first.
 pub(super) const MAX_TRANSACTIONS: usize = 65_536;
 
-/// The most finished server transactions that are kept for retransmissions; beyond, the oldest
-/// is forgotten early (its retransmitted request is then handled anew).
+/// The most finished transactions of each side that are kept for retransmissions; beyond, the oldest
+/// is forgotten early (a retransmitted request is then handled anew, a repeated response dropped).
 pub(super) const MAX_FINISHED: usize = 16_384;
 
 /// What a machine wants done.
@@ -139,9 +139,12 @@ impl Servers {
         Servers { table: Table::default(), finished: VecDeque::new() }
     }
 
-    /// Whether there is room for one more.
-    pub(super) fn has_room(&self) -> bool {
-        self.table.len() < MAX_TRANSACTIONS || self.finished.iter().any(|key| self.is_finished(key))
+    /// Whether there is room for one more, if need be in the place of a finished one.
+    pub(super) fn has_room(&mut self) -> bool {
+        if self.table.len() >= MAX_TRANSACTIONS {
+            self.forget_oldest();
+        }
+        self.table.len() < MAX_TRANSACTIONS
     }
 
     /// Looks a request up; deals with it if it came again.
@@ -208,8 +211,10 @@ impl Servers {
         self.step(io, key, invite, other);
         if status >= 200 {
             self.finished.push_back(key);
-            if self.finished.len() > MAX_FINISHED {
-                self.forget_oldest();
+            if self.finished.len() > MAX_FINISHED
+                && let Some(oldest) = self.finished.pop_front().filter(|key| self.is_finished(key))
+            {
+                self.table.remove(&oldest);
             }
         }
     }
@@ -304,6 +309,8 @@ impl Servers {
 /// All client transactions.
 pub(super) struct Clients {
     table: Table<(ClientId, bool), Client>,
+    /// Those that had their final response, the oldest first.
+    finished: VecDeque<(ClientId, bool)>,
 }
 
 /// A client transaction.
@@ -318,18 +325,45 @@ struct Client {
     cancelled: bool,
 }
 
+impl Client {
+    /// Whether all that may still come is what came before.
+    fn is_finished(&self) -> bool {
+        match self.machine {
+            ClientMachine::Invite(state) => {
+                use invite_client::State::{Accepted, Completed};
+                matches!(state, Accepted | Completed)
+            }
+            ClientMachine::Other(state) => state == client::State::Completed,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum ClientMachine {
     Invite(invite_client::State),
     Other(client::State),
 }
 
+impl Client {
+    /// Whether no final response came.
+    fn is_pending(&self) -> bool {
+        match self.machine {
+            ClientMachine::Invite(state) => {
+                matches!(state, invite_client::State::Calling | invite_client::State::Proceeding)
+            }
+            ClientMachine::Other(state) => {
+                matches!(state, client::State::Trying | client::State::Proceeding)
+            }
+        }
+    }
+}
+
 impl Clients {
     pub(super) fn new() -> Clients {
-        Clients { table: Table::default() }
+        Clients { table: Table::default(), finished: VecDeque::new() }
     }
 
-    /// Whether there is room for one more.
+    /// Whether there is room for one more. Finished ones take little: [`MAX_FINISHED`] at most.
     pub(super) fn has_room(&self) -> bool {
         self.table.len() < MAX_TRANSACTIONS
     }
@@ -360,6 +394,21 @@ impl Clients {
         io.arm(T1_64, Timer::Client(id, cancel, timeout));
         let client = Client { machine, flow, owner, request, interval: T1 * 2, cancelled: false };
         self.table.insert((id, cancel), client);
+    }
+
+    /// A phone is at another flow now: what it was asked on the old one and did not answer is asked
+    /// again there. On a stream that broke nothing else would, and a BYE must not be lost so.
+    pub(super) fn moved(&mut self, io: &mut Io, old: Flow, new: Flow) {
+        let waits = |client: &Client| client.flow == old && client.is_pending();
+        let mut waiting: Vec<(ClientId, bool)> =
+            self.table.iter().filter(|(_, client)| waits(client)).map(|(key, _)| *key).collect();
+        waiting.sort_unstable();
+        for key in waiting.into_iter().filter(|_| old.transport == new.transport) {
+            if let Some(client) = self.table.get_mut(&key) {
+                client.flow = new;
+                io.send(new, client.request.clone());
+            }
+        }
     }
 
     /// A response whose branch is ours. `Some`: it goes up to the owner.
@@ -409,10 +458,10 @@ impl Clients {
             return;
         }
         client.cancelled = true;
+        io.arm(T1_64, Timer::Client(id, false, Kind::Cancelled));
         let flow = client.flow;
         let Ok(invite) = Message::parse(&client.request) else { return };
         let cancel = hop_request(&invite, "CANCEL", invite.first(Name::To).unwrap_or_default(), headers);
-        io.arm(T1_64, Timer::Client(id, false, Kind::Cancelled));
         self.start(io, id, Method::Cancel, flow, cancel, Owner::Nobody);
     }
 
@@ -428,6 +477,7 @@ impl Clients {
     ) -> Option<(Owner, bool)> {
         let client = self.table.get_mut(&(id, cancel))?;
         let reliable = client.flow.is_reliable();
+        let was_finished = client.is_finished();
         let actions = match &mut client.machine {
             ClientMachine::Invite(state) => {
                 let (next, actions) = invite_client::step(*state, invite, reliable);
@@ -488,6 +538,14 @@ impl Clients {
         };
         if gone {
             self.table.remove(&(id, cancel));
+        } else if client.is_finished() && !was_finished {
+            self.finished.push_back((id, cancel));
+            if self.finished.len() > MAX_FINISHED
+                && let Some(oldest) = self.finished.pop_front()
+                && self.table.get(&oldest).is_some_and(Client::is_finished)
+            {
+                self.table.remove(&oldest);
+            }
         }
         told
     }
