@@ -57,7 +57,12 @@ impl Binding {
     /// The Request-URI that reaches the phone: headers in a contact's URI have no place in one
     /// (RFC 3261 §19.1.1).
     pub(super) fn target(&self) -> &[u8] {
-        self.uri.split(|&b| b == b'?').next().unwrap_or_default()
+        match Uri::parse(&self.uri) {
+            Some(uri) if !uri.headers.is_empty() => {
+                self.uri.get(..self.uri.len() - uri.headers.len() - 1).unwrap_or_default()
+            }
+            _ => &self.uri,
+        }
     }
 
     fn new(id: BindingId, flow: Flow, contact: &NameAddr<'_>) -> Binding {
