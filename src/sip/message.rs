@@ -131,16 +131,16 @@ impl<'a> Message<'a> {
                 return;
             }
             // Whoever takes a lone CR for a line end would see headers that we have not seen.
-            self.malformed_header |= line.contains(&b'\r');
+            self.malformed_header |= memchr::memchr(b'\r', line).is_some();
             let mut end = start + line.len();
             while matches!(bytes.get(next), Some(b' ' | b'\t')) {
                 let (more, after) = line_at(bytes, next);
-                self.malformed_header |= more.contains(&b'\r');
+                self.malformed_header |= memchr::memchr(b'\r', more).is_some();
                 end = next + more.len();
                 next = after;
             }
             *at = next;
-            let Some(colon) = line.iter().position(|&b| b == b':') else {
+            let Some(colon) = memchr::memchr(b':', line) else {
                 self.malformed_header = true;
                 continue;
             };
@@ -363,7 +363,7 @@ impl<'a> Message<'a> {
 /// The line that starts at `start`, without its end, and where the next one starts.
 fn line_at(bytes: &[u8], start: usize) -> (&[u8], usize) {
     let rest = &bytes[start..];
-    match rest.iter().position(|&b| b == b'\n') {
+    match memchr::memchr(b'\n', rest) {
         Some(at) => {
             let line = &rest[..at];
             (line.strip_suffix(b"\r").unwrap_or(line), start + at + 1)

@@ -35,6 +35,9 @@ struct Arguments {
     /// measure Kamailio with rtpengine and the bare loop only
     #[argh(switch)]
     rival_only: bool,
+    /// give Kamailio its fastest allocator (-x tlsf) instead of the one that Debian starts it with
+    #[argh(switch)]
+    tuned_rival: bool,
     /// speak over IPv6
     #[argh(switch)]
     ipv6: bool,
@@ -99,13 +102,16 @@ fn measure(arguments: Arguments) -> Result<bool, String> {
         eprintln!("bench: one processor only: it is shared with the servers, and latency means little");
     }
     let bench = rows::Bench {
-        setting: Setting { denwa, folder: folder.clone(), ip },
+        setting: Setting { denwa, folder: folder.clone(), ip, tuned_rival: arguments.tuned_rival },
         kinds,
         rounds: if arguments.quick { 3 } else { 7 },
         profile: arguments.profile.then(|| folder.join("perf.data")),
     };
     let busy = sys::load();
     let mut table = bench.run(&arguments.rows)?;
+    if arguments.tuned_rival {
+        table.remarks.push("Kamailio has its fastest allocator (-x tlsf), not the one it starts with".into());
+    }
     if busy > 0.5 {
         table.remarks.push(format!("the machine was busy: load average {busy:.1} before the bench began; CPU times are too high, latency and calls mean little"));
     }

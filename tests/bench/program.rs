@@ -34,6 +34,8 @@ pub(crate) struct Setting {
     pub(crate) folder: PathBuf,
     /// The loopback address that the servers listen on.
     pub(crate) ip: IpAddr,
+    /// Whether Kamailio gets its fastest allocator.
+    pub(crate) tuned_rival: bool,
 }
 
 /// A running program.
@@ -342,8 +344,9 @@ fn kamailio(setting: &Setting, users: usize, ports: (u16, u16)) -> Result<Vec<Co
         .arg(config)
         .arg("-l")
         .arg(format!("udp:{}", SocketAddr::new(setting.ip, 9070)))
-        // Debian's default allocator is for debugging: with it a registration costs twice as much.
-        .args(["-m", "512", "-M", "8", "-x", "tlsf", "-X", "tlsf"])
+        .args(["-m", "512", "-M", "8"])
+        // The allocator that it starts with is for debugging: a registration costs twice as much.
+        .args(if setting.tuned_rival { &["-x", "tlsf", "-X", "tlsf"][..] } else { &[] })
         .arg("-A")
         .arg(format!("REALM=\"{DOMAIN}\""))
         .arg("-A")
