@@ -161,36 +161,36 @@ impl Exchange {
         assert_eq!(first_line(&answers[0].1), "SIP/2.0 200 OK");
     }
 
+    /// The caller rings the callee with an offer; the INVITE that arrives there, if one does, and the
+    /// statuses that the caller got.
+    fn ring(&mut self, offer: &str) -> (Option<String>, Vec<u16>) {
+        let caller = phone(CALLER);
+        let invite =
+            self.request(caller, "INVITE", "sip:102@pbx.test", "Content-Type: application/sdp\r\n", offer);
+        let (sent, _) = self.ask(caller, &invite);
+        let rung = sent.iter().find(|(flow, m)| *flow == phone(CALLEE).flow && m.starts_with("INVITE"));
+        (rung.map(|(_, invite)| invite.clone()), statuses(&sent))
+    }
+
+    /// The callee takes the call; the 2xx as the caller got it.
+    fn take(&mut self, rung: &str) -> String {
+        let ok = answer(rung, 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
+        let passed = self.say(phone(CALLEE).flow, ok.as_bytes());
+        assert_eq!((statuses(&passed), passed[0].0), (vec![200], phone(CALLER).flow));
+        passed[0].1.clone()
+    }
+
     /// A good call is set up, and everything is free again when it has ended.
     fn still_works(&mut self) {
         let before = self.switch.ports_in_use();
         let (caller, callee) = (phone(CALLER), phone(CALLEE));
-        let invite = self.request(
-            caller,
-            "INVITE",
-            "sip:102@pbx.test",
-            "Content-Type: application/sdp\r\n",
-            &sdp("192.0.2.101", 4000),
-        );
-        let (sent, _) = self.ask(caller, &invite);
-        let rung = sent
-            .iter()
-            .find(|(flow, m)| *flow == callee.flow && m.starts_with("INVITE"))
-            .expect("it rings")
-            .1
-            .clone();
-        let body = sdp("192.0.2.102", 4002);
-        let ok = answer(&rung, 200, "callee", "<sip:102@192.0.2.102:5060>", &body);
-        let passed = self.say(callee.flow, ok.as_bytes());
-        assert_eq!(statuses(&passed), [200]);
-        let ack = in_dialog(&passed[0].1, caller, "ACK");
-        let sent = self.say(caller.flow, ack.as_bytes());
+        let (rung, _) = self.ring(&sdp("192.0.2.101", 4000));
+        let ok = self.take(&rung.unwrap());
+        let sent = self.say(caller.flow, in_dialog(&ok, caller, "ACK").as_bytes());
         assert!(sent[0].1.starts_with("ACK ") && sent[0].0 == callee.flow);
-        let bye = in_dialog(&passed[0].1, caller, "BYE");
-        let sent = self.say(caller.flow, bye.as_bytes());
-        let (_, bye) =
-            sent.iter().find(|(flow, m)| *flow == callee.flow && m.starts_with("BYE ")).expect("BYE passes");
-        let ok = answer(bye, 200, "callee", "", "");
+        let sent = self.say(caller.flow, in_dialog(&ok, caller, "BYE").as_bytes());
+        let bye = sent.iter().find(|(flow, m)| *flow == callee.flow && m.starts_with("BYE "));
+        let ok = answer(&bye.unwrap().1, 200, "callee", "", "");
         self.say(callee.flow, ok.as_bytes());
         assert_eq!((self.switch.calls(), self.switch.ports_in_use()), (0, before));
     }
@@ -370,18 +370,9 @@ fn wrong_passwords_and_replayed_nonces_get_no_further() {
 #[test]
 fn forged_routes_and_tokens_lead_nowhere() {
     let mut exchange = Exchange::new();
-    let (caller, callee) = (phone(CALLER), phone(CALLEE));
-    let invite = exchange.request(
-        caller,
-        "INVITE",
-        "sip:102@pbx.test",
-        "Content-Type: application/sdp\r\n",
-        &sdp("192.0.2.101", 4000),
-    );
-    let (sent, _) = exchange.ask(caller, &invite);
-    let rung = sent.iter().find(|(flow, _)| *flow == callee.flow).unwrap().1.clone();
-    let ok = answer(&rung, 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
-    let passed = exchange.say(callee.flow, ok.as_bytes())[0].1.clone();
+    let caller = phone(CALLER);
+    let (rung, _) = exchange.ring(&sdp("192.0.2.101", 4000));
+    let passed = exchange.take(&rung.unwrap());
     exchange.say(caller.flow, in_dialog(&passed, caller, "ACK").as_bytes());
     let bye = in_dialog(&passed, stranger(), "BYE");
     let token = between(header(&passed, "Record-Route"), "sip:", "@").to_owned();
@@ -465,28 +456,18 @@ fn odd_session_descriptions() {
         ("a port that is none", sdp("192.0.2.101", 4000).replace("4000", "70000"), false),
     ] {
         let mut exchange = Exchange::new();
-        let (caller, callee) = (phone(CALLER), phone(CALLEE));
-        let invite = exchange.request(
-            caller,
-            "INVITE",
-            "sip:102@pbx.test",
-            "Content-Type: application/sdp\r\n",
-            &body,
-        );
-        let (sent, _) = exchange.ask(caller, &invite);
-        let rung = sent.iter().find(|(flow, _)| *flow == callee.flow);
+        let (rung, statuses) = exchange.ring(&body);
         assert_eq!(rung.is_some(), rings, "{what}");
         match rung {
-            None => assert_eq!(*statuses(&sent).last().unwrap(), 488, "{what}"),
-            Some((_, rung)) => {
+            None => assert_eq!(statuses.last(), Some(&488), "{what}"),
+            Some(rung) => {
                 for leaked in ["10.0.0.1", "239.1.1.1", "127.0.0.1"] {
                     assert!(
                         !rung.contains(&format!("c=IN IP4 {leaked}")),
                         "{what}: a phone would send there"
                     );
                 }
-                let ok = answer(rung, 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
-                assert_eq!(statuses(&exchange.say(callee.flow, ok.as_bytes())), [200], "{what}");
+                exchange.take(&rung);
             }
         }
         exchange.switch.handle(Instant(exchange.now), Input::HangUp("end of test"));

@@ -29,6 +29,9 @@ impl Switch {
             match self.registrar.register(&self.config, self.io.now, number, reply, request) {
                 Ok(changes) => {
                     self.tell_changes(number, request, changes.came, changes.gone);
+                    for (old, new) in changes.moved {
+                        self.clients.moved(&mut self.io, old, new);
+                    }
                     self.registrar.write_contacts(&mut headers, number.as_str(), self.io.now);
                     for path in request.list(Name::Path) {
                         headers.extend_from_slice(b"Path: ");

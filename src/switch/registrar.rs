@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::event::Gone;
 use super::flow::{Flow, StreamId};
+use super::table::Table;
 use super::time::Instant;
 use super::timer::T1_64;
-use super::transaction::{ClientId, Table};
+use super::transaction::ClientId;
 use crate::config::{Config, Number};
 use crate::sip::{Host, Message, Name, NameAddr, Uri, decimal, find_param, params};
 
@@ -58,7 +59,12 @@ impl Binding {
     /// The Request-URI that reaches the phone: headers in a contact's URI have no place in one
     /// (RFC 3261 §19.1.1).
     pub(super) fn target(&self) -> &[u8] {
-        self.uri.split(|&b| b == b'?').next().unwrap_or_default()
+        match Uri::parse(&self.uri) {
+            Some(uri) if !uri.headers.is_empty() => {
+                self.uri.get(..self.uri.len() - uri.headers.len() - 1).unwrap_or_default()
+            }
+            _ => &self.uri,
+        }
     }
 
     fn new(id: BindingId, flow: Flow, contact: &NameAddr<'_>) -> Binding {
@@ -121,6 +127,8 @@ pub(super) struct Changes {
     pub(super) came: Vec<BindingId>,
     /// Bindings that are gone.
     pub(super) gone: Vec<(Flow, Gone)>,
+    /// Flows whose phone is now at another one.
+    pub(super) moved: Vec<(Flow, Flow)>,
 }
 
 /// What a binding's timer asks for.
@@ -265,6 +273,7 @@ impl Registrar {
             };
             if binding.flow != flow {
                 changes.came.push(binding.id);
+                changes.moved.push((binding.flow, flow));
             }
             renew(&mut binding.uri, contact.uri);
             renew(&mut binding.call_id, call_id);

@@ -169,19 +169,20 @@ impl Switch {
         let claimed = if register { request.to() } else { request.from() };
         let claimed = claimed.and_then(|a| a.sip_uri()).and_then(|uri| uri.number()).unwrap_or_default();
         let status = if register { 401 } else { 407 };
-        let mut offer = self.auth.offer(&self.secret, &self.config, &claimed, &verdict);
-        loop {
-            let headers =
-                self.auth.challenge(&self.secret, &self.config, self.io.now, reply.source(), request, offer);
-            let bytes = self.stateless(reply, request, status, reason_phrase(status), &headers);
+        let offer = self.auth.offer(&self.secret, &self.config, &claimed, &verdict);
+        let (challenge, md5) =
+            self.auth.challenge(&self.secret, &self.config, self.io.now, reply.source(), request, offer);
+        let tag = self.secret.tag(&[request.call_id(), request.from_tag()]);
+        let bytes = Response::new(status, &tag, reply.remote).print_with(request, |others| {
             // An unverified source of a datagram is not sent more than it sent, where MD5 alone
             // makes the difference.
-            if reply.is_reliable() || bytes.len() <= request.bytes().len() || offer.md5_only {
-                self.io.send(reply, bytes);
-                return None;
+            match reply.is_reliable() || others + challenge.len() <= request.bytes().len() {
+                true => &challenge,
+                false => &challenge[md5..],
             }
-            offer.md5_only = true;
-        }
+        });
+        self.io.send(reply, bytes);
+        None
     }
 
     /// Whether an extension may write this From: its own number, or none (RFC 3261 §22, RFC 3323).

@@ -1,6 +1,7 @@
 //! Random days: each seed makes a town, its weather and ten minutes of what people do with phones;
 //! then everybody hangs up, and nothing may be left.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -29,7 +30,7 @@ fn no_day_breaks_a_law() {
     let seeds = std::env::var("DENWA_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
     let first = std::env::var("DENWA_FIRST_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let next = AtomicU64::new(first);
-    let steps = AtomicU64::new(0);
+    let census = Mutex::new(Census::default());
     let failures = Mutex::new(Vec::new());
     let started = std::time::Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -45,7 +46,7 @@ fn no_day_breaks_a_law() {
                     let played = catch_unwind(AssertUnwindSafe(|| play(seed, false)));
                     let broken = match played {
                         Ok(town) => {
-                            steps.fetch_add(town.steps, Ordering::Relaxed);
+                            census.lock().unwrap().count(&town);
                             town.violations.first().cloned()
                         }
                         Err(panic) => Some(format!("a panic: {}", message_of(&*panic))),
@@ -58,13 +59,61 @@ fn no_day_breaks_a_law() {
         }
     });
     let failures = failures.into_inner().unwrap();
-    let (steps, time) = (steps.into_inner(), started.elapsed().as_secs_f64());
-    println!("{seeds} days, {steps} steps, {time:.1} s");
+    let census = census.into_inner().unwrap();
+    println!("{seeds} days in {:.1} s: {census:?}", started.elapsed().as_secs_f64());
     for (seed, broken) in &failures {
         println!("seed {seed}: {broken}");
         println!("    DENWA_SEED={seed} cargo test --test simulation replay -- --nocapture\n");
     }
     assert!(failures.is_empty(), "laws were broken in {} days", failures.len());
+    if seeds >= 500 {
+        census.expect_all();
+    }
+}
+
+/// What happened in all days together: a law that never had a case would prove nothing.
+#[derive(Debug, Default)]
+struct Census {
+    steps: u64,
+    answered: u64,
+    media_compared: u64,
+    /// Requests that phones heard, by method.
+    heard: BTreeMap<String, u64>,
+    /// How calls ended, by what phones think of it.
+    outcomes: BTreeMap<String, u64>,
+}
+
+impl Census {
+    fn count(&mut self, town: &Town) {
+        self.steps += town.steps;
+        self.media_compared += town.laws.compared;
+        for phone in &town.phones {
+            for (method, times) in &phone.heard {
+                *self.heard.entry(method.clone()).or_default() += u64::from(*times);
+            }
+            for call in &phone.calls {
+                self.answered += u64::from(call.answered);
+                if let Some(outcome) = call.outcome {
+                    *self.outcomes.entry(format!("{outcome:?}")).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// Each kind of thing happened often.
+    fn expect_all(&self) {
+        let methods = ["INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "REFER", "NOTIFY"];
+        for method in methods.into_iter().chain(["MESSAGE", "OPTIONS"]) {
+            let times = self.heard.get(method).copied().unwrap_or(0);
+            assert!(times > 50, "only {times} times {method}");
+        }
+        let outcomes = ["Refused(486)", "Refused(404)", "Cancelled", "HungUp", "HungUpByPeer", "Replaced"];
+        for outcome in outcomes {
+            let times = self.outcomes.get(outcome).copied().unwrap_or(0);
+            assert!(times > 10, "only {times} times {outcome}");
+        }
+        assert!(self.answered > 500 && self.media_compared > 10_000, "{self:?}");
+    }
 }
 
 /// Plays the day of `DENWA_SEED` and prints all that happened.

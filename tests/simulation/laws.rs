@@ -84,7 +84,7 @@ impl Laws {
     /// A phone wrote a message.
     pub fn on_stamp(&mut self, phone: usize, stamp: String, message: Message) {
         self.parties.entry(message.call_id().to_owned()).or_default().insert(phone);
-        let own = if message.is_request() { message.from_tag() } else { message.to_tag() };
+        let own = if message.is_request() { message.sender_tag() } else { message.to_tag() };
         self.tags.extend(own.map(str::to_owned));
         self.written.insert(stamp, (phone, message));
     }
@@ -153,9 +153,7 @@ impl Laws {
             self.ended.insert(request.call_id().to_owned());
         }
         let author = request.get("X-Sim").and_then(|stamp| self.written.get(stamp));
-        let Some((author, _)) = author else {
-            return None;
-        };
+        let (author, _) = author?;
         if request.method() == "INVITE" && request.to_tag().is_none() {
             for name in ["P-Asserted-Identity", "Remote-Party-ID"] {
                 let shown = request.all(name).first().map(|value| user_of(uri_of(value)).to_owned());

@@ -137,7 +137,7 @@ impl Network {
         self.closed.insert(stream);
     }
 
-    pub fn from_phone(&mut self, now: Instant, phone: usize, bytes: Vec<u8>) {
+    pub fn phone_sends(&mut self, now: Instant, phone: usize, bytes: Vec<u8>) {
         if self.links[phone].transport == Transport::Tcp && self.links[phone].stream.is_none() {
             self.count += 1;
             let (stream, port) = (StreamId(self.count), self.fresh_port());
@@ -149,7 +149,7 @@ impl Network {
     }
 
     /// What the exchange sends. A way that no longer exists swallows it.
-    pub fn from_server(&mut self, now: Instant, flow: &Flow, bytes: Vec<u8>) {
+    pub fn server_sends(&mut self, now: Instant, flow: &Flow, bytes: Vec<u8>) {
         if let Some(phone) = self.phone_at(flow) {
             self.carry(now, phone, 1, bytes, |bytes| Delivery::ToPhone(phone, bytes));
         }

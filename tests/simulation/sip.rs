@@ -140,7 +140,7 @@ impl Message {
         self.get("Call-ID").unwrap_or_default()
     }
 
-    pub fn from_tag(&self) -> Option<&str> {
+    pub fn sender_tag(&self) -> Option<&str> {
         self.get("From").and_then(|value| param(value, "tag"))
     }
 
@@ -256,7 +256,7 @@ impl Message {
                 return Err(format!("{name}: {value}"));
             }
         }
-        if self.from_tag().is_none() {
+        if self.sender_tag().is_none() {
             return Err("no From tag".into());
         }
         match &self.start {
@@ -418,7 +418,7 @@ mod tests {
             let read = Message::read(&options().write(hand)).unwrap();
             assert_eq!(read.all("Via").len(), 3);
             assert_eq!(read.branch(), "z9hG4bKabc");
-            assert_eq!((read.from_tag(), read.to_tag()), (Some("yes"), Some("to")));
+            assert_eq!((read.sender_tag(), read.to_tag()), (Some("yes"), Some("to")));
             assert_eq!(read.cseq(), (7, "OPTIONS"));
             assert_eq!(host_port_of(read.uri()), "[2001:db8::1]:5060");
             assert_eq!(uri_param(read.uri(), "transport"), Some("tcp"));

@@ -144,17 +144,6 @@ impl Town {
         while self.violations.is_empty() && self.step(until) {}
     }
 
-    /// Lets time pass until something is so; false if it never was.
-    pub fn run_until(&mut self, time: Duration, so: impl Fn(&Town) -> bool) -> bool {
-        let until = self.now + time;
-        while self.violations.is_empty() && !so(self) {
-            if !self.step(until) {
-                return so(self);
-            }
-        }
-        so(self)
-    }
-
     /// How many calls the exchange holds.
     pub fn live_calls(&self) -> usize {
         self.switch.calls()
@@ -314,7 +303,7 @@ impl Town {
                 self.note(|town| format!("denwa ──▶ {}  {}", town.who(&flow), summary(&bytes)));
                 let broken = self.laws.on_send(self.now, &self.network, &self.phones, &flow, &bytes);
                 self.violations.extend(broken);
-                self.network.from_server(self.now, &flow, bytes);
+                self.network.server_sends(self.now, &flow, bytes);
             }
             Output::Close(stream) => {
                 self.note(|_| format!("denwa closes {stream:?}"));
@@ -344,7 +333,7 @@ impl Town {
     /// Takes from a phone what it wants to send, and what it complains of.
     fn collect(&mut self, id: usize) {
         for bytes in std::mem::take(&mut self.phones[id].outbox) {
-            self.network.from_phone(self.now, id, bytes);
+            self.network.phone_sends(self.now, id, bytes);
         }
         for (stamp, message) in std::mem::take(&mut self.phones[id].stamped) {
             self.laws.on_stamp(id, stamp, message);

@@ -38,11 +38,11 @@ impl Phone {
             return self.refuse(key, invite, 486);
         }
         let mut media = self.new_negotiation();
-        if invite.has_sdp() {
-            if let Err(error) = media.take_offer(&invite.body) {
-                self.complain(format!("{error} in {}", invite.summary()));
-                return self.refuse(key, invite, 488);
-            }
+        if invite.has_sdp()
+            && let Err(error) = media.take_offer(&invite.body)
+        {
+            self.complain(format!("{error} in {}", invite.summary()));
+            return self.refuse(key, invite, 488);
         }
         let call_key = self.new_key();
         let mut call = Call::new(call_key, Role::Callee, invite.clone(), media);
@@ -73,7 +73,7 @@ impl Phone {
                 && server.is_pending()
                 && other.method() == "INVITE"
                 && other.call_id() == invite.call_id()
-                && other.from_tag() == invite.from_tag()
+                && other.sender_tag() == invite.sender_tag()
                 && other.cseq() == invite.cseq()
         })
     }

@@ -115,15 +115,16 @@ impl Phone {
         }
         let Some(call) = self.call(key) else { return };
         let wants_out = call.wants_out;
-        if status == 407 && !wants_out {
-            if let Some((retry, attempts)) = self.retry_with_credentials(request, attempts, response) {
-                let client = self.start_client(retry.clone(), Task::Invite(key), attempts);
-                if let Some(call) = self.call(key) {
-                    call.client = client;
-                    call.invite = retry;
-                }
-                return;
+        if status == 407
+            && !wants_out
+            && let Some((retry, attempts)) = self.retry_with_credentials(request, attempts, response)
+        {
+            let client = self.start_client(retry.clone(), Task::Invite(key), attempts);
+            if let Some(call) = self.call(key) {
+                call.client = client;
+                call.invite = retry;
             }
+            return;
         }
         let Some(call) = self.call(key) else { return };
         call.media.abandon();
@@ -221,7 +222,8 @@ impl Phone {
         let Some(client) = self.client(&transaction) else {
             return;
         };
-        if !client.is_proceeding() && !(hasty && client.is_pending()) {
+        let may = client.is_proceeding() || (hasty && client.is_pending());
+        if !may {
             return;
         }
         let (invite, branch) = (client.request.clone(), client.request.branch().to_owned());

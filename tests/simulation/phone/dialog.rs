@@ -38,7 +38,7 @@ impl Dialog {
         route_set.reverse();
         Some(Dialog {
             call_id: invite.call_id().into(),
-            local_tag: invite.from_tag()?.into(),
+            local_tag: invite.sender_tag()?.into(),
             remote_tag: response.to_tag()?.into(),
             local: without_tag(invite.get("From")?),
             remote: without_tag(invite.get("To")?),
@@ -56,7 +56,7 @@ impl Dialog {
         Some(Dialog {
             call_id: invite.call_id().into(),
             local_tag: tag.into(),
-            remote_tag: invite.from_tag()?.into(),
+            remote_tag: invite.sender_tag()?.into(),
             local: without_tag(invite.get("To")?),
             remote: without_tag(invite.get("From")?),
             remote_target: uri_of(invite.get("Contact")?).into(),
@@ -96,7 +96,7 @@ impl Dialog {
     pub fn holds(&self, request: &Message) -> bool {
         request.call_id() == self.call_id
             && request.to_tag() == Some(&self.local_tag)
-            && request.from_tag() == Some(&self.remote_tag)
+            && request.sender_tag() == Some(&self.remote_tag)
     }
 
     /// The Contact that is in force.

@@ -128,10 +128,7 @@ impl Phone {
         let mut fault = None;
         call.reoffering = None;
         if !request.has_sdp() {
-            fault = match call.media.take_offer(&response.body) {
-                Ok(()) => None,
-                Err(error) => Some(error),
-            };
+            fault = call.media.take_offer(&response.body).err();
             if let Some(answer) = call.media.answer() {
                 ack = ack.with_body("application/sdp", answer.write());
             }
@@ -235,6 +232,10 @@ impl Phone {
     }
 
     fn on_bye(&mut self, key: CallKey, server: &ServerKey, bye: &Message) {
+        let hasty = bye.get("X-Sim").is_none() && self.call(key).is_some_and(|c| c.stage == Stage::Accepted);
+        if hasty {
+            self.complain_if_undisturbed("the exchange sent BYE without ACK".into());
+        }
         let Some(call) = self.call(key) else { return };
         call.reason = bye.get("Reason").map(str::to_owned);
         let early = matches!(call.stage, Stage::Calling | Stage::Ringing);

@@ -333,12 +333,6 @@ impl Phone {
         call.is_negotiating() || self.clients.iter().any(asks) || self.servers.iter().any(owes)
     }
 
-    /// Whether transactions are under way.
-    pub fn is_busy(&self) -> bool {
-        self.clients.iter().any(|(_, client)| client.is_pending())
-            || self.servers.iter().any(Server::is_pending)
-    }
-
     fn on_timer(&mut self, timer: Timer) {
         match timer {
             Timer::ClientResend(key) => self.client_resend(&key),

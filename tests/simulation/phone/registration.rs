@@ -107,13 +107,13 @@ impl Phone {
 
     pub(super) fn on_register_answer(&mut self, request: &Message, attempts: u32, answer: &Message) {
         let status = answer.status();
-        if status == 401 {
-            if let Some((mut retry, attempts)) = self.retry_with_credentials(request, attempts, answer) {
-                self.registration.sequence += 1;
-                retry.set("CSeq", format!("{} REGISTER", self.registration.sequence));
-                self.start_client(retry, Task::Register, attempts);
-                return;
-            }
+        if status == 401
+            && let Some((mut retry, attempts)) = self.retry_with_credentials(request, attempts, answer)
+        {
+            self.registration.sequence += 1;
+            retry.set("CSeq", format!("{} REGISTER", self.registration.sequence));
+            self.start_client(retry, Task::Register, attempts);
+            return;
         }
         self.registration.last_status = status;
         match status {

@@ -85,6 +85,24 @@ fn a_call_outlives_its_connection() {
     story.close();
 }
 
+/// Whoever hangs up while the other's connection is broken is heard when it is back.
+#[test]
+fn a_bye_waits_for_the_new_connection() {
+    for deed in [Deed::Cut, Deed::Rebind] {
+        let kind = if matches!(deed, Deed::Cut) { on_tcp } else { behind_nat };
+        let (mut story, caller, callee) = talk_with(|_| {}, kind);
+        story.deed(caller, deed);
+        story.pass_ms(20);
+        story.act(callee, Action::HangUp);
+        story.pass_ms(50);
+        story.expect(story.is_up(caller), "it could not hear");
+        story.then(caller, Action::Register);
+        story.expect(story.newest(caller).outcome == Some(Outcome::HungUpByPeer), "the BYE came");
+        story.expect_idle();
+        story.close();
+    }
+}
+
 #[test]
 fn a_call_outlives_its_nat_mapping() {
     let (mut story, caller, callee) = talk_with(|_| {}, behind_nat);
