@@ -3,7 +3,7 @@
 //! Each test says one kind of bad input to a [`Switch`] directly, and then looks whether a good
 //! phone is still served and nothing was left behind.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::net::SocketAddr;
 
@@ -560,13 +560,22 @@ fn strangers_fill_no_table() {
 }
 
 #[test]
-fn an_ended_call_leaves_no_timer_for_the_rest_of_its_limit() {
-    let config = format!("{CONFIG}keep-alive = 0s\ncall-limit = 30m\n");
-    let mut exchange = Exchange::with(Config::parse("test", config.as_bytes()).unwrap());
-    exchange.still_works();
-    exchange.wait(300);
-    let next = exchange.switch.deadline().unwrap();
-    assert!(next.0 > 3_000_000, "only the registrations run out, but something is due at {next:?}");
+fn what_has_ended_leaves_no_timer_for_the_rest_of_its_limit() {
+    for keep_alive in ["0s", "25s"] {
+        let config = format!("{CONFIG}keep-alive = {keep_alive}\n");
+        let mut exchange = Exchange::with(Config::parse("test", config.as_bytes()).unwrap());
+        exchange.still_works();
+        for phone in [phone(CALLER), phone(CALLEE)] {
+            let uri = format!("sip:{}@pbx.test", phone.number);
+            let request = exchange.request(phone, "REGISTER", &uri, "Expires: 0\r\n", "");
+            let contact = header(&request, "Contact").to_owned();
+            let (sent, _) =
+                exchange.ask(phone, &request.replace(&format!("Contact: {contact}"), "Contact: *"));
+            assert_eq!(statuses(&sent), [200]);
+        }
+        exchange.wait(300);
+        assert_eq!(exchange.switch.deadline(), None);
+    }
 }
 
 #[test]
@@ -651,4 +660,27 @@ fn a_request_forks_no_further_than_it_may() {
     let (rung, sent, _) = exchange.dial("600", "Max-Breadth: 0\r\n", &body);
     assert!(rung.is_none());
     assert_eq!(statuses(&sent).last(), Some(&440));
+}
+
+#[test]
+fn a_request_full_of_headers_is_cancelled_like_any_other() {
+    for (headers, rings) in [(100, true), (125, false)] {
+        let mut exchange = Exchange::new();
+        let many = "X-Many: y\r\n".repeat(headers);
+        let body = sdp("192.0.2.101", 4000);
+        let invite = exchange.request(phone(CALLER), "INVITE", "sip:102@pbx.test", "", &body);
+        // What identifies the call stands behind all others.
+        let invite = invite.replacen("From:", &format!("{many}From:"), 1);
+        let (sent, invite) = exchange.ask(phone(CALLER), &invite);
+        let rung = sent.iter().find(|(_, m)| m.starts_with("INVITE"));
+        assert_eq!(rung.is_some(), rings, "{headers} more");
+        let Some((flow, rung)) = rung else { continue };
+        exchange.say(*flow, answer(rung, 180, "callee", "", "").as_bytes());
+        let cancel = invite.replacen("INVITE", "CANCEL", 1).replace(" INVITE\r\n", " CANCEL\r\n");
+        let sent = exchange.say(phone(CALLER).flow, cancel.as_bytes());
+        let cancel = &sent.iter().find(|(_, m)| m.starts_with("CANCEL")).unwrap().1;
+        for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
+            assert!(!header(cancel, name).is_empty(), "{name}");
+        }
+    }
 }

@@ -113,6 +113,8 @@ pub(super) struct Call {
     pub(super) ending: Option<Cause>,
     /// Another call has taken this one over (RFC 3891).
     pub(super) replaced: bool,
+    /// The call that this one takes over if it is answered.
+    pub(super) replaces: Option<u64>,
     /// A REFER was seen: its NOTIFYs may come after the BYE (RFC 5589 §6).
     pub(super) referred: bool,
     /// What was rung one after the other, to see forwards that go round in circles.

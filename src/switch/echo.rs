@@ -16,7 +16,7 @@ use super::time::Instant;
 use super::timer::{T1, T1_64, T2};
 use super::token::Token;
 use super::transaction::ServerKey;
-use crate::media::Side;
+use crate::media::{MAX_STREAMS, Side};
 use crate::sip::sdp::{Sdp, echo_answer, echo_offer};
 use crate::sip::{Message, Method, Name, Response};
 
@@ -174,7 +174,7 @@ impl Switch {
     /// The port of the line that the echo test takes.
     fn echo_port(&mut self, id: u64, offer: Option<&Sdp<'_>>) -> Option<u16> {
         let line = match offer {
-            Some(offer) => crate::sip::sdp::echo_line(offer)?,
+            Some(offer) => crate::sip::sdp::echo_line(offer).filter(|line| *line < MAX_STREAMS)?,
             None => 0,
         };
         let call = self.calls.get_mut(&id)?;

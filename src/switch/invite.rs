@@ -146,6 +146,7 @@ impl Switch {
                 record: None,
                 ending: None,
                 replaced: false,
+                replaces: None,
                 referred: false,
                 visited: Vec::new(),
                 inside: None,
@@ -259,16 +260,18 @@ impl Switch {
         (call, dialog, side): (u64, usize, Side),
         pop: usize,
     ) -> bool {
-        let Some(replaced) = self.calls.get_mut(&call) else { return false };
+        let Some(replaced) = self.calls.get(&call) else { return false };
         let (Some(leg), Some(d)) = (replaced.leg(dialog, side).cloned(), replaced.dialogs.get(dialog)) else {
             return false;
         };
         let end = d.ends[super::call::index(side)].clone();
-        replaced.replaced = true;
         let flow = self.flow_of(&leg);
         let owner = leg.extension.clone();
         let leg = Leg { flow, ..leg };
         let Some(owner) = owner else { return false };
+        if let Some(taker) = self.calls.get_mut(&id) {
+            taker.replaces = Some(call);
+        }
         self.ring_one(fork, id, request, leg, &end.target, &end.routes, owner, fork.share(1), pop);
         true
     }
@@ -423,6 +426,10 @@ impl Switch {
             if let Some(d) = call.dialogs.get_mut(dialog) {
                 d.confirmed = true;
                 d.ends[0].target = target;
+            }
+            let replaced = call.replaces.and_then(|id| self.calls.get_mut(&id));
+            if let Some(replaced) = replaced {
+                replaced.replaced = true;
             }
         }
         // A repeated 2xx says nothing new; what was agreed on since is not undone by it.

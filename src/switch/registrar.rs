@@ -8,6 +8,7 @@ use super::event::Gone;
 use super::flow::{Flow, StreamId};
 use super::table::Table;
 use super::time::Instant;
+use super::timer::T1_64;
 use super::transaction::ClientId;
 use crate::config::{Config, Number};
 use crate::sip::{Host, Message, Name, NameAddr, Uri, decimal, find_param, params};
@@ -404,7 +405,8 @@ impl Registrar {
 
 fn next_wake(config: &Config, now: Instant, binding: &Binding) -> Instant {
     if binding.flow.is_reliable() || config.keep_alive.is_zero() {
-        return binding.expires;
+        // In short steps, so that a binding that is replaced leaves no timer for an hour.
+        return binding.expires.min(now + T1_64);
     }
     // Up to a tenth earlier, by identity, so that phones which came together do not stay together.
     let early = config.keep_alive.as_millis() as u64 / 10;

@@ -15,8 +15,8 @@ use super::token::Token;
 use super::transaction::{Seen, ServerKey};
 use crate::config::{Identity, Number};
 use crate::sip::{
-    Defect, Host, Message, Method, Name, NameAddr, Response, Uri, check_request, decimal, printable,
-    reason_phrase,
+    Defect, Host, MAX_HEADERS, Message, Method, Name, NameAddr, Response, Uri, check_request, decimal,
+    printable, reason_phrase,
 };
 
 /// What denwa itself understands.
@@ -26,8 +26,12 @@ pub(super) const ALLOW: &[u8] =
 /// How many Vias are looked through for our own, and so how long a loop can get unseen.
 const MAX_VIAS: usize = 70;
 
-/// The longest request that is served: what a proxy adds must still fit into a datagram.
-const MAX_REQUEST: usize = 64_000;
+/// The longest request that is served, in bytes: what a proxy adds (a Path, a longer Request-URI, our
+/// addresses in the body) must still fit into a datagram.
+const MAX_REQUEST: usize = 56_000;
+
+/// The most header lines of one: with those that a proxy adds, its CANCEL is still found in it.
+const MAX_REQUEST_HEADERS: usize = MAX_HEADERS - 8;
 
 /// The part of a request's route that is ours.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,7 +82,7 @@ impl Switch {
         if self.loops(request) {
             return self.refuse(reply, request, 482, b"");
         }
-        if request.bytes().len() > MAX_REQUEST {
+        if request.bytes().len() > MAX_REQUEST || request.headers().len() > MAX_REQUEST_HEADERS {
             return self.refuse(reply, request, 513, b"");
         }
 
