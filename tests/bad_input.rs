@@ -13,6 +13,11 @@ use denwa::switch::{Flow, Input, Instant, Output, StreamId, Switch, Transport};
 
 const CONFIG: &str = "domain = pbx.test\next.101 = kitchen-secret\next.102 = study-secret\necho = 114\n";
 
+/// What is sent of one status.
+fn of_status(sent: &[(Flow, String)], status: u16) -> usize {
+    statuses(sent).into_iter().filter(|s| *s == status).count()
+}
+
 /// An exchange and its clock.
 struct Exchange {
     switch: Switch,
@@ -62,6 +67,21 @@ impl Exchange {
         exchange.register(phone(CALLER));
         exchange.register(phone(CALLEE));
         exchange
+    }
+
+    /// Dials, and says who was rung by what, if somebody was, and all that was sent.
+    fn dial(
+        &mut self,
+        number: &str,
+        more: &str,
+        body: &str,
+    ) -> (Option<String>, Vec<(Flow, String)>, String) {
+        let uri = format!("sip:{number}@pbx.test");
+        let more = format!("Content-Type: application/sdp\r\n{more}");
+        let invite = self.request(phone(CALLER), "INVITE", &uri, &more, body);
+        let (sent, invite) = self.ask(phone(CALLER), &invite);
+        let rung = sent.iter().find(|(flow, m)| *flow == phone(CALLEE).flow && m.starts_with("INVITE"));
+        (rung.map(|(_, m)| m.clone()), sent, invite)
     }
 
     /// Says something on a flow and returns what was sent because of it.
@@ -141,36 +161,36 @@ impl Exchange {
         assert_eq!(first_line(&answers[0].1), "SIP/2.0 200 OK");
     }
 
+    /// The caller rings the callee with an offer; the INVITE that arrives there, if one does, and the
+    /// statuses that the caller got.
+    fn ring(&mut self, offer: &str) -> (Option<String>, Vec<u16>) {
+        let caller = phone(CALLER);
+        let invite =
+            self.request(caller, "INVITE", "sip:102@pbx.test", "Content-Type: application/sdp\r\n", offer);
+        let (sent, _) = self.ask(caller, &invite);
+        let rung = sent.iter().find(|(flow, m)| *flow == phone(CALLEE).flow && m.starts_with("INVITE"));
+        (rung.map(|(_, invite)| invite.clone()), statuses(&sent))
+    }
+
+    /// The callee takes the call; the 2xx as the caller got it.
+    fn take(&mut self, rung: &str) -> String {
+        let ok = answer(rung, 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
+        let passed = self.say(phone(CALLEE).flow, ok.as_bytes());
+        assert_eq!((statuses(&passed), passed[0].0), (vec![200], phone(CALLER).flow));
+        passed[0].1.clone()
+    }
+
     /// A good call is set up, and everything is free again when it has ended.
     fn still_works(&mut self) {
         let before = self.switch.ports_in_use();
         let (caller, callee) = (phone(CALLER), phone(CALLEE));
-        let invite = self.request(
-            caller,
-            "INVITE",
-            "sip:102@pbx.test",
-            "Content-Type: application/sdp\r\n",
-            &sdp("192.0.2.101", 4000),
-        );
-        let (sent, _) = self.ask(caller, &invite);
-        let rung = sent
-            .iter()
-            .find(|(flow, m)| *flow == callee.flow && m.starts_with("INVITE"))
-            .expect("it rings")
-            .1
-            .clone();
-        let body = sdp("192.0.2.102", 4002);
-        let ok = answer(&rung, 200, "callee", "<sip:102@192.0.2.102:5060>", &body);
-        let passed = self.say(callee.flow, ok.as_bytes());
-        assert_eq!(statuses(&passed), [200]);
-        let ack = in_dialog(&passed[0].1, caller, "ACK");
-        let sent = self.say(caller.flow, ack.as_bytes());
+        let (rung, _) = self.ring(&sdp("192.0.2.101", 4000));
+        let ok = self.take(&rung.unwrap());
+        let sent = self.say(caller.flow, in_dialog(&ok, caller, "ACK").as_bytes());
         assert!(sent[0].1.starts_with("ACK ") && sent[0].0 == callee.flow);
-        let bye = in_dialog(&passed[0].1, caller, "BYE");
-        let sent = self.say(caller.flow, bye.as_bytes());
-        let (_, bye) =
-            sent.iter().find(|(flow, m)| *flow == callee.flow && m.starts_with("BYE ")).expect("BYE passes");
-        let ok = answer(bye, 200, "callee", "", "");
+        let sent = self.say(caller.flow, in_dialog(&ok, caller, "BYE").as_bytes());
+        let bye = sent.iter().find(|(flow, m)| *flow == callee.flow && m.starts_with("BYE "));
+        let ok = answer(&bye.unwrap().1, 200, "callee", "", "");
         self.say(callee.flow, ok.as_bytes());
         assert_eq!((self.switch.calls(), self.switch.ports_in_use()), (0, before));
     }
@@ -350,18 +370,9 @@ fn wrong_passwords_and_replayed_nonces_get_no_further() {
 #[test]
 fn forged_routes_and_tokens_lead_nowhere() {
     let mut exchange = Exchange::new();
-    let (caller, callee) = (phone(CALLER), phone(CALLEE));
-    let invite = exchange.request(
-        caller,
-        "INVITE",
-        "sip:102@pbx.test",
-        "Content-Type: application/sdp\r\n",
-        &sdp("192.0.2.101", 4000),
-    );
-    let (sent, _) = exchange.ask(caller, &invite);
-    let rung = sent.iter().find(|(flow, _)| *flow == callee.flow).unwrap().1.clone();
-    let ok = answer(&rung, 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
-    let passed = exchange.say(callee.flow, ok.as_bytes())[0].1.clone();
+    let caller = phone(CALLER);
+    let (rung, _) = exchange.ring(&sdp("192.0.2.101", 4000));
+    let passed = exchange.take(&rung.unwrap());
     exchange.say(caller.flow, in_dialog(&passed, caller, "ACK").as_bytes());
     let bye = in_dialog(&passed, stranger(), "BYE");
     let token = between(header(&passed, "Record-Route"), "sip:", "@").to_owned();
@@ -445,28 +456,18 @@ fn odd_session_descriptions() {
         ("a port that is none", sdp("192.0.2.101", 4000).replace("4000", "70000"), false),
     ] {
         let mut exchange = Exchange::new();
-        let (caller, callee) = (phone(CALLER), phone(CALLEE));
-        let invite = exchange.request(
-            caller,
-            "INVITE",
-            "sip:102@pbx.test",
-            "Content-Type: application/sdp\r\n",
-            &body,
-        );
-        let (sent, _) = exchange.ask(caller, &invite);
-        let rung = sent.iter().find(|(flow, _)| *flow == callee.flow);
+        let (rung, statuses) = exchange.ring(&body);
         assert_eq!(rung.is_some(), rings, "{what}");
         match rung {
-            None => assert_eq!(*statuses(&sent).last().unwrap(), 488, "{what}"),
-            Some((_, rung)) => {
+            None => assert_eq!(statuses.last(), Some(&488), "{what}"),
+            Some(rung) => {
                 for leaked in ["10.0.0.1", "239.1.1.1", "127.0.0.1"] {
                     assert!(
                         !rung.contains(&format!("c=IN IP4 {leaked}")),
                         "{what}: a phone would send there"
                     );
                 }
-                let ok = answer(rung, 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
-                assert_eq!(statuses(&exchange.say(callee.flow, ok.as_bytes())), [200], "{what}");
+                exchange.take(&rung);
             }
         }
         exchange.switch.handle(Instant(exchange.now), Input::HangUp("end of test"));
@@ -542,9 +543,12 @@ fn strangers_fill_no_table() {
     for n in 0..20_000u32 {
         let flow = udp(&format!("203.0.{}.{}:5060", n >> 8 & 0xff, n & 0xff));
         let who = Phone { flow, ..stranger() };
-        for (method, uri) in
-            [("REGISTER", "sip:pbx.test"), ("INVITE", "sip:900@pbx.test"), ("SUBSCRIBE", "sip:102@pbx.test")]
-        {
+        for (method, uri) in [
+            ("REGISTER", "sip:pbx.test"),
+            ("INVITE", "sip:900@pbx.test"),
+            ("SUBSCRIBE", "sip:102@pbx.test"),
+            ("OPTIONS", "sip:pbx.test"),
+        ] {
             let request = exchange.request(who, method, uri, "", "");
             let answers = exchange.say(flow, request.as_bytes());
             assert!(answers.iter().all(|(to, _)| *to == flow));
@@ -553,4 +557,98 @@ fn strangers_fill_no_table() {
     // Nothing was armed for any of them: what a stranger is told leaves no state behind.
     assert_eq!(exchange.switch.deadline(), deadline);
     exchange.still_works();
+}
+
+#[test]
+fn an_ended_call_leaves_no_timer_for_the_rest_of_its_limit() {
+    let config = format!("{CONFIG}keep-alive = 0s\ncall-limit = 30m\n");
+    let mut exchange = Exchange::with(Config::parse("test", config.as_bytes()).unwrap());
+    exchange.still_works();
+    exchange.wait(300);
+    let next = exchange.switch.deadline().unwrap();
+    assert!(next.0 > 3_000_000, "only the registrations run out, but something is due at {next:?}");
+}
+
+#[test]
+fn the_echo_test_gives_up_on_who_never_acknowledges() {
+    let mut exchange = Exchange::new();
+    let (_, sent, _) = exchange.dial("114", "", &sdp("192.0.2.101", 4000));
+    let ok = sent.iter().find(|(_, m)| m.starts_with("SIP/2.0 200")).unwrap().1.clone();
+    exchange.say(phone(CALLER).flow, in_dialog(&ok, phone(CALLER), "ACK").as_bytes());
+    for n in 1..=5 {
+        let again = in_dialog(&ok, phone(CALLER), "INVITE");
+        let cseq = header(&again, "CSeq").to_owned();
+        let again = again
+            .replace(&format!("CSeq: {cseq}"), &format!("CSeq: {} INVITE", 100 + n))
+            .replace("branch=z9hG4bK", &format!("branch=z9hG4bK{n}"));
+        assert_eq!(statuses(&exchange.say(phone(CALLER).flow, again.as_bytes())), [200]);
+    }
+    let repeated = of_status(&exchange.wait(60), 200);
+    assert!((8..=11).contains(&repeated), "{repeated} repetitions of the last one");
+    assert_eq!(of_status(&exchange.wait(600), 200), 0);
+}
+
+#[test]
+fn a_change_is_cancelled_before_it_rings() {
+    let mut exchange = Exchange::new();
+    let (rung, ..) = exchange.dial("102", "", &sdp("192.0.2.101", 4000));
+    let ok = answer(&rung.unwrap(), 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
+    let passed = exchange.say(phone(CALLEE).flow, ok.as_bytes());
+    let ok = passed[0].1.clone();
+    exchange.say(phone(CALLER).flow, in_dialog(&ok, phone(CALLER), "ACK").as_bytes());
+    let again = in_dialog(&ok, phone(CALLER), "INVITE");
+    let sent = exchange.say(phone(CALLER).flow, again.as_bytes());
+    assert_eq!(statuses(&sent), [100], "it will not be sent again and again");
+    let onward = sent.iter().find(|(_, m)| m.starts_with("INVITE")).unwrap().1.clone();
+    let cancel = again.replacen("INVITE", "CANCEL", 1).replace(" INVITE\r\n", " CANCEL\r\n");
+    assert_eq!(statuses(&exchange.say(phone(CALLER).flow, cancel.as_bytes())), [200]);
+    let trying = answer(&onward, 100, "callee", "", "");
+    let sent = exchange.say(phone(CALLEE).flow, trying.as_bytes());
+    assert!(sent.iter().any(|(to, m)| *to == phone(CALLEE).flow && m.starts_with("CANCEL ")), "{sent:?}");
+    let ended = answer(&onward, 487, "callee", "", "");
+    assert_eq!(of_status(&exchange.say(phone(CALLEE).flow, ended.as_bytes()), 487), 1);
+}
+
+#[test]
+fn nobody_makes_the_relay_send_to_itself() {
+    let mut exchange = Exchange::new();
+    let (rung, ..) = exchange.dial("102", "", &sdp("192.0.2.1", 40_000));
+    let ok = answer(&rung.unwrap(), 200, "callee", "<sip:102@192.0.2.102:5060>", &sdp("192.0.2.102", 4002));
+    let (flow, now) = (phone(CALLEE).flow, Instant(exchange.now));
+    exchange.switch.handle(now, Input::Packet { flow, bytes: ok.as_bytes() });
+    let mut told = 0;
+    while let Some(output) = exchange.switch.poll() {
+        if let Output::Media(denwa::media::Command::Set { streams, .. }) = output {
+            told += 1;
+            let caller = &streams[0].as_ref().unwrap().a;
+            assert_eq!(caller.remote, None, "it waits for the caller to speak");
+            assert_eq!(caller.admit, denwa::media::Admit::Address("192.0.2.101".parse().unwrap()));
+        }
+    }
+    assert_eq!(told, 1, "and is told once");
+}
+
+#[test]
+fn a_request_forks_no_further_than_it_may() {
+    let config = format!("{CONFIG}ext.103 = attic-secret\ngroup.600 = 102 103\n");
+    let mut exchange = Exchange::with(Config::parse("test", config.as_bytes()).unwrap());
+    exchange.register(phone(("103", "attic-secret", "192.0.2.103:5060")));
+    let body = sdp("192.0.2.101", 4000);
+    for (said, told) in [
+        ("", &["30", "30"][..]),
+        ("Max-Breadth: 9\r\n", &["4", "4"]),
+        ("Max-Breadth: 1\r\n", &["1"]),
+        ("Max-Breadth: 4000000000\r\n", &["30", "30"]),
+    ] {
+        let (_, sent, _) = exchange.dial("600", said, &body);
+        let rung: Vec<&str> = sent
+            .iter()
+            .filter(|(_, m)| m.starts_with("INVITE"))
+            .map(|(_, m)| header(m, "Max-Breadth"))
+            .collect();
+        assert_eq!(rung, told, "{said}");
+    }
+    let (rung, sent, _) = exchange.dial("600", "Max-Breadth: 0\r\n", &body);
+    assert!(rung.is_none());
+    assert_eq!(statuses(&sent).last(), Some(&440));
 }

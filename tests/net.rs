@@ -16,6 +16,7 @@ use denwa::keeper::{self, Sockets};
 use denwa::media;
 use denwa::net::{self, Machine};
 use denwa::switch::{Event, Input, Instant, Output, Transport};
+use rustix::process::{Pid, Signal, kill_process};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -382,9 +383,8 @@ impl Process {
         while !self.1.recv_timeout(SOON).unwrap().contains(part) {}
     }
 
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status();
-        assert!(status.unwrap().success());
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 
     /// How it ends and how long that takes, at most ten seconds.
@@ -406,8 +406,8 @@ impl Process {
 #[test]
 fn sigterm_stops_at_once_without_hanging_up() {
     let process = Process::start(true);
-    process.signal("HUP");
-    process.signal("TERM");
+    process.signal(Signal::HUP);
+    process.signal(Signal::TERM);
     let lines = process.1.iter().collect::<Vec<_>>();
     assert!(!lines.iter().any(|line| line.contains("hang up")), "{lines:?}");
     let (status, time) = process.end();
@@ -417,7 +417,7 @@ fn sigterm_stops_at_once_without_hanging_up() {
 #[test]
 fn sigint_hangs_up_and_stops_when_there_are_no_calls() {
     let process = Process::start(false);
-    process.signal("INT");
+    process.signal(Signal::INT);
     process.await_line("hang up");
     let (status, time) = process.end();
     assert!(status.success() && time < Duration::from_secs(1), "{status} {time:?}");
@@ -426,7 +426,7 @@ fn sigint_hangs_up_and_stops_when_there_are_no_calls() {
 #[test]
 fn sigint_waits_five_seconds_for_calls_to_end() {
     let process = Process::start(true);
-    process.signal("INT");
+    process.signal(Signal::INT);
     process.await_line("hang up");
     let (status, time) = process.end();
     let expected = Duration::from_millis(4_500)..Duration::from_secs(6);
@@ -436,9 +436,9 @@ fn sigint_waits_five_seconds_for_calls_to_end() {
 #[test]
 fn a_second_sigint_stops_at_once() {
     let process = Process::start(true);
-    process.signal("INT");
+    process.signal(Signal::INT);
     process.await_line("hang up");
-    process.signal("INT");
+    process.signal(Signal::INT);
     let (status, time) = process.end();
     assert!(status.success() && time < Duration::from_secs(1), "{status} {time:?}");
 }

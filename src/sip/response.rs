@@ -1,8 +1,8 @@
 //! Responses that denwa gives itself, written directly (RFC 3261 §8.2.6).
 
-use std::io::Write;
 use std::net::SocketAddr;
 
+use super::text::{put_decimal, put_ip};
 use super::{Message, Name};
 
 /// A response to a request, to be printed.
@@ -39,10 +39,17 @@ impl<'r> Response<'r> {
 
     /// Prints it as the answer to `request`.
     pub fn print(&self, request: &Message<'_>) -> Vec<u8> {
+        self.print_with(request, |_| self.headers)
+    }
+
+    /// Prints it with those header lines that `headers` chooses, instead of its own, on being told
+    /// how many bytes everything else takes.
+    pub fn print_with<'h>(&self, request: &Message<'_>, headers: impl FnOnce(usize) -> &'h [u8]) -> Vec<u8> {
         let mut out =
             Vec::with_capacity(request.bytes().len().min(1024) + self.headers.len() + self.body.1.len());
-        // Writing to a vector cannot fail.
-        let _ = write!(out, "SIP/2.0 {} {}\r\n", self.status, self.reason);
+        put(&mut out, &[b"SIP/2.0 "]);
+        put_decimal(&mut out, self.status.into());
+        put(&mut out, &[b" ", self.reason.as_bytes(), b"\r\n"]);
         for (index, via) in request.list(Name::Via).enumerate() {
             put(&mut out, &[b"Via: "]);
             match index {
@@ -66,12 +73,16 @@ impl<'r> Response<'r> {
         put(&mut out, &[b"\r\n"]);
         put_line(&mut out, b"Call-ID: ", request.call_id());
         put_line(&mut out, b"CSeq: ", request.first(Name::CSeq).unwrap_or_default());
-        put(&mut out, &[self.headers]);
+        let mut end = Vec::with_capacity(64 + self.body.0.len());
         if !self.body.1.is_empty() {
-            put(&mut out, &[b"Content-Type: ", self.body.0.as_bytes(), b"\r\n"]);
+            put(&mut end, &[b"Content-Type: ", self.body.0.as_bytes(), b"\r\n"]);
         }
-        let _ = write!(out, "Content-Length: {}\r\n\r\n", self.body.1.len());
-        put(&mut out, &[self.body.1]);
+        put(&mut end, &[b"Content-Length: "]);
+        // No body is near as long as 4 GB.
+        put_decimal(&mut end, self.body.1.len() as u32);
+        put(&mut end, &[b"\r\n\r\n"]);
+        let headers = headers(out.len() + end.len() + self.body.1.len());
+        put(&mut out, &[headers, &end, self.body.1]);
         out
     }
 }
@@ -113,7 +124,8 @@ pub(crate) fn put_top_via(out: &mut Vec<u8>, value: &[u8], source: SocketAddr) {
         out.push(b';');
         put_unfolded(out, name);
         if name.eq_ignore_ascii_case(b"rport") {
-            let _ = write!(out, "={}", source.port());
+            out.push(b'=');
+            put_decimal(out, source.port().into());
         } else if let Some(old) = old {
             out.push(b'=');
             put_unfolded(out, old);
@@ -121,7 +133,8 @@ pub(crate) fn put_top_via(out: &mut Vec<u8>, value: &[u8], source: SocketAddr) {
     }
     // RFC 3581 §4: with rport, received is added even where it equals sent-by.
     if !sent_from_there || via.wants_rport() {
-        let _ = write!(out, ";received={}", source.ip());
+        put(out, &[b";received="]);
+        put_ip(out, source.ip());
     }
 }
 
@@ -146,6 +159,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         416 => "Unsupported URI Scheme",
         420 => "Bad Extension",
         423 => "Interval Too Brief",
+        440 => "Max-Breadth Exceeded",
         480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
         482 => "Loop Detected",

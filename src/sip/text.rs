@@ -4,6 +4,8 @@
 //! CR LF inside the value, so CR and LF count as blanks here.
 
 use std::borrow::Cow;
+use std::io::Write;
+use std::net::IpAddr;
 
 /// LWS, folding included.
 pub(crate) fn is_blank(b: u8) -> bool {
@@ -12,7 +14,51 @@ pub(crate) fn is_blank(b: u8) -> bool {
 
 /// A character of `token`.
 pub(crate) fn is_token(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b)
+    TOKEN[b as usize]
+}
+
+/// Looked up rather than compared: each byte of each header's name is asked for.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0u8;
+    while b < 128 {
+        table[b as usize] = b.is_ascii_alphanumeric()
+            || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        b += 1;
+    }
+    table
+};
+
+/// Writes a number as decimal digits.
+pub(crate) fn put_decimal(out: &mut Vec<u8>, mut number: u32) {
+    let mut digits = [0; 10];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return out.extend_from_slice(&digits[at..]);
+        }
+    }
+}
+
+/// Writes an address, IPv6 without brackets.
+pub(crate) fn put_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (at, octet) in ip.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                put_decimal(out, octet.into());
+            }
+        }
+        IpAddr::V6(ip) => {
+            // Writing to a vector cannot fail.
+            let _ = write!(out, "{ip}");
+        }
+    }
 }
 
 /// Without blanks at both ends.
@@ -152,6 +198,20 @@ pub fn printable(text: &[u8], most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_and_addresses_are_written_as_everybody_writes_them() {
+        for number in [0, 7, 10, 255, 5060, 65_535, u32::MAX] {
+            let mut out = Vec::new();
+            put_decimal(&mut out, number);
+            assert_eq!(out, number.to_string().into_bytes());
+        }
+        for ip in ["0.0.0.0", "203.0.113.7", "255.255.255.255", "2001:db8::1", "::"] {
+            let mut out = Vec::new();
+            put_ip(&mut out, ip.parse().unwrap());
+            assert_eq!(out, ip.as_bytes());
+        }
+    }
 
     #[test]
     fn lists_are_split_outside_quotes_and_brackets() {

@@ -1,6 +1,6 @@
 //! URIs (RFC 3261 §19.1).
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::text::{decimal, find_param, unescape};
 
@@ -40,8 +40,12 @@ impl<'a> Host<'a> {
         if text.is_empty() || !text.iter().all(ok) {
             return None;
         }
-        let ip = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
-        Some(ip.map_or(Host::Name(text), Host::Ip))
+        // Most hosts are asked for several times a message, and most names do not end like an address.
+        let address: Option<Ipv4Addr> = match text.last() {
+            Some(b'0'..=b'9') => std::str::from_utf8(text).ok().and_then(|t| t.parse().ok()),
+            _ => None,
+        };
+        Some(address.map_or(Host::Name(text), |ip| Host::Ip(ip.into())))
     }
 
     /// Reads `received=`, which may hold an IPv6 address without brackets (RFC 5118 §4.5).
@@ -101,7 +105,7 @@ impl<'a> Uri<'a> {
         if !scheme.eq_ignore_ascii_case(b"sip") && !scheme.eq_ignore_ascii_case(b"sips") {
             return None;
         }
-        if text.iter().any(|&b| b <= b' ' || b"<>\"".contains(&b) || b == 0x7f) {
+        if text.iter().any(|&b| matches!(b, 0..=b' ' | b'<' | b'>' | b'"' | 0x7f)) {
             return None;
         }
         let rest = &text[scheme.len() + 1..];

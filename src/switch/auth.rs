@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::secret::{Purpose, Secret};
+use super::table::Table;
 use super::time::Instant;
-use super::transaction::Table;
 use crate::config::{Config, DigestOffer, Number};
 use crate::sip::digest::{self, Algorithm, Credentials, Ha1, Qop};
 use crate::sip::{Message, Method, Name};
@@ -169,7 +169,8 @@ impl Authenticator {
         Offer { stale: *verdict == Verdict::Stale, md5_only: failed || configured }
     }
 
-    /// Header lines that challenge: SHA-256 first where both are offered.
+    /// Header lines that challenge: SHA-256 first where both are offered. The second value is where
+    /// MD5's line begins: from there on they are a challenge as well.
     pub(super) fn challenge(
         &mut self,
         secret: &Secret,
@@ -178,7 +179,7 @@ impl Authenticator {
         source: IpAddr,
         request: &Message<'_>,
         offer: Offer,
-    ) -> Vec<u8> {
+    ) -> (Vec<u8>, usize) {
         self.challenges = self.challenges.wrapping_add(1);
         let payload = now.0 << 24 | u64::from(self.challenges & 0xff_ffff);
         let nonce = secret.seal(Purpose::Nonce, &payload.to_be_bytes(), &address_bytes(source));
@@ -191,13 +192,15 @@ impl Authenticator {
             false => &[Algorithm::Sha256, Algorithm::Md5],
         };
         let mut lines = Vec::with_capacity(256);
+        let mut last = 0;
         for algorithm in algorithms {
+            last = lines.len();
             lines.extend_from_slice(name);
             let realm = Authenticator::realm(config).as_bytes();
             digest::challenge(&mut lines, realm, &nonce, *algorithm, offer.stale);
             lines.extend_from_slice(b"\r\n");
         }
-        lines
+        (lines, last)
     }
 }
 

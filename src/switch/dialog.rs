@@ -4,14 +4,15 @@ use super::Switch;
 use super::call::{Phase, index, other};
 use super::event::Cause;
 use super::flow::Flow;
-use super::fork::{Fork, Kind};
-use super::forward::{Backward, Onward, contact_uri, token_uri, via};
+use super::fork::{BranchState, Fork, Kind};
+use super::forward::{Backward, Onward, contact_uri, own_uri, token_uri, via};
 use super::request::OwnRoutes;
 use super::secret::Purpose;
 use super::token::Token;
 use super::transaction::ServerKey;
+use crate::config::Number;
 use crate::media::Side;
-use crate::sip::{Message, Method, Name, NameAddr, Response, Uri};
+use crate::sip::{Host, Message, Method, Name, NameAddr, Response, Uri, unescape};
 
 /// Where in which dialog a request belongs.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,11 @@ impl Switch {
             return self.inside(server, reply, request, place);
         }
 
+        if method == Method::Invite {
+            // Whoever is asked may have to ask a person, and its 100 does not get past the next hop.
+            let trying = Response::new(100, b"", reply.remote).print(request);
+            self.servers.respond(&mut self.io, server, 100, trying);
+        }
         let fork = self.open_fork(server, reply, request, Kind::InDialog { call: id, dialog, from });
         self.with_fork(fork, |switch, fork| {
             // What a PRACK brings may answer the offer of a reliable 18x (RFC 3262 §5).
@@ -168,7 +174,9 @@ impl Switch {
     }
 
     /// A Refer-To that names a phone's contact, made to lead through denwa: whoever is referred
-    /// may not be able to reach that contact, and its media is to be relayed like any other's.
+    /// may not be able to reach that contact, and its media is to be relayed like any other's. One
+    /// that names an address of ours names the one that the reader speaks to: it may know no other
+    /// family.
     fn refer_to(&self, request: &Message<'_>, flow: &Flow) -> Option<Vec<u8>> {
         if request.method() != Some(Method::Refer) {
             return None;
@@ -179,14 +187,26 @@ impl Switch {
             None => (refer_to.uri, &b""[..]),
         };
         let uri = Uri::parse(bare)?;
-        if self.is_ours(&uri.host) && self.config.domain.is_some() {
-            return None;
-        }
-        let owner = self.registrar.owner_of(&uri, self.io.now)?;
-        let face = super::forward::face(&self.config, flow);
-        let mut new = format!("sip:{owner}@{face}").into_bytes();
+        let user = match uri.host {
+            Host::Name(_) if self.is_ours(&uri.host) && self.config.domain.is_some() => return None,
+            Host::Ip(_) if self.is_ours(&uri.host) => std::str::from_utf8(uri.user?).ok()?,
+            _ => match self.registrar.owner_of(&uri, self.io.now) {
+                Some(owner) => owner.as_str(),
+                None => self.replaced_extension(headers)?.as_str(),
+            },
+        };
+        let mut new = own_uri(&self.config, flow, user).into_bytes();
         new.extend_from_slice(headers);
         Some(new)
+    }
+
+    /// Whose phone is to let go by the Replaces among a Refer-To's headers: what it calls itself in
+    /// a dialog need not be what it registered.
+    fn replaced_extension(&self, headers: &[u8]) -> Option<&Number> {
+        let mut headers = headers.get(1..)?.split(|&b| b == b'&');
+        let value = headers.find_map(|header| header.strip_prefix(b"Replaces="))?;
+        let (call, dialog, side) = self.replaced(&unescape(value))?;
+        self.calls.get(&call)?.leg(dialog, side)?.extension.as_ref()
     }
 
     /// A response to a request inside a dialog.
@@ -199,22 +219,27 @@ impl Switch {
         status: u16,
         response: &Message<'_>,
     ) {
+        if let Some(branch) = fork.branches.first_mut() {
+            match (status, branch.state) {
+                // Cancelled before there was anything to cancel.
+                (..200, BranchState::Unwanted(reason)) => {
+                    self.clients.cancel(&mut self.io, branch.client, reason);
+                }
+                (..200, _) => branch.state = BranchState::Ringing,
+                _ => branch.state = BranchState::Done,
+            }
+        }
         if status == 100 {
             return;
         }
         let responder = other(from);
         let mut contact = None;
         let mut body = None;
-        if let Some(branch) = fork.branches.first_mut() {
-            branch.state = match status {
-                ..200 => super::fork::BranchState::Ringing,
-                _ => super::fork::BranchState::Done,
-            };
-        }
         self.extend_patience(fork);
         // A repeated 2xx says nothing new; what was agreed on since is not undone by it.
         let news = !fork.answered && self.calls.get(&id).is_some_and(|call| call.phase != Phase::Over);
-        if status < 300 && news {
+        let negotiates = matches!(fork.method, Method::Invite | Method::Update | Method::Prack);
+        if status < 300 && news && negotiates {
             self.hear(id, dialog, responder, fork.offer.as_ref(), response);
             if let Some(d) = self.calls.get_mut(&id).and_then(|call| call.dialogs.get_mut(dialog))
                 && status >= 200

@@ -12,6 +12,7 @@ use super::forward::{contact_uri, face, token_uri};
 use super::io::Timer;
 use super::negotiation::{Lines, Negotiation};
 use super::registrar::join;
+use super::time::Instant;
 use super::timer::{T1, T1_64, T2};
 use super::token::Token;
 use super::transaction::ServerKey;
@@ -20,14 +21,18 @@ use crate::sip::sdp::{Sdp, echo_answer, echo_offer};
 use crate::sip::{Message, Method, Name, Response};
 
 /// What denwa keeps of a call that it answered itself.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Inside {
     /// The version of the `o=` line: goes up with each body.
     version: u64,
     /// The 2xx that is not acknowledged yet, and where it goes.
     insisted: Option<(Flow, Vec<u8>)>,
-    /// When it is sent again.
+    /// How long until it is sent again.
     interval: Duration,
+    /// When it is sent again.
+    next: Instant,
+    /// When it is given up.
+    until: Instant,
 }
 
 impl Switch {
@@ -45,7 +50,7 @@ impl Switch {
         let leg = call.legs.len();
         let caller = call.legs[0].clone();
         call.legs.push(Leg { extension: None, binding: None, behind_nat: false, learn: false, ..caller });
-        call.inside = Some(Inside { version: 0, insisted: None, interval: T1 });
+        call.inside = Some(Inside::default());
         let mut to = request.first(Name::To).unwrap_or_default().to_vec();
         to.extend_from_slice(b";tag=");
         to.extend_from_slice(&tag);
@@ -91,7 +96,7 @@ impl Switch {
         }
         self.apply_media(id, dialog);
         self.insist(id, fork.reply, bytes);
-        self.io.arm(self.config.call_limit, Timer::CallLimit(id));
+        self.io.arm_for(self.io.now + self.config.call_limit, Timer::CallLimit(id));
         self.io.arm(T1_64, Timer::Unacknowledged(id));
     }
 
@@ -202,15 +207,23 @@ impl Switch {
         if let Some(inside) = self.calls.get_mut(&id).and_then(|call| call.inside.as_mut()) {
             inside.insisted = Some((flow, bytes));
             inside.interval = T1;
+            inside.next = self.io.now + T1;
+            inside.until = self.io.now + T1_64;
             self.io.arm(T1, Timer::Insist(id));
         }
     }
 
     /// The time to send it again has come.
     pub(super) fn insist_again(&mut self, id: u64) {
-        let Some(inside) = self.calls.get_mut(&id).and_then(|call| call.inside.as_mut()) else { return };
-        let Some((flow, bytes)) = inside.insisted.clone() else { return };
+        let now = self.io.now;
+        let call = self.calls.get_mut(&id).filter(|call| call.phase != Phase::Over);
+        let Some(inside) = call.and_then(|call| call.inside.as_mut()) else { return };
+        if now < inside.next {
+            return; // a newer 2xx has its own timer
+        }
+        let Some((flow, bytes)) = inside.insisted.clone().filter(|_| now < inside.until) else { return };
         inside.interval = (inside.interval * 2).min(T2);
+        inside.next = now + inside.interval;
         let after = inside.interval;
         self.io.send(flow, bytes);
         self.io.arm(after, Timer::Insist(id));

@@ -10,13 +10,16 @@ use super::io::Timer;
 use super::negotiation::Lines;
 use super::secret::Purpose;
 use super::timer::T1_64;
-use super::transaction::{ClientId, Owner, ServerKey};
+use super::transaction::{ClientId, MAX_FINISHED, Owner, ServerKey};
 use crate::config::Number;
 use crate::media::Side;
-use crate::sip::{Message, Method, Response, check_response};
+use crate::sip::{Message, Method, Name, Response, check_response, decimal};
 
 /// The most branches that one request is forked to; further phones are not tried.
 pub(super) const MAX_BRANCHES: usize = 32;
+
+/// Into how many branches a request may be forked on its whole way if it says nothing (RFC 5393 §5.3.3.1).
+const MAX_BREADTH: usize = 60;
 
 /// Timer C: how long an INVITE may ring without any news (RFC 3261 §16.6, step 11: more than 3 min).
 const TIMER_C: Duration = Duration::from_secs(185);
@@ -33,10 +36,14 @@ pub(super) struct Fork {
     pub(super) request: Vec<u8>,
     pub(super) kind: Kind,
     pub(super) branches: Vec<Branch>,
+    /// Its Max-Breadth.
+    breadth: usize,
     /// The best final response so far that is no 2xx.
     pub(super) best: Option<Best>,
     /// A final response was passed on.
     pub(super) answered: bool,
+    /// And all branches have had theirs: it is kept for repeated 2xx alone.
+    over: bool,
     /// The offer that it carried.
     pub(super) offer: Option<Lines>,
     /// Its Contact: what becomes the sender's remote target if it succeeds (RFC 3261 §12.2.1.1).
@@ -47,6 +54,8 @@ pub(super) struct Fork {
     pub(super) stage: Option<Number>,
     /// Goes up with each stage.
     pub(super) stages: u32,
+    /// When they have rung long enough, if that is limited.
+    pub(super) stage_ends: super::Instant,
     /// To tags of answers that came too late and were ended, at most [`super::call::MAX_DIALOGS`].
     pub(super) losers: Vec<Box<[u8]>>,
 }
@@ -78,6 +87,8 @@ pub(super) struct Branch {
     pub(super) leg: usize,
     /// Whose phone it is.
     pub(super) number: Option<Number>,
+    /// Into how many it may be forked further on.
+    breadth: usize,
 }
 
 /// How far a branch is.
@@ -108,6 +119,23 @@ pub(super) const ELSEWHERE: &[u8] = b"Reason: SIP;cause=200;text=\"Call complete
 pub(super) const NO_REASON: &[u8] = b"";
 
 impl Fork {
+    /// How many more branches there may be now: a bound on all of them, and what Max-Breadth leaves
+    /// of that which is still under way (RFC 5393 §5.3.3).
+    pub(super) fn room(&self) -> usize {
+        self.breadth_left().min(MAX_BRANCHES.saturating_sub(self.branches.len()))
+    }
+
+    /// Shares what is left of Max-Breadth among as many new branches.
+    pub(super) fn share(&self, branches: usize) -> usize {
+        self.breadth_left() / branches.max(1)
+    }
+
+    fn breadth_left(&self) -> usize {
+        let runs = |b: &&Branch| matches!(b.state, BranchState::Trying | BranchState::Ringing);
+        let taken: usize = self.branches.iter().filter(runs).map(|b| b.breadth).sum();
+        self.breadth.saturating_sub(taken)
+    }
+
     /// Whether all branches have had their say.
     pub(super) fn is_done(&self) -> bool {
         self.branches.iter().all(|b| matches!(b.state, BranchState::Done | BranchState::Unwanted(_)))
@@ -155,6 +183,7 @@ impl Switch {
                 request: request.bytes().to_vec(),
                 kind,
                 branches: Vec::new(),
+                breadth: breadth(request),
                 best: None,
                 answered: false,
                 offer: None,
@@ -162,11 +191,13 @@ impl Switch {
                 patience: self.io.now + TIMER_C,
                 stage: None,
                 stages: 0,
+                stage_ends: self.io.now,
+                over: false,
                 losers: Vec::new(),
             },
         );
         if method == Method::Invite {
-            self.io.arm(TIMER_C, Timer::TimerC(id));
+            self.io.arm_for(self.io.now + TIMER_C, Timer::TimerC(id));
         }
         id
     }
@@ -194,7 +225,8 @@ impl Switch {
         };
         let bytes = onward.apply(request);
         let index = fork.branches.len() as u16;
-        fork.branches.push(Branch { client, state: BranchState::Trying, leg, number });
+        let breadth = onward.breadth.unwrap_or_default();
+        fork.branches.push(Branch { client, state: BranchState::Trying, leg, number, breadth });
         self.clients.start(&mut self.io, client, fork.method, flow, bytes, Owner::Fork(fork.id, index));
     }
 
@@ -268,12 +300,20 @@ impl Switch {
         work(self, &mut fork);
         let over = fork.answered && fork.branches.iter().all(|b| b.state == BranchState::Done);
         // An INVITE's 2xx may come again, and must find its way.
-        if !over || fork.method == Method::Invite {
-            if over {
-                self.io.arm(T1_64, Timer::ForgetFork(id));
-            }
-            self.forks.insert(id, fork);
+        if over && fork.method != Method::Invite {
+            return;
         }
+        if over && !fork.over {
+            fork.over = true;
+            self.io.arm(T1_64, Timer::ForgetFork(id));
+            self.over.push_back(id);
+            if self.over.len() > MAX_FINISHED
+                && let Some(oldest) = self.over.pop_front()
+            {
+                self.forks.remove(&oldest);
+            }
+        }
+        self.forks.insert(id, fork);
     }
 
     fn fork_response(&mut self, fork: u64, branch: u16, response: &Message<'_>) {
@@ -396,7 +436,7 @@ impl Switch {
                 return;
             }
             if now < fork.patience {
-                return switch.io.arm(fork.patience - now, Timer::TimerC(id));
+                return switch.io.arm_for(fork.patience, Timer::TimerC(id));
             }
             switch.cancel_branches(fork, NO_REASON);
             fork.fail(408, Vec::new());
@@ -442,6 +482,12 @@ impl Switch {
     pub(super) fn is_ringing(&self, call: u64) -> bool {
         self.calls.get(&call).is_some_and(|call| call.phase == Phase::Ringing)
     }
+}
+
+/// Into how many branches a request may still be forked.
+pub(super) fn breadth(request: &Message<'_>) -> usize {
+    let said = request.first(Name::MaxBreadth).and_then(decimal);
+    said.map_or(MAX_BREADTH, |said| usize::try_from(said).unwrap_or(MAX_BREADTH).min(MAX_BREADTH))
 }
 
 /// A response that needs nothing but our Via off.

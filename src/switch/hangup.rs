@@ -91,6 +91,16 @@ impl Switch {
         }
     }
 
+    /// A call may have lasted long enough.
+    pub(super) fn call_limit(&mut self, id: u64) {
+        let Some(Phase::Up { since, .. }) = self.calls.get(&id).map(|call| call.phase) else { return };
+        let end = since + self.config.call_limit;
+        if self.io.now < end {
+            return self.io.arm_for(end, Timer::CallLimit(id));
+        }
+        self.end_call(id, Cause::CallLimit);
+    }
+
     /// The caller acknowledged the answer, or will not any more.
     pub(super) fn acknowledged(&mut self, id: u64) {
         let Some(call) = self.calls.get_mut(&id) else { return };

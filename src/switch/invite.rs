@@ -4,7 +4,7 @@ use super::Switch;
 use super::call::{Call, Dialog, DialogEnd, Leg, MAX_DIALOGS, Phase};
 use super::event::{Cause, Event};
 use super::flow::Flow;
-use super::fork::{BranchState, ELSEWHERE, Fork, Kind, MAX_BRANCHES, NO_REASON};
+use super::fork::{BranchState, ELSEWHERE, Fork, Kind, NO_REASON};
 use super::forward::{Backward, Onward, contact_uri, identity, routes_behind, token_uri};
 use super::io::Timer;
 use super::negotiation::Negotiation;
@@ -36,7 +36,7 @@ impl Switch {
         pop: usize,
     ) {
         let dialled = self.dialled(request);
-        let goal = match self.replaced_by(request) {
+        let goal = match request.first(Name::Replaces).and_then(|value| self.replaced(value)) {
             Some((call, dialog, side)) => Goal::Takeover { call, dialog, side },
             None => Goal::Number(Destination::of(&self.config, &dialled)),
         };
@@ -101,10 +101,9 @@ impl Switch {
         uri.number().unwrap_or_default()
     }
 
-    /// The dialog and side that a Replaces header names (RFC 3891 §3): to-tag is the tag of the
+    /// The dialog and side that the value of Replaces names (RFC 3891 §3): to-tag is the tag of the
     /// phone that is to let go.
-    fn replaced_by(&self, request: &Message<'_>) -> Option<(u64, usize, Side)> {
-        let value = request.first(Name::Replaces)?;
+    pub(super) fn replaced(&self, value: &[u8]) -> Option<(u64, usize, Side)> {
         let call_id = split(value, b';').next()?;
         let to = crate::sip::find_param(value, "to-tag")?;
         let from = crate::sip::find_param(value, "from-tag")?;
@@ -210,14 +209,16 @@ impl Switch {
                 .collect();
             // All ring at once; where there are too many, the less preferred are left out.
             phones.sort_by_key(|(_, b)| std::cmp::Reverse(b.q));
-            phones.truncate(MAX_BRANCHES.saturating_sub(fork.branches.len()));
+            phones.truncate(fork.room());
+            let share = fork.share(phones.len());
             for (owner, binding) in &phones {
-                self.ring_binding(fork, id, request, binding, owner.clone(), pop);
+                self.ring_binding(fork, id, request, binding, owner.clone(), share, pop);
             }
             let extension = forwards.as_ref().and_then(|n| self.config.extensions.get(n));
             if !phones.is_empty() {
                 if let Some(no_answer) = extension.and_then(|e| e.no_answer.as_ref()) {
-                    self.io.arm(no_answer.after, Timer::NoAnswer(fork.id, fork.stages));
+                    fork.stage_ends = now + no_answer.after;
+                    self.io.arm_for(fork.stage_ends, Timer::NoAnswer(fork.id, fork.stages));
                 }
                 return true;
             }
@@ -228,6 +229,7 @@ impl Switch {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn ring_binding(
         &mut self,
         fork: &mut Fork,
@@ -235,6 +237,7 @@ impl Switch {
         request: &Message<'_>,
         binding: &Binding,
         owner: Number,
+        share: usize,
         pop: usize,
     ) {
         let leg = Leg {
@@ -244,14 +247,7 @@ impl Switch {
             behind_nat: binding.behind_nat,
             learn: self.learns(&owner),
         };
-        // Headers in a contact's URI have no place in a Request-URI.
-        let uri = match Uri::parse(&binding.uri) {
-            Some(uri) if !uri.headers.is_empty() => {
-                binding.uri.get(..binding.uri.len() - uri.headers.len() - 1).unwrap_or_default()
-            }
-            _ => &binding.uri,
-        };
-        self.ring_one(fork, id, request, leg, uri, &binding.path, owner, pop);
+        self.ring_one(fork, id, request, leg, binding.target(), &binding.path, owner, share, pop);
     }
 
     /// Rings the phone that holds one end of a dialog.
@@ -273,7 +269,7 @@ impl Switch {
         let owner = leg.extension.clone();
         let leg = Leg { flow, ..leg };
         let Some(owner) = owner else { return false };
-        self.ring_one(fork, id, request, leg, &end.target, &end.routes, owner, pop);
+        self.ring_one(fork, id, request, leg, &end.target, &end.routes, owner, fork.share(1), pop);
         true
     }
 
@@ -287,6 +283,7 @@ impl Switch {
         uri: &[u8],
         routes: &[u8],
         owner: Number,
+        share: usize,
         pop: usize,
     ) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.legs.len() < MAX_LEGS) else { return };
@@ -306,6 +303,7 @@ impl Switch {
             uri: Some(uri),
             pop,
             routes,
+            breadth: Some(share),
             record_route: Some(&record_route),
             contact: mask.as_deref(),
             identity: &identity,
@@ -386,7 +384,10 @@ impl Switch {
                 dialog => dialog,
             },
         };
-        let body = dialog.and_then(|dialog| self.sdp_from_callee(fork, id, dialog, response));
+        let body = match dialog {
+            Some(dialog) => self.sdp_from_callee(fork, id, dialog, response),
+            None => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
+        };
         self.back_to_caller(fork, id, leg, status, response, body);
     }
 
@@ -415,11 +416,6 @@ impl Switch {
             return self.end_loser(fork, id, leg, response);
         };
         let first = !fork.answered;
-        // A repeated 2xx says nothing new; what was agreed on since is not undone by it.
-        let body = match first {
-            true => self.sdp_from_callee(fork, id, dialog, response),
-            false => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
-        };
         let target: Box<[u8]> = fork.contact.clone().unwrap_or_default();
         if let Some(call) = self.calls.get_mut(&id).filter(|_| first) {
             call.phase = Phase::Up { since: self.io.now, dialog, acknowledged: false };
@@ -429,11 +425,16 @@ impl Switch {
                 d.ends[0].target = target;
             }
         }
+        // A repeated 2xx says nothing new; what was agreed on since is not undone by it.
+        let body = match first {
+            true => self.sdp_from_callee(fork, id, dialog, response),
+            false => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
+        };
         self.back_to_caller(fork, id, leg, status, response, body);
         if first {
             self.apply_media(id, dialog);
             self.cancel_branches(fork, ELSEWHERE);
-            self.io.arm(self.config.call_limit, Timer::CallLimit(id));
+            self.io.arm_for(self.io.now + self.config.call_limit, Timer::CallLimit(id));
             self.io.arm(T1_64, Timer::Unacknowledged(id));
             if let Some(call) = self.calls.get(&id) {
                 let parties = call.parties();
@@ -554,6 +555,9 @@ impl Switch {
         self.with_fork(id, |switch, fork| {
             if fork.answered || fork.stages != stage {
                 return;
+            }
+            if switch.io.now < fork.stage_ends {
+                return switch.io.arm_for(fork.stage_ends, Timer::NoAnswer(id, stage));
             }
             let Kind::Call(call) = fork.kind else { return };
             let next = fork.stage.take().and_then(|n| switch.config.extensions.get(&n));

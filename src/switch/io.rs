@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::event::{Event, Output};
 use super::flow::{Flow, StreamId};
 use super::time::Instant;
-use super::timer::Timers;
+use super::timer::{T1_64, Timers};
 use super::transaction::{ClientId, Kind, ServerKey};
 use crate::media;
 use crate::sip::printable;
@@ -69,6 +69,12 @@ impl Io {
 
     pub(super) fn arm(&mut self, after: Duration, timer: Timer) {
         self.timers.arm(self.now + after, timer);
+    }
+
+    /// Arms a timer for a moment that may be far: it comes after 64·T1 at the latest, and whoever
+    /// still waits then arms it again.
+    pub(super) fn arm_for(&mut self, at: Instant, timer: Timer) {
+        self.timers.arm(at.min(self.now + T1_64), timer);
     }
 
     pub(super) fn due(&mut self) -> Option<Timer> {

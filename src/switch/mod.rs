@@ -31,6 +31,7 @@ mod relaying;
 mod request;
 mod route;
 mod secret;
+mod table;
 mod time;
 mod timer;
 mod token;
@@ -47,7 +48,8 @@ use crate::config::{Config, LogLevel};
 use crate::media::PortAllocator;
 use crate::sip::{Message, StartLine};
 use io::{Io, Timer};
-use transaction::{Clients, Servers, Table};
+use table::Table;
+use transaction::{Clients, Servers};
 
 /// The most calls at once, ended ones that are still remembered included. At the bound, INVITE is
 /// answered 503.
@@ -66,6 +68,8 @@ pub struct Switch {
     auth: auth::Authenticator,
     registrar: registrar::Registrar,
     forks: Table<u64, fork::Fork>,
+    /// Forks that are kept for repeated 2xx alone, the oldest first; as many as transactions.
+    over: VecDeque<u64>,
     calls: Table<u64, call::Call>,
     /// Ended calls, the oldest first.
     ended: VecDeque<u64>,
@@ -95,6 +99,7 @@ impl Switch {
             clients: Clients::new(),
             registrar: registrar::Registrar::new(),
             forks: Table::default(),
+            over: VecDeque::new(),
             calls: Table::default(),
             ended: VecDeque::new(),
             live: 0,
@@ -165,7 +170,7 @@ impl Switch {
             }
             Timer::TimerC(fork) => self.timer_c(fork),
             Timer::NoAnswer(fork, stage) => self.no_answer(fork, stage),
-            Timer::CallLimit(call) => self.end_call(call, Cause::CallLimit),
+            Timer::CallLimit(call) => self.call_limit(call),
             Timer::ForgetCall(call) => self.forget_call(call),
             Timer::ForgetFork(fork) => {
                 self.forks.remove(&fork);

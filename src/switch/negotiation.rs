@@ -81,7 +81,8 @@ impl Negotiation {
     }
 }
 
-/// What the relay is told of one end: its author's line, and that of the other side.
+/// What the relay is told of one end: its author's line, and that of the other side. `own` tells
+/// our addresses.
 pub(super) fn end(
     leg: &Leg,
     port: u16,
@@ -89,12 +90,15 @@ pub(super) fn end(
     other: &Line,
     window: u32,
     timeout: Option<Duration>,
+    own: impl Fn(IpAddr) -> bool,
 ) -> End {
     let local = leg.flow.local.ip();
     let source = leg.flow.source();
     let said = line.rtp.map(|rtp| rtp.ip()).filter(|ip| ip.is_ipv6() == local.is_ipv6());
-    // What a phone behind NAT writes is of no use outside: it speaks from where it signals.
-    let nat = said.is_some_and(|ip| ip != source && is_private(ip) && !is_private(source));
+    // What a phone behind NAT writes is of no use outside: it speaks from where it signals. And who
+    // names the relay itself would have it talk in circles.
+    let useless = |ip| own(ip) || is_private(ip) && !is_private(source);
+    let nat = said.is_some_and(|ip| ip != source && useless(ip));
     let address = if nat { source } else { said.unwrap_or(source) };
     let remote = match (nat || leg.learn, line.rtp) {
         (false, Some(rtp)) if said.is_some() => {

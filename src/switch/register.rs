@@ -110,7 +110,7 @@ impl Switch {
                 let (from, to) = (format!("<sip:{face}>;tag={tag}"), format!("<sip:{number}@{face}>"));
                 let options = Originate {
                     method: OwnMethod::Options,
-                    uri: &binding.uri,
+                    uri: binding.target(),
                     via: via.as_bytes(),
                     routes,
                     from: from.as_bytes(),

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::event::Gone;
 use super::flow::{Flow, StreamId};
+use super::table::Table;
 use super::time::Instant;
-use super::transaction::{ClientId, Table};
+use super::transaction::ClientId;
 use crate::config::{Config, Number};
 use crate::sip::{Host, Message, Name, NameAddr, Uri, decimal, find_param, params};
 
@@ -52,6 +53,17 @@ impl Binding {
     /// Whether the phone can be tried.
     pub(super) fn is_alive(&self, now: Instant) -> bool {
         self.connected && self.expires > now
+    }
+
+    /// The Request-URI that reaches the phone: headers in a contact's URI have no place in one
+    /// (RFC 3261 §19.1.1).
+    pub(super) fn target(&self) -> &[u8] {
+        match Uri::parse(&self.uri) {
+            Some(uri) if !uri.headers.is_empty() => {
+                self.uri.get(..self.uri.len() - uri.headers.len() - 1).unwrap_or_default()
+            }
+            _ => &self.uri,
+        }
     }
 
     fn new(id: BindingId, flow: Flow, contact: &NameAddr<'_>) -> Binding {

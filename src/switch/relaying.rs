@@ -10,7 +10,7 @@ use super::forward::face;
 use super::negotiation::{Lines, end};
 use crate::media::{self, Far, SessionId, Side, Stream};
 use crate::sip::sdp::{self, Sdp};
-use crate::sip::{Message, Method};
+use crate::sip::{Host, Message, Method};
 
 impl Switch {
     /// Takes the offer of a fork's request, if it has one, and the ports that it needs. An INVITE
@@ -19,6 +19,11 @@ impl Switch {
     /// # Errors
     /// 488 for a body that nobody could use, 503 when all ports are in use.
     pub(super) fn take_offer(&mut self, id: u64, fork: &mut Fork, request: &Message<'_>) -> Result<(), u16> {
+        match request.method() {
+            // In any other a session description is no offer: OPTIONS tells abilities with one.
+            Some(Method::Invite | Method::Update | Method::Prack) => {}
+            _ => return Ok(()),
+        }
         if !request.has_sdp() {
             return if request.method() == Some(Method::Invite) { self.reserve(id, &[true]) } else { Ok(()) };
         }
@@ -151,14 +156,15 @@ impl Switch {
         let timeout = self.config.media_timeout;
         let timeout = (matches!(call.phase, Phase::Up { .. }) && !timeout.is_zero()).then_some(timeout);
         let window = (dialog as u32) << 16 | d.negotiation.window & 0xffff;
+        let own = |ip| self.is_ours(&Host::Ip(ip));
         let stream = |at: usize| {
             let (port_a, port_b) = call.ports.get(at).copied().flatten()?;
             let (line_a, line_b) = (a.get(at).filter(|l| l.alive)?, b.get(at).filter(|l| l.alive)?);
             let far = match callee.extension {
-                Some(_) => Far::End(end(&callee, port_b, line_b, line_a, window, timeout)),
+                Some(_) => Far::End(end(&callee, port_b, line_b, line_a, window, timeout, own)),
                 None => Far::Echo,
             };
-            Some(Stream { a: end(&caller, port_a, line_a, line_b, window, timeout), b: far })
+            Some(Stream { a: end(&caller, port_a, line_a, line_b, window, timeout, own), b: far })
         };
         let streams: Vec<Option<Stream>> = (0..call.ports.len()).map(stream).collect();
         let Some(call) = self.calls.get_mut(&id) else { return };

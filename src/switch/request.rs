@@ -108,10 +108,10 @@ impl Switch {
         let for_us = uri.is_some_and(|uri| uri.user.is_none() && self.is_ours(&uri.host));
         match method {
             Method::Bye | Method::Prack | Method::Update => return self.refuse(reply, request, 481, b""),
+            // Anybody may ask, so nothing is kept of it.
             Method::Options if for_us => {
-                self.servers.open(key, method, reply);
                 let headers = [ALLOW, b"Accept: application/sdp\r\n"].concat();
-                return self.answer(key, reply, request, 200, &headers);
+                return self.refuse(reply, request, 200, &headers);
             }
             Method::Subscribe => return self.refuse(reply, request, 489, b"Allow-Events: refer\r\n"),
             Method::Publish => return self.refuse(reply, request, 405, ALLOW),
@@ -119,6 +119,9 @@ impl Switch {
         }
         if hops_are_used_up(request) && method != Method::Register {
             return self.refuse(reply, request, 483, b"");
+        }
+        if super::fork::breadth(request) == 0 && method != Method::Register {
+            return self.refuse(reply, request, 440, b"");
         }
         if let Some(extensions) = request.first(Name::ProxyRequire) {
             let headers = [b"Unsupported: ", extensions, b"\r\n"].concat();
@@ -162,19 +165,20 @@ impl Switch {
         let claimed = if register { request.to() } else { request.from() };
         let claimed = claimed.and_then(|a| a.sip_uri()).and_then(|uri| uri.number()).unwrap_or_default();
         let status = if register { 401 } else { 407 };
-        let mut offer = self.auth.offer(&self.secret, &self.config, &claimed, &verdict);
-        loop {
-            let headers =
-                self.auth.challenge(&self.secret, &self.config, self.io.now, reply.source(), request, offer);
-            let bytes = self.stateless(reply, request, status, reason_phrase(status), &headers);
+        let offer = self.auth.offer(&self.secret, &self.config, &claimed, &verdict);
+        let (challenge, md5) =
+            self.auth.challenge(&self.secret, &self.config, self.io.now, reply.source(), request, offer);
+        let tag = self.secret.tag(&[request.call_id(), request.from_tag()]);
+        let bytes = Response::new(status, &tag, reply.remote).print_with(request, |others| {
             // An unverified source of a datagram is not sent more than it sent, where MD5 alone
             // makes the difference.
-            if reply.is_reliable() || bytes.len() <= request.bytes().len() || offer.md5_only {
-                self.io.send(reply, bytes);
-                return None;
+            match reply.is_reliable() || others + challenge.len() <= request.bytes().len() {
+                true => &challenge,
+                false => &challenge[md5..],
             }
-            offer.md5_only = true;
-        }
+        });
+        self.io.send(reply, bytes);
+        None
     }
 
     /// Whether an extension may write this From: its own number, or none (RFC 3261 §22, RFC 3323).
@@ -205,7 +209,7 @@ impl Switch {
             .iter()
             .flat_map(|n| self.registrar.alive(n.as_str(), now))
             .filter(|b| b.flow != reply)
-            .take(super::fork::MAX_BRANCHES)
+            .take(super::fork::MAX_BRANCHES.min(super::fork::breadth(request)))
             .cloned()
             .collect();
         if phones.is_empty() {
@@ -216,12 +220,14 @@ impl Switch {
         }
         let fork = self.open_fork(key, reply, request, Kind::Alone);
         self.with_fork(fork, |switch, fork| {
+            let share = fork.share(phones.len());
             for phone in &phones {
                 let identity = switch.identity_of(number, &phone.flow, request);
                 let onward = Onward {
-                    uri: Some(&phone.uri),
+                    uri: Some(phone.target()),
                     pop,
                     routes: &phone.path,
+                    breadth: Some(share),
                     identity: &identity,
                     ..Onward::untouched()
                 };

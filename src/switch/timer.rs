@@ -1,7 +1,8 @@
 //! One heap of everything that will be due.
 //!
 //! Timers are never taken out: whoever is woken looks whether it still has something to do. What
-//! is armed is bounded by what is alive, and by 64·T1 of what has ended.
+//! is armed is bounded by what is alive, and by what has ended in the last few minutes: a limit of
+//! hours is armed in short steps, or a busy day's calls would all wait for theirs.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;

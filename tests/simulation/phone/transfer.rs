@@ -67,6 +67,14 @@ impl Phone {
     /// Somebody sends us elsewhere.
     pub(super) fn on_refer(&mut self, key: CallKey, server: &ServerKey, refer: &Message) {
         let target = uri_of(refer.get("Refer-To").unwrap_or_default()).to_owned();
+        let (_, host) = target.split_once('@').unwrap_or_default();
+        let foreign = match self.spec.address.is_ipv6() {
+            true => host.starts_with(|c: char| c.is_ascii_digit()),
+            false => host.starts_with('['),
+        };
+        if foreign {
+            self.complain(format!("sent to {target}, which is out of reach"));
+        }
         self.answer_plainly(server, refer, 202);
         self.notify(key, 100);
         let (uri, query) = target.split_once('?').unwrap_or((&target, ""));
