@@ -47,6 +47,8 @@ pub struct Laws {
     half_up: BTreeMap<(usize, u64), Instant>,
     /// Calls with the exchange itself whose media disagree, and since when.
     askew: BTreeMap<(usize, u64), Instant>,
+    /// When all bindings of a number were last taken back.
+    starred: BTreeMap<String, Instant>,
     /// Phones to which something happened that excuses much.
     disturbed: BTreeSet<usize>,
     /// Calls in which a BYE was sent: what is still on its way has no relay.
@@ -107,6 +109,10 @@ impl Laws {
                 flow,
             };
             self.invites.insert(branch.clone(), invite);
+        }
+        if method == "REGISTER" && message.get("Contact") == Some("*") {
+            let number = message.get("To").map(|to| user_of(uri_of(to)).to_owned());
+            self.starred.insert(number.unwrap_or_default(), now);
         }
         let flows = self.arrived.entry((branch, method)).or_default();
         if !flows.contains(&flow) {
@@ -207,6 +213,7 @@ impl Laws {
                     && !self.disturbed.contains(&phone.id)
                     && !self.rung.contains(&(response.call_id().to_owned(), phone.id))
                     && is_reachable(phone, at, now)
+                    && self.starred.get(&number).is_none_or(|star| registered_after(phone, *star))
             };
             if let Some(phone) = phones.iter().find(missed) {
                 return Some(format!("#{} is registered and was not rung", phone.id));
@@ -220,7 +227,9 @@ impl Laws {
         let stamp = message.get("X-Sim")?.to_owned();
         let key = (*flow, message.branch().to_owned(), stamp);
         let earlier = self.sent.entry(key).or_insert_with(|| bytes.to_vec());
-        let same = earlier == bytes || self.ended.contains(message.call_id());
+        // An ACK that comes late follows a phone to the Contact that it has by now.
+        let rest = |bytes: &[u8]| bytes.iter().position(|b| *b == b'\n').map(|end| bytes[end..].to_vec());
+        let same = rest(earlier) == rest(bytes) || self.ended.contains(message.call_id());
         (!same).then(|| format!("sent before as\n{}\nand now", String::from_utf8_lossy(earlier)))
     }
 
@@ -379,6 +388,11 @@ fn is_reachable(phone: &Phone, since: Instant, now: Instant) -> bool {
         && registration.wanted
         && registration.since.is_some_and(|begin| begin < since)
         && registration.until.is_some_and(|until| now + margin < until)
+}
+
+/// Whether a phone registered when nothing of an earlier registration could be on its way.
+fn registered_after(phone: &Phone, since: Instant) -> bool {
+    phone.registration.since.is_some_and(|begin| begin > since + ON_ITS_WAY)
 }
 
 /// The other end of a call: the same dialog seen from the other side.

@@ -439,7 +439,7 @@ fn check_records(events: &[Event]) -> Option<String> {
 
 /// Whether a phone sends sound to this address.
 fn speaks_to(phone: &Phone, local: SocketAddr) -> bool {
-    phone.alive && phone.active_calls().any(|call| is_sending(call, local))
+    phone.alive && !phone.mute && phone.active_calls().any(|call| is_sending(call, local))
 }
 
 fn is_sending(call: &Call, to: SocketAddr) -> bool {

@@ -20,6 +20,8 @@ use crate::town::{Deed, Place, Town};
 /// The exchange on IPv4 and on IPv6.
 pub const V4: &str = "192.0.2.1:5060";
 pub const V6: &str = "[2001:db8::1]:5060";
+/// A second address on IPv6, as servers have.
+pub const OTHER_V6: &str = "[2001:db8::1:2]:5060";
 pub const DOMAIN: &str = "pbx.example.net";
 
 /// A town in perfect weather, with the extensions 101 to 105, the group 600, and the echo test at
@@ -217,7 +219,7 @@ pub fn spec(number: &str, address: SocketAddr, server: &str) -> Spec {
 }
 
 pub fn places() -> Vec<Place> {
-    [V4, V6].into_iter().map(|place| place_of(place.parse().unwrap())).collect()
+    [V4, V6, OTHER_V6].into_iter().map(|place| place_of(place.parse().unwrap())).collect()
 }
 
 /// The exchange where nothing translates its address.

@@ -40,6 +40,21 @@ fn every_kind_of_phone_registers() {
     }
 }
 
+/// The network delivers nothing that comes from an address which the phone did not ask.
+#[test]
+fn a_phone_is_answered_from_the_address_that_it_asked() {
+    let mut story = Story::new();
+    let caller = story.phone_with("101", |spec| {
+        on_v6(spec);
+        spec.server = OTHER_V6.parse().unwrap();
+    });
+    let callee = story.phone_with("102", on_v6);
+    story.call(caller, "102");
+    story.expect_up(&[caller, callee]);
+    story.then(callee, Action::HangUp);
+    story.close();
+}
+
 #[test]
 fn a_nonce_is_used_again_with_a_higher_count() {
     let mut story = Story::new();

@@ -52,6 +52,26 @@ fn a_call_whose_phone_died_is_ended_when_its_media_stops() {
 }
 
 #[test]
+fn a_call_whose_sound_is_lost_is_ended_on_both_sides() {
+    for muted in [0, 1] {
+        let (mut story, caller, callee) = talk_with(|_| {}, |_| {});
+        story.phones[[caller, callee][muted]].mute = true;
+        // It is no fault of the exchange that it expects this sound.
+        story.phones[caller].undisturbed = false;
+        story.pass(50);
+        story.expect_up(&[caller, callee]);
+        story.pass(20);
+        for phone in [caller, callee] {
+            let outcome = story.newest(phone).outcome;
+            story.expect(outcome == Some(Outcome::HungUpByPeer), "BYE came");
+        }
+        story.expect(ended_by(&story, Cause::MediaTimeout), "the record says so");
+        story.expect_idle();
+        story.close();
+    }
+}
+
+#[test]
 fn a_phone_that_forgot_its_call_is_rung_again() {
     let (mut story, caller, callee) = talk_with(|_| {}, |_| {});
     story.deed(callee, Deed::Crash { noticed: false });
