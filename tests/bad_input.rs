@@ -627,3 +627,28 @@ fn nobody_makes_the_relay_send_to_itself() {
     }
     assert_eq!(told, 1, "and is told once");
 }
+
+#[test]
+fn a_request_forks_no_further_than_it_may() {
+    let config = format!("{CONFIG}ext.103 = attic-secret\ngroup.600 = 102 103\n");
+    let mut exchange = Exchange::with(Config::parse("test", config.as_bytes()).unwrap());
+    exchange.register(phone(("103", "attic-secret", "192.0.2.103:5060")));
+    let body = sdp("192.0.2.101", 4000);
+    for (said, told) in [
+        ("", &["30", "30"][..]),
+        ("Max-Breadth: 9\r\n", &["4", "4"]),
+        ("Max-Breadth: 1\r\n", &["1"]),
+        ("Max-Breadth: 4000000000\r\n", &["30", "30"]),
+    ] {
+        let (_, sent, _) = exchange.dial("600", said, &body);
+        let rung: Vec<&str> = sent
+            .iter()
+            .filter(|(_, m)| m.starts_with("INVITE"))
+            .map(|(_, m)| header(m, "Max-Breadth"))
+            .collect();
+        assert_eq!(rung, told, "{said}");
+    }
+    let (rung, sent, _) = exchange.dial("600", "Max-Breadth: 0\r\n", &body);
+    assert!(rung.is_none());
+    assert_eq!(statuses(&sent).last(), Some(&440));
+}

@@ -12,12 +12,13 @@ pub enum Defect {
 }
 
 /// Headers that may stand in a message only once; a second one smuggles.
-const SINGLE: [(Name, &str); 7] = [
+const SINGLE: [(Name, &str); 8] = [
     (Name::From, "Duplicate From"),
     (Name::To, "Duplicate To"),
     (Name::CallId, "Duplicate Call-ID"),
     (Name::CSeq, "Duplicate CSeq"),
     (Name::MaxForwards, "Duplicate Max-Forwards"),
+    (Name::MaxBreadth, "Duplicate Max-Breadth"),
     (Name::ContentLength, "Duplicate Content-Length"),
     (Name::ContentType, "Duplicate Content-Type"),
 ];

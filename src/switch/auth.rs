@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::secret::{Purpose, Secret};
+use super::table::Table;
 use super::time::Instant;
-use super::transaction::Table;
 use crate::config::{Config, DigestOffer, Number};
 use crate::sip::digest::{self, Algorithm, Credentials, Ha1, Qop};
 use crate::sip::{Message, Method, Name};

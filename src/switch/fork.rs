@@ -13,10 +13,13 @@ use super::timer::T1_64;
 use super::transaction::{ClientId, MAX_FINISHED, Owner, ServerKey};
 use crate::config::Number;
 use crate::media::Side;
-use crate::sip::{Message, Method, Response, check_response};
+use crate::sip::{Message, Method, Name, Response, check_response, decimal};
 
 /// The most branches that one request is forked to; further phones are not tried.
 pub(super) const MAX_BRANCHES: usize = 32;
+
+/// Into how many branches a request may be forked on its whole way if it says nothing (RFC 5393 §5.3.3.1).
+const MAX_BREADTH: usize = 60;
 
 /// Timer C: how long an INVITE may ring without any news (RFC 3261 §16.6, step 11: more than 3 min).
 const TIMER_C: Duration = Duration::from_secs(185);
@@ -33,6 +36,8 @@ pub(super) struct Fork {
     pub(super) request: Vec<u8>,
     pub(super) kind: Kind,
     pub(super) branches: Vec<Branch>,
+    /// Its Max-Breadth.
+    breadth: usize,
     /// The best final response so far that is no 2xx.
     pub(super) best: Option<Best>,
     /// A final response was passed on.
@@ -82,6 +87,8 @@ pub(super) struct Branch {
     pub(super) leg: usize,
     /// Whose phone it is.
     pub(super) number: Option<Number>,
+    /// Into how many it may be forked further on.
+    breadth: usize,
 }
 
 /// How far a branch is.
@@ -112,6 +119,23 @@ pub(super) const ELSEWHERE: &[u8] = b"Reason: SIP;cause=200;text=\"Call complete
 pub(super) const NO_REASON: &[u8] = b"";
 
 impl Fork {
+    /// How many more branches there may be now: a bound on all of them, and what Max-Breadth leaves
+    /// of that which is still under way (RFC 5393 §5.3.3).
+    pub(super) fn room(&self) -> usize {
+        self.breadth_left().min(MAX_BRANCHES.saturating_sub(self.branches.len()))
+    }
+
+    /// Shares what is left of Max-Breadth among as many new branches.
+    pub(super) fn share(&self, branches: usize) -> usize {
+        self.breadth_left() / branches.max(1)
+    }
+
+    fn breadth_left(&self) -> usize {
+        let runs = |b: &&Branch| matches!(b.state, BranchState::Trying | BranchState::Ringing);
+        let taken: usize = self.branches.iter().filter(runs).map(|b| b.breadth).sum();
+        self.breadth.saturating_sub(taken)
+    }
+
     /// Whether all branches have had their say.
     pub(super) fn is_done(&self) -> bool {
         self.branches.iter().all(|b| matches!(b.state, BranchState::Done | BranchState::Unwanted(_)))
@@ -159,6 +183,7 @@ impl Switch {
                 request: request.bytes().to_vec(),
                 kind,
                 branches: Vec::new(),
+                breadth: breadth(request),
                 best: None,
                 answered: false,
                 offer: None,
@@ -200,7 +225,8 @@ impl Switch {
         };
         let bytes = onward.apply(request);
         let index = fork.branches.len() as u16;
-        fork.branches.push(Branch { client, state: BranchState::Trying, leg, number });
+        let breadth = onward.breadth.unwrap_or_default();
+        fork.branches.push(Branch { client, state: BranchState::Trying, leg, number, breadth });
         self.clients.start(&mut self.io, client, fork.method, flow, bytes, Owner::Fork(fork.id, index));
     }
 
@@ -456,6 +482,12 @@ impl Switch {
     pub(super) fn is_ringing(&self, call: u64) -> bool {
         self.calls.get(&call).is_some_and(|call| call.phase == Phase::Ringing)
     }
+}
+
+/// Into how many branches a request may still be forked.
+pub(super) fn breadth(request: &Message<'_>) -> usize {
+    let said = request.first(Name::MaxBreadth).and_then(decimal);
+    said.map_or(MAX_BREADTH, |said| usize::try_from(said).unwrap_or(MAX_BREADTH).min(MAX_BREADTH))
 }
 
 /// A response that needs nothing but our Via off.

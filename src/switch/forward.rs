@@ -56,6 +56,8 @@ pub(super) struct Onward<'o> {
     pub(super) drop_last_route: bool,
     /// A Route value to be put in front; empty for none.
     pub(super) routes: &'o [u8],
+    /// Into how many it may still be forked (RFC 5393 §5.3); `None` leaves what it says.
+    pub(super) breadth: Option<usize>,
     /// Our Record-Route URI.
     pub(super) record_route: Option<&'o str>,
     /// The URI that masks the sender's Contact.
@@ -81,6 +83,7 @@ impl Onward<'_> {
             pop: 0,
             drop_last_route: false,
             routes: b"",
+            breadth: None,
             record_route: None,
             contact: None,
             refer_to: None,
@@ -110,6 +113,13 @@ impl Onward<'_> {
                 edit.replace(request.span(hops), &[left.to_string().as_bytes()]);
             }
             None => edit.insert(top, &[b"Max-Forwards: 70\r\n"]),
+        }
+        if let Some(breadth) = self.breadth {
+            let breadth = breadth.to_string();
+            match request.first(Name::MaxBreadth) {
+                Some(old) => edit.replace(request.span(old), &[breadth.as_bytes()]),
+                None => edit.insert(top, &[b"Max-Breadth: ", breadth.as_bytes(), b"\r\n"]),
+            }
         }
         if let Some(uri) = self.record_route {
             edit.insert(top, &[b"Record-Route: <", uri.as_bytes(), b">\r\n"]);

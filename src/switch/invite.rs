@@ -4,7 +4,7 @@ use super::Switch;
 use super::call::{Call, Dialog, DialogEnd, Leg, MAX_DIALOGS, Phase};
 use super::event::{Cause, Event};
 use super::flow::Flow;
-use super::fork::{BranchState, ELSEWHERE, Fork, Kind, MAX_BRANCHES, NO_REASON};
+use super::fork::{BranchState, ELSEWHERE, Fork, Kind, NO_REASON};
 use super::forward::{Backward, Onward, contact_uri, identity, routes_behind, token_uri};
 use super::io::Timer;
 use super::negotiation::Negotiation;
@@ -209,9 +209,10 @@ impl Switch {
                 .collect();
             // All ring at once; where there are too many, the less preferred are left out.
             phones.sort_by_key(|(_, b)| std::cmp::Reverse(b.q));
-            phones.truncate(MAX_BRANCHES.saturating_sub(fork.branches.len()));
+            phones.truncate(fork.room());
+            let share = fork.share(phones.len());
             for (owner, binding) in &phones {
-                self.ring_binding(fork, id, request, binding, owner.clone(), pop);
+                self.ring_binding(fork, id, request, binding, owner.clone(), share, pop);
             }
             let extension = forwards.as_ref().and_then(|n| self.config.extensions.get(n));
             if !phones.is_empty() {
@@ -228,6 +229,7 @@ impl Switch {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn ring_binding(
         &mut self,
         fork: &mut Fork,
@@ -235,6 +237,7 @@ impl Switch {
         request: &Message<'_>,
         binding: &Binding,
         owner: Number,
+        share: usize,
         pop: usize,
     ) {
         let leg = Leg {
@@ -244,7 +247,7 @@ impl Switch {
             behind_nat: binding.behind_nat,
             learn: self.learns(&owner),
         };
-        self.ring_one(fork, id, request, leg, binding.target(), &binding.path, owner, pop);
+        self.ring_one(fork, id, request, leg, binding.target(), &binding.path, owner, share, pop);
     }
 
     /// Rings the phone that holds one end of a dialog.
@@ -266,7 +269,7 @@ impl Switch {
         let owner = leg.extension.clone();
         let leg = Leg { flow, ..leg };
         let Some(owner) = owner else { return false };
-        self.ring_one(fork, id, request, leg, &end.target, &end.routes, owner, pop);
+        self.ring_one(fork, id, request, leg, &end.target, &end.routes, owner, fork.share(1), pop);
         true
     }
 
@@ -280,6 +283,7 @@ impl Switch {
         uri: &[u8],
         routes: &[u8],
         owner: Number,
+        share: usize,
         pop: usize,
     ) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.legs.len() < MAX_LEGS) else { return };
@@ -299,6 +303,7 @@ impl Switch {
             uri: Some(uri),
             pop,
             routes,
+            breadth: Some(share),
             record_route: Some(&record_route),
             contact: mask.as_deref(),
             identity: &identity,

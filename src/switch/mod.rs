@@ -31,6 +31,7 @@ mod relaying;
 mod request;
 mod route;
 mod secret;
+mod table;
 mod time;
 mod timer;
 mod token;
@@ -47,7 +48,8 @@ use crate::config::{Config, LogLevel};
 use crate::media::PortAllocator;
 use crate::sip::{Message, StartLine};
 use io::{Io, Timer};
-use transaction::{Clients, Servers, Table};
+use table::Table;
+use transaction::{Clients, Servers};
 
 /// The most calls at once, ended ones that are still remembered included. At the bound, INVITE is
 /// answered 503.

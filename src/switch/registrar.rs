@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::event::Gone;
 use super::flow::{Flow, StreamId};
+use super::table::Table;
 use super::time::Instant;
-use super::transaction::{ClientId, Table};
+use super::transaction::ClientId;
 use crate::config::{Config, Number};
 use crate::sip::{Host, Message, Name, NameAddr, Uri, decimal, find_param, params};
 

@@ -120,6 +120,9 @@ impl Switch {
         if hops_are_used_up(request) && method != Method::Register {
             return self.refuse(reply, request, 483, b"");
         }
+        if super::fork::breadth(request) == 0 && method != Method::Register {
+            return self.refuse(reply, request, 440, b"");
+        }
         if let Some(extensions) = request.first(Name::ProxyRequire) {
             let headers = [b"Unsupported: ", extensions, b"\r\n"].concat();
             return self.refuse(reply, request, 420, &headers);
@@ -206,7 +209,7 @@ impl Switch {
             .iter()
             .flat_map(|n| self.registrar.alive(n.as_str(), now))
             .filter(|b| b.flow != reply)
-            .take(super::fork::MAX_BRANCHES)
+            .take(super::fork::MAX_BRANCHES.min(super::fork::breadth(request)))
             .cloned()
             .collect();
         if phones.is_empty() {
@@ -217,12 +220,14 @@ impl Switch {
         }
         let fork = self.open_fork(key, reply, request, Kind::Alone);
         self.with_fork(fork, |switch, fork| {
+            let share = fork.share(phones.len());
             for phone in &phones {
                 let identity = switch.identity_of(number, &phone.flow, request);
                 let onward = Onward {
                     uri: Some(phone.target()),
                     pop,
                     routes: &phone.path,
+                    breadth: Some(share),
                     identity: &identity,
                     ..Onward::untouched()
                 };

@@ -20,10 +20,11 @@ const HALF_UP: Duration = Duration::from_secs(75);
 const ON_ITS_WAY: Duration = Duration::from_secs(33);
 
 /// Header fields that the exchange may add, change or remove on the way.
-const HOP: [&str; 11] = [
+const HOP: [&str; 12] = [
     "Via",
     "Route",
     "Record-Route",
+    "Max-Breadth",
     "Max-Forwards",
     "Contact",
     "Content-Length",

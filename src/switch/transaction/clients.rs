@@ -1,0 +1,299 @@
+//! The client transactions: what denwa sent, and who waits for the answer.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{Action, ClientId, Kind, MAX_FINISHED, MAX_TRANSACTIONS, Owner, client, invite_client};
+use crate::sip::{Edit, Message, Method, Name};
+use crate::switch::flow::Flow;
+use crate::switch::io::{Io, Timer};
+use crate::switch::table::Table;
+use crate::switch::timer::{T1, T1_64, T2, T4};
+
+/// All client transactions.
+pub(in crate::switch) struct Clients {
+    table: Table<(ClientId, bool), Client>,
+    /// Those that had their final response, the oldest first.
+    finished: VecDeque<(ClientId, bool)>,
+}
+
+/// A client transaction.
+struct Client {
+    machine: ClientMachine,
+    flow: Flow,
+    owner: Owner,
+    /// The request; later its ACK; nothing once neither is needed.
+    request: Vec<u8>,
+    /// The next interval of timers A and E.
+    interval: Duration,
+    cancelled: bool,
+}
+
+impl Client {
+    /// Whether all that may still come is what came before.
+    fn is_finished(&self) -> bool {
+        match self.machine {
+            ClientMachine::Invite(state) => {
+                use invite_client::State::{Accepted, Completed};
+                matches!(state, Accepted | Completed)
+            }
+            ClientMachine::Other(state) => state == client::State::Completed,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum ClientMachine {
+    Invite(invite_client::State),
+    Other(client::State),
+}
+
+impl Client {
+    /// Whether no final response came.
+    fn is_pending(&self) -> bool {
+        match self.machine {
+            ClientMachine::Invite(state) => {
+                matches!(state, invite_client::State::Calling | invite_client::State::Proceeding)
+            }
+            ClientMachine::Other(state) => {
+                matches!(state, client::State::Trying | client::State::Proceeding)
+            }
+        }
+    }
+}
+
+impl Clients {
+    pub(in crate::switch) fn new() -> Clients {
+        Clients { table: Table::default(), finished: VecDeque::new() }
+    }
+
+    /// Whether there is room for one more. Finished ones take little: [`MAX_FINISHED`] at most.
+    pub(in crate::switch) fn has_room(&self) -> bool {
+        self.table.len() < MAX_TRANSACTIONS
+    }
+
+    /// Sends a request in a new transaction.
+    pub(in crate::switch) fn start(
+        &mut self,
+        io: &mut Io,
+        id: ClientId,
+        method: Method,
+        flow: Flow,
+        request: Vec<u8>,
+        owner: Owner,
+    ) {
+        let machine = match method {
+            Method::Invite => ClientMachine::Invite(invite_client::State::Calling),
+            _ => ClientMachine::Other(client::State::Trying),
+        };
+        io.send(flow, request.clone());
+        let (again, timeout) = match method {
+            Method::Invite => (Kind::A, Kind::B),
+            _ => (Kind::E, Kind::F),
+        };
+        let cancel = method == Method::Cancel;
+        if !flow.is_reliable() {
+            io.arm(T1, Timer::Client(id, cancel, again));
+        }
+        io.arm(T1_64, Timer::Client(id, cancel, timeout));
+        let client = Client { machine, flow, owner, request, interval: T1 * 2, cancelled: false };
+        self.table.insert((id, cancel), client);
+    }
+
+    /// A phone is at another flow now: what it was asked on the old one and did not answer is asked
+    /// again there. On a stream that broke nothing else would, and a BYE must not be lost so.
+    pub(in crate::switch) fn moved(&mut self, io: &mut Io, old: Flow, new: Flow) {
+        let waits = |client: &Client| client.flow == old && client.is_pending();
+        let mut waiting: Vec<(ClientId, bool)> =
+            self.table.iter().filter(|(_, client)| waits(client)).map(|(key, _)| *key).collect();
+        waiting.sort_unstable();
+        for key in waiting.into_iter().filter(|_| old.transport == new.transport) {
+            if let Some(client) = self.table.get_mut(&key) {
+                client.flow = new;
+                io.send(new, client.request.clone());
+            }
+        }
+    }
+
+    /// A response whose branch is ours. `Some`: it goes up to the owner.
+    pub(in crate::switch) fn response(
+        &mut self,
+        io: &mut Io,
+        id: ClientId,
+        message: &Message<'_>,
+    ) -> Option<Owner> {
+        let cancel = message.cseq()?.method == Method::Cancel;
+        let (invite, other) = match message.status()? {
+            100..200 => (invite_client::Event::Provisional, client::Event::Provisional),
+            200..300 => (invite_client::Event::Success, client::Event::Final),
+            _ => (invite_client::Event::Failure, client::Event::Final),
+        };
+        self.step(io, id, cancel, invite, other, Some(message)).filter(|told| !told.1).map(|told| told.0)
+    }
+
+    /// A timer has come. `Some`: the owner is told that nothing came.
+    pub(in crate::switch) fn timer(
+        &mut self,
+        io: &mut Io,
+        id: ClientId,
+        cancel: bool,
+        kind: Kind,
+    ) -> Option<Owner> {
+        if kind == Kind::Cancelled {
+            // Still no final response: as if timer B had come.
+            return self.table.remove(&(id, cancel)).and_then(|client| match client.machine {
+                ClientMachine::Invite(invite_client::State::Proceeding) => Some(client.owner),
+                _ => {
+                    self.table.insert((id, cancel), client);
+                    None
+                }
+            });
+        }
+        let invite = match kind {
+            Kind::A => invite_client::Event::TimerA,
+            Kind::B => invite_client::Event::TimerB,
+            Kind::D => invite_client::Event::TimerD,
+            _ => invite_client::Event::TimerM,
+        };
+        let other = match kind {
+            Kind::E => client::Event::TimerE,
+            Kind::F => client::Event::TimerF,
+            _ => client::Event::TimerK,
+        };
+        self.step(io, id, cancel, invite, other, None).filter(|told| told.1).map(|told| told.0)
+    }
+
+    /// Cancels an INVITE that was provisionally answered (RFC 3261 §9.1). `headers` are whole lines.
+    pub(in crate::switch) fn cancel(&mut self, io: &mut Io, id: ClientId, headers: &[u8]) {
+        let Some(client) = self.table.get_mut(&(id, false)) else { return };
+        let proceeding = ClientMachine::Invite(invite_client::State::Proceeding);
+        if !matches!((client.machine, proceeding), (ClientMachine::Invite(a), ClientMachine::Invite(b)) if a == b)
+            || client.cancelled
+        {
+            return;
+        }
+        client.cancelled = true;
+        io.arm(T1_64, Timer::Client(id, false, Kind::Cancelled));
+        let flow = client.flow;
+        let Ok(invite) = Message::parse(&client.request) else { return };
+        let cancel = hop_request(&invite, "CANCEL", invite.first(Name::To).unwrap_or_default(), headers);
+        self.start(io, id, Method::Cancel, flow, cancel, Owner::Nobody);
+    }
+
+    /// `Some((owner, timed_out))` where the owner is to be told.
+    fn step(
+        &mut self,
+        io: &mut Io,
+        id: ClientId,
+        cancel: bool,
+        invite: invite_client::Event,
+        other: client::Event,
+        response: Option<&Message<'_>>,
+    ) -> Option<(Owner, bool)> {
+        let client = self.table.get_mut(&(id, cancel))?;
+        let reliable = client.flow.is_reliable();
+        let was_finished = client.is_finished();
+        let actions = match &mut client.machine {
+            ClientMachine::Invite(state) => {
+                let (next, actions) = invite_client::step(*state, invite, reliable);
+                *state = next;
+                actions
+            }
+            ClientMachine::Other(state) => {
+                let (next, actions) = client::step(*state, other, reliable);
+                *state = next;
+                actions
+            }
+        };
+        let mut told = None;
+        for action in actions {
+            match action {
+                Action::Transmit => io.send(client.flow, client.request.clone()),
+                Action::PassUp => told = Some((client.owner, false)),
+                Action::TimedOut => told = Some((client.owner, true)),
+                Action::Acknowledge => {
+                    if let (Ok(invite), Some(response)) = (Message::parse(&client.request), response) {
+                        let to = response.first(Name::To).unwrap_or_default();
+                        client.request = hop_request(&invite, "ACK", to, b"");
+                        io.send(client.flow, client.request.clone());
+                    }
+                }
+                Action::Start(kind) => {
+                    let after = match kind {
+                        Kind::A => {
+                            let interval = client.interval;
+                            client.interval = interval * 2;
+                            interval
+                        }
+                        Kind::E => {
+                            let interval = client.interval.min(T2);
+                            client.interval = interval * 2;
+                            interval
+                        }
+                        Kind::K => T4,
+                        _ => T1_64,
+                    };
+                    io.arm(after, Timer::Client(id, cancel, *kind));
+                }
+            }
+        }
+        let gone = match client.machine {
+            ClientMachine::Invite(state) => {
+                if state == invite_client::State::Accepted {
+                    client.request = Vec::new();
+                }
+                state == invite_client::State::Terminated
+            }
+            ClientMachine::Other(state) => {
+                if state == client::State::Completed {
+                    client.request = Vec::new();
+                }
+                state == client::State::Terminated
+            }
+        };
+        if gone {
+            self.table.remove(&(id, cancel));
+        } else if client.is_finished() && !was_finished {
+            self.finished.push_back((id, cancel));
+            if self.finished.len() > MAX_FINISHED
+                && let Some(oldest) = self.finished.pop_front()
+                && self.table.get(&oldest).is_some_and(Client::is_finished)
+            {
+                self.table.remove(&oldest);
+            }
+        }
+        told
+    }
+}
+
+/// The ACK or CANCEL of an INVITE that denwa sent: the same Request-URI, topmost Via, From,
+/// Call-ID, CSeq number and Route (RFC 3261 §9.1, §17.1.1.3).
+fn hop_request(invite: &Message<'_>, method: &str, to: &[u8], headers: &[u8]) -> Vec<u8> {
+    let mut edit = Edit::new(invite);
+    let number = invite.first(Name::CSeq).unwrap_or_default();
+    let digits = number.iter().take_while(|b| b.is_ascii_digit()).count();
+    edit.replace(invite.span(invite.method_name()), &[method.as_bytes()]);
+    let mut vias = 0;
+    for header in invite.headers() {
+        match header.name {
+            Name::Via => {
+                vias += 1;
+                if vias > 1 {
+                    edit.remove(header.line());
+                }
+            }
+            Name::To => edit.replace(invite.span(invite.value(header)), &[to]),
+            Name::CSeq => {
+                let method_at = invite.span(&invite.value(header)[digits..]);
+                edit.replace(method_at, &[b" ", method.as_bytes()]);
+            }
+            Name::From | Name::CallId | Name::Route | Name::MaxForwards => {}
+            _ => edit.remove(header.line()),
+        }
+    }
+    // The blank line, with what there is to add in front of it, and no body.
+    let end = invite.bytes().len();
+    let after_headers = invite.headers().last().map_or(end, |h| h.line().end);
+    edit.replace(after_headers..end, &[headers, b"Content-Length: 0\r\n\r\n"]);
+    edit.finish()
+}
