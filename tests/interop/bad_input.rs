@@ -83,7 +83,7 @@ fn horrors() -> Vec<Vec<u8>> {
 #[test]
 #[ignore = "needs the binary under test"]
 fn horrors_by_udp() {
-    let scene = Scene::new("horrors-udp");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     for family in [V4, V6] {
         let socket = UdpSocket::bind((family.loopback(), 0)).unwrap();
@@ -107,7 +107,7 @@ fn horrors_by_udp() {
 #[test]
 #[ignore = "needs the binary under test"]
 fn horrors_by_tcp() {
-    let scene = Scene::new("horrors-tcp");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     for family in [V4, V6] {
         for horror in horrors() {
@@ -128,7 +128,7 @@ fn connect(denwa: &Denwa, family: Family) -> TcpStream {
 #[test]
 #[ignore = "needs the binary under test"]
 fn a_message_that_never_ends_is_cut_off() {
-    let scene = Scene::new("endless");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let start = b"OPTIONS sip:denwa.test SIP/2.0\r\nSubject: ".to_vec();
     for endless in [vec![b'x'; 65_536], b"X: y\r\n".repeat(10_000), b"\0".repeat(65_536)] {
@@ -146,7 +146,7 @@ fn a_message_that_never_ends_is_cut_off() {
 #[test]
 #[ignore = "needs the binary under test"]
 fn streams_that_say_nothing_do_not_crowd_out_phones() {
-    let scene = Scene::new("silent");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut silent = Vec::new();
     for _ in 0..900 {
@@ -169,7 +169,7 @@ fn streams_that_say_nothing_do_not_crowd_out_phones() {
 #[test]
 #[ignore = "needs baresip"]
 fn a_call_goes_on_under_a_hail_of_noise() {
-    let scene = Scene::new("hail");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut kitchen = Baresip::new("101", "correct-horse").register(&scene, &denwa);
     kitchen.dial("114");
@@ -198,7 +198,7 @@ fn a_call_goes_on_under_a_hail_of_noise() {
 #[test]
 #[ignore = "needs the binary under test"]
 fn half_a_request_is_completed_later() {
-    let scene = Scene::new("pieces");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut stream = connect(&denwa, V6);
     for byte in request("Content-Length: 0\r\n", "") {

@@ -15,32 +15,32 @@ ext.103.digest = md5
 group.600 = 102 103";
 
 struct House {
-    scene: Scene,
     denwa: Denwa,
     kitchen: Line,
     study: Line,
     attic: Line,
+    scene: Scene,
 }
 
 impl House {
     /// An exchange with three extensions; the study and the attic are registered.
-    fn new(name: &str, settings: &str) -> House {
-        let house = House::empty(name, settings);
+    fn new(settings: &str) -> House {
+        let house = House::empty(settings);
         house.study.register(&house.scene, &house.denwa);
         house.attic.register(&house.scene, &house.denwa);
         house
     }
 
     /// Nobody is registered.
-    fn empty(name: &str, settings: &str) -> House {
-        let scene = Scene::new(name);
+    fn empty(settings: &str) -> House {
+        let scene = Scene::new();
         let denwa = Denwa::start(&scene, &format!("{HOUSE}\n{settings}"));
         House {
-            scene,
             denwa,
             kitchen: Line::new("101", "correct-horse"),
             study: Line::new("102", "battery staple"),
             attic: Line::new("103", "103#secret").on(V6),
+            scene,
         }
     }
 
@@ -63,7 +63,7 @@ impl House {
 #[test]
 #[ignore = "needs SIPp"]
 fn a_line_registers_and_leaves() {
-    let house = House::empty("register", "");
+    let house = House::empty("");
     let words = [("STATUS", "200"), ("EXPIRES", "0")];
     for line in [&house.kitchen, &house.attic] {
         line.register(&house.scene, &house.denwa);
@@ -75,7 +75,7 @@ fn a_line_registers_and_leaves() {
 #[test]
 #[ignore = "needs SIPp"]
 fn a_wrong_password_does_not_register() {
-    let house = House::empty("wrong-password", "");
+    let house = House::empty("");
     let thief = Line::new("102", "guessed");
     let words = [("STATUS", "401"), ("EXPIRES", "600")];
     thief.play("register", &words).start(&house.scene, &house.denwa).succeeds();
@@ -85,7 +85,7 @@ fn a_wrong_password_does_not_register() {
 #[test]
 #[ignore = "needs SIPp"]
 fn a_wrong_password_does_not_call() {
-    let mut house = House::new("wrong-caller", "");
+    let mut house = House::new("");
     house.kitchen = Line::new("101", "guessed");
     house.refused("102", "407");
 }
@@ -93,7 +93,7 @@ fn a_wrong_password_does_not_call() {
 #[test]
 #[ignore = "needs SIPp"]
 fn who_registers_for_moments_is_told_how_long() {
-    let house = House::empty("brief", "");
+    let house = House::empty("");
     let words = [("STATUS", "423"), ("EXPIRES", "5")];
     house.study.play("register", &words).start(&house.scene, &house.denwa).succeeds();
     let messages = house.scene.read("line-102-register-messages.log");
@@ -103,7 +103,7 @@ fn who_registers_for_moments_is_told_how_long() {
 #[test]
 #[ignore = "needs SIPp"]
 fn a_call_without_sound_is_ended() {
-    let house = House::new("silence", "media-timeout = 2s");
+    let house = House::new("media-timeout = 2s");
     house.call("caller-hung-up", "callee");
     house.denwa.program.expect("101 → 102 ended");
 }
@@ -111,7 +111,7 @@ fn a_call_without_sound_is_ended() {
 #[test]
 #[ignore = "needs SIPp"]
 fn a_call_that_lasts_too_long_is_ended() {
-    let house = House::new("limit", "call-limit = 2s");
+    let house = House::new("call-limit = 2s");
     house.call("caller-hung-up", "callee");
     house.denwa.program.expect("101 → 102 ended");
 }
@@ -119,13 +119,13 @@ fn a_call_that_lasts_too_long_is_ended() {
 #[test]
 #[ignore = "needs SIPp"]
 fn a_call_over_udp() {
-    House::new("call", "").call("caller", "callee");
+    House::new("").call("caller", "callee");
 }
 
 #[test]
 #[ignore = "needs SIPp"]
 fn a_call_from_tcp_on_ipv6() {
-    let mut house = House::new("call-tcp", "");
+    let mut house = House::new("");
     house.kitchen = Line::new("101", "correct-horse").on(V6).over(Tcp);
     house.call("caller", "callee");
 }
@@ -133,7 +133,7 @@ fn a_call_from_tcp_on_ipv6() {
 #[test]
 #[ignore = "needs SIPp"]
 fn a_hundred_calls() {
-    let house = House::new("hundred-calls", "");
+    let house = House::new("");
     let callee = house.study.play("callee", &[]).times(100, 1);
     let callee = callee.start(&house.scene, &house.denwa);
     let caller = house.kitchen.call("102", "caller").times(100, 25);
@@ -144,37 +144,37 @@ fn a_hundred_calls() {
 #[test]
 #[ignore = "needs SIPp"]
 fn the_callee_hangs_up() {
-    House::new("callee-hangs-up", "").call("caller-hung-up", "callee-hangs-up");
+    House::new("").call("caller-hung-up", "callee-hangs-up");
 }
 
 #[test]
 #[ignore = "needs SIPp"]
 fn the_caller_gives_up() {
-    House::new("cancel", "").call("caller-cancels", "callee-cancelled");
+    House::new("").call("caller-cancels", "callee-cancelled");
 }
 
 #[test]
 #[ignore = "needs SIPp"]
 fn a_reinvite_and_its_answer_pass() {
-    House::new("reinvite", "").call("caller-reinvites", "callee-reinvited");
+    House::new("").call("caller-reinvites", "callee-reinvited");
 }
 
 #[test]
 #[ignore = "needs SIPp"]
 fn the_offer_may_come_late() {
-    House::new("late-offer", "").call("caller-late-offer", "callee-late-offer");
+    House::new("").call("caller-late-offer", "callee-late-offer");
 }
 
 #[test]
 #[ignore = "needs SIPp"]
 fn reliable_provisional_responses_pass() {
-    House::new("prack", "").call("caller-pracks", "callee-reliable");
+    House::new("").call("caller-pracks", "callee-reliable");
 }
 
 #[test]
 #[ignore = "needs SIPp"]
 fn busy_is_busy() {
-    let house = House::new("busy", "");
+    let house = House::new("");
     let busy = house.study.play("callee-busy", &[]).start(&house.scene, &house.denwa);
     house.refused("102", "486");
     busy.succeeds();
@@ -183,7 +183,7 @@ fn busy_is_busy() {
 #[test]
 #[ignore = "needs SIPp"]
 fn busy_goes_elsewhere() {
-    let house = House::new("busy-forward", "ext.102.busy = 103");
+    let house = House::new("ext.102.busy = 103");
     let busy = house.study.play("callee-busy", &[]).start(&house.scene, &house.denwa);
     let attic = house.attic.play("callee", &[]).start(&house.scene, &house.denwa);
     house.kitchen.call("102", "caller").start(&house.scene, &house.denwa).succeeds();
@@ -194,7 +194,7 @@ fn busy_goes_elsewhere() {
 #[test]
 #[ignore = "needs SIPp"]
 fn no_answer_goes_elsewhere() {
-    let house = House::new("no-answer", "ext.102.no-answer = 2s 103");
+    let house = House::new("ext.102.no-answer = 2s 103");
     let rings = house.study.play("callee-cancelled", &[("CANCEL_SAYS", "CANCEL")]);
     let rings = rings.start(&house.scene, &house.denwa);
     let attic = house.attic.play("callee", &[]).start(&house.scene, &house.denwa);
@@ -206,7 +206,7 @@ fn no_answer_goes_elsewhere() {
 #[test]
 #[ignore = "needs SIPp"]
 fn offline_goes_elsewhere() {
-    let house = House::empty("offline", "ext.102.offline = 103");
+    let house = House::empty("ext.102.offline = 103");
     house.attic.register(&house.scene, &house.denwa);
     let attic = house.attic.play("callee", &[]).start(&house.scene, &house.denwa);
     house.kitchen.call("102", "caller").start(&house.scene, &house.denwa).succeeds();
@@ -216,7 +216,7 @@ fn offline_goes_elsewhere() {
 #[test]
 #[ignore = "needs SIPp"]
 fn of_a_group_one_answers_and_the_other_is_told() {
-    let house = House::new("group", "");
+    let house = House::new("");
     let told = [("CANCEL_SAYS", "Reason: *SIP *; *cause=200")];
     let loser = house.attic.play("callee-cancelled", &told).start(&house.scene, &house.denwa);
     let winner = house.study.play("callee", &[]).start(&house.scene, &house.denwa);
@@ -228,7 +228,7 @@ fn of_a_group_one_answers_and_the_other_is_told() {
 #[test]
 #[ignore = "needs SIPp"]
 fn two_phones_of_an_extension_both_ring() {
-    let house = House::new("two-phones", "");
+    let house = House::new("");
     let second = Line::new("102", "battery staple").on(V6);
     second.register(&house.scene, &house.denwa);
     let told = [("CANCEL_SAYS", "Reason: *SIP *; *cause=200")];
@@ -242,7 +242,7 @@ fn two_phones_of_an_extension_both_ring() {
 #[test]
 #[ignore = "needs SIPp"]
 fn numbers_that_nobody_has_or_answers() {
-    let house = House::empty("nobody", "");
+    let house = House::empty("");
     house.refused("999", "404");
     house.refused("102", "480");
     house.refused("600", "480");
@@ -252,7 +252,7 @@ fn numbers_that_nobody_has_or_answers() {
 #[ignore = "needs SIPp"]
 fn when_the_media_ports_are_used_up_a_call_is_refused() {
     let port = ports::take(6) & !1;
-    let house = House::new("no-ports", &format!("media-ports = {port}-{}", port + 3));
+    let house = House::new(&format!("media-ports = {port}-{}", port + 3));
     let callee = house.study.play("callee", &[]).start(&house.scene, &house.denwa);
     let caller = house.kitchen.call("102", "caller").with(&[("TALK", "1500")]);
     let caller = caller.start(&house.scene, &house.denwa);

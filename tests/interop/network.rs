@@ -18,7 +18,7 @@ fn ip(text: &str) -> IpAddr {
 /// Tunnels of 1280 bytes, the least that IPv6 allows, lie between the server and the homes. The
 /// server's own link has 1500, so it learns of a tunnel only when a packet does not fit.
 fn a_large_invite_crosses_a_narrow_tunnel(transport: Transport) {
-    let scene = Scene::new("mtu");
+    let scene = Scene::new();
     let (server, router) = (Machine::new(), Machine::new());
     let homes = [Machine::new(), Machine::new()];
     server.cable("eth0", &router, "server", 1500);
@@ -66,7 +66,7 @@ fn a_large_invite_crosses_a_narrow_tunnel_by_tcp() {
 #[test]
 #[ignore = "needs baresip and network namespaces"]
 fn of_several_addresses_the_one_that_was_asked_answers() {
-    let scene = Scene::new("addresses");
+    let scene = Scene::new();
     let (server, desk) = (Machine::new(), Machine::new());
     server.cable("eth0", &desk, "eth0", 1500);
     let addresses = ["192.0.2.1", "192.0.2.8", "192.0.2.9", "2001:db8::1", "2001:db8::8", "2001:db8::9"];

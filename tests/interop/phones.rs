@@ -45,7 +45,7 @@ enum HangsUp {
 
 /// The kitchen calls the study, each with its own family and transport.
 fn call(a: (Family, Transport), b: (Family, Transport), end: HangsUp) {
-    let scene = Scene::new("call");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut kitchen = kitchen().on(a.0).over(a.1).register(&scene, &denwa);
     let mut study = study().on(b.0).over(b.1).register(&scene, &denwa);
@@ -124,7 +124,7 @@ fn call_from_ipv4_over_udp_to_ipv6_over_tcp() {
 #[ignore = "needs baresip"]
 fn the_echo_test_says_what_it_hears() {
     for (family, transport) in [(V4, Udp), (V6, Tcp)] {
-        let scene = Scene::new("echo");
+        let scene = Scene::new();
         let denwa = Denwa::start(&scene, HOUSE);
         let mut kitchen = kitchen().on(family).over(transport).register(&scene, &denwa);
 
@@ -139,7 +139,7 @@ fn the_echo_test_says_what_it_hears() {
 #[test]
 #[ignore = "needs baresip"]
 fn a_held_call_is_silent_and_comes_back() {
-    let scene = Scene::new("hold");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut kitchen = kitchen().on(V6).register(&scene, &denwa);
     let mut study = study().on(V4).register(&scene, &denwa);
@@ -170,7 +170,7 @@ fn a_held_call_is_silent_and_comes_back() {
 #[test]
 #[ignore = "needs baresip"]
 fn pressed_keys_arrive() {
-    let scene = Scene::new("keys");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut kitchen = kitchen().on(V4).register(&scene, &denwa);
     let mut study = study().on(V6).register(&scene, &denwa);
@@ -187,7 +187,7 @@ fn pressed_keys_arrive() {
 #[test]
 #[ignore = "needs baresip"]
 fn a_call_is_transferred() {
-    let scene = Scene::new("transfer");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut kitchen = kitchen().on(V4).over(Udp).register(&scene, &denwa);
     let mut study = study().on(V6).over(Udp).register(&scene, &denwa);
@@ -208,7 +208,7 @@ fn a_call_is_transferred() {
 #[test]
 #[ignore = "needs baresip"]
 fn a_caller_who_gives_up_stops_the_ringing() {
-    let scene = Scene::new("gives-up");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut kitchen = kitchen().on(V6).register(&scene, &denwa);
     let study = study().on(V4).register(&scene, &denwa);
@@ -224,7 +224,7 @@ fn a_caller_who_gives_up_stops_the_ringing() {
 #[test]
 #[ignore = "needs baresip"]
 fn a_declined_call_is_over() {
-    let scene = Scene::new("declined");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut kitchen = kitchen().register(&scene, &denwa);
     let mut study = study().register(&scene, &denwa);
@@ -238,7 +238,7 @@ fn a_declined_call_is_over() {
 #[test]
 #[ignore = "needs baresip"]
 fn a_group_rings_until_one_answers() {
-    let scene = Scene::new("group");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut kitchen = kitchen().register(&scene, &denwa);
     let study = study().on(V6).register(&scene, &denwa);
@@ -258,7 +258,7 @@ fn a_group_rings_until_one_answers() {
 #[test]
 #[ignore = "needs baresip"]
 fn two_calls_at_once_do_not_mix() {
-    let scene = Scene::new("two-calls");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut kitchen = kitchen().on(V4).register(&scene, &denwa);
     let mut study = study().on(V6).register(&scene, &denwa);
@@ -277,8 +277,8 @@ fn two_calls_at_once_do_not_mix() {
 }
 
 /// A call between phones that both have `modules`, `settings` and `wishes`.
-fn special_call(name: &str, modules: &[&str], settings: &str, wishes: &str) -> (Scene, Denwa, Phone, Phone) {
-    let scene = Scene::new(name);
+fn special_call(modules: &[&str], settings: &str, wishes: &str) -> (Scene, Denwa, Phone, Phone) {
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let kitchen = kitchen().on(V4).modules(modules).settings(settings).wishes(wishes);
     let study = study().on(V6).modules(modules).settings(settings).wishes(wishes);
@@ -291,7 +291,7 @@ fn special_call(name: &str, modules: &[&str], settings: &str, wishes: &str) -> (
 #[test]
 #[ignore = "needs baresip"]
 fn encrypted_sound_passes() {
-    let (_scene, _denwa, kitchen, study) = special_call("srtp", &["g711", "srtp"], "", ";mediaenc=srtp-mand");
+    let (_scene, _denwa, kitchen, study) = special_call(&["g711", "srtp"], "", ";mediaenc=srtp-mand");
     for phone in [kitchen, study] {
         assert!(phone.program.output().contains("m=audio "));
         assert!(phone.program.output().contains(" RTP/SAVP "));
@@ -301,7 +301,7 @@ fn encrypted_sound_passes() {
 #[test]
 #[ignore = "needs baresip"]
 fn rtp_and_rtcp_may_share_a_port() {
-    let (_scene, _denwa, kitchen, study) = special_call("rtcp-mux", &["g711"], "rtcp_mux yes", "");
+    let (_scene, _denwa, kitchen, study) = special_call(&["g711"], "rtcp_mux yes", "");
     for phone in [kitchen, study] {
         assert!(phone.last_received("INVITE").contains("a=rtcp-mux"));
     }
@@ -311,7 +311,7 @@ fn rtp_and_rtcp_may_share_a_port() {
 #[ignore = "needs baresip"]
 fn pictures_pass_with_the_sound() {
     let video = "video_source fakevideo,x\nvideo_display fakevideo,x\nvideo_fps 5";
-    let (_scene, _denwa, kitchen, study) = special_call("video", &["g711", "vp8", "fakevideo"], video, "");
+    let (_scene, _denwa, kitchen, study) = special_call(&["g711", "vp8", "fakevideo"], video, "");
     kitchen.program.expect("incoming rtp for 'video' established");
     study.program.expect("incoming rtp for 'video' established");
 }
@@ -319,7 +319,7 @@ fn pictures_pass_with_the_sound() {
 #[test]
 #[ignore = "needs baresip"]
 fn what_is_said_before_the_answer_arrives() {
-    let scene = Scene::new("early");
+    let scene = Scene::new();
     let denwa = Denwa::start(&scene, HOUSE);
     let mut kitchen = kitchen().on(V6).register(&scene, &denwa);
     let mut study = study().wishes(";answermode=early").register(&scene, &denwa);

@@ -54,7 +54,7 @@ impl Printed {
 #[test]
 #[ignore = "needs baresip and network namespaces"]
 fn the_first_start_prints_what_two_phones_need() {
-    let scene = Scene::new("first-run");
+    let scene = Scene::new();
     let (server, desk) = server_and_desk();
     let mut denwa = Denwa::first_run(&server, &scene);
     let (first, second) = (Printed::next(&denwa.program), Printed::next(&denwa.program));
@@ -113,7 +113,7 @@ fn talking(scene: &Scene) -> (Denwa, Phone, Phone) {
 #[test]
 #[ignore = "needs baresip"]
 fn sigterm_stops_within_a_second_and_hangs_up_nobody() {
-    let scene = Scene::new("sigterm");
+    let scene = Scene::new();
     let (mut denwa, kitchen, study) = talking(&scene);
     let start = Instant::now();
     denwa.program.signal(Signal::TERM);
@@ -127,7 +127,7 @@ fn sigterm_stops_within_a_second_and_hangs_up_nobody() {
 #[test]
 #[ignore = "needs baresip"]
 fn a_dead_phone_does_not_hold_up_the_end() {
-    let scene = Scene::new("sigint");
+    let scene = Scene::new();
     let (mut denwa, kitchen, study) = talking(&scene);
     drop(study); // killed in the middle of the call
     denwa.program.signal(Signal::INT);
@@ -143,7 +143,7 @@ fn denwa(args: &[&str]) -> Output {
 #[test]
 #[ignore = "runs the binary under test"]
 fn a_configuration_with_mistakes_is_explained_and_not_started() {
-    let scene = Scene::new("mistakes");
+    let scene = Scene::new();
     let bad = scene.write("bad.conf", "ext.101 = secret\necco = 114\nkeep-alive = 25\n");
     let bad = bad.to_str().unwrap();
     for args in [&["check", bad] as &[_], &["run", "--config", bad]] {
@@ -169,7 +169,7 @@ fn a_configuration_with_mistakes_is_explained_and_not_started() {
 #[test]
 #[ignore = "runs the binary under test"]
 fn a_port_that_is_taken_is_named() {
-    let scene = Scene::new("port-taken");
+    let scene = Scene::new();
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let config = scene.write("denwa.conf", &format!("ext.101 = secret\nlisten = udp:127.0.0.1:{port}\n"));

@@ -13,9 +13,10 @@ pub struct Scene {
 const SHOWN_LINES: usize = 250;
 
 impl Scene {
-    /// An empty folder whose name contains `name`.
-    pub fn new(name: &str) -> Scene {
-        let dir = std::env::temp_dir().join(format!("denwa-{name}-{}", std::process::id()));
+    /// An empty folder, named for the test.
+    pub fn new() -> Scene {
+        let test = std::thread::current().name().unwrap_or_default().replace("::", "-");
+        let dir = std::env::temp_dir().join(format!("denwa-{}-{test}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         Scene { dir }
