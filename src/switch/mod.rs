@@ -12,6 +12,7 @@
 //! `token` that denwa wrote into Record-Route, and `dialog` sends them on. `negotiation` and
 //! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end.
 
+mod answer;
 mod auth;
 mod call;
 mod date;
@@ -29,6 +30,7 @@ mod register;
 mod registrar;
 mod relaying;
 mod request;
+mod ring;
 mod route;
 mod secret;
 mod table;

@@ -1,0 +1,206 @@
+//! What the phones that ring say: a call's way from its first provisional response to its answer.
+
+use super::Switch;
+use super::call::{Dialog, DialogEnd, MAX_DIALOGS, Phase};
+use super::event::Event;
+use super::fork::{BranchState, ELSEWHERE, Fork};
+use super::forward::{Backward, contact_uri, routes_behind, token_uri};
+use super::io::Timer;
+use super::negotiation::Negotiation;
+use super::registrar::join;
+use super::timer::T1_64;
+use super::token::Token;
+use crate::config::Number;
+use crate::media::Side;
+use crate::sip::{Message, Name};
+
+impl Switch {
+    /// A response to a call's INVITE.
+    pub(super) fn call_response(
+        &mut self,
+        fork: &mut Fork,
+        id: u64,
+        branch: usize,
+        status: u16,
+        response: &Message<'_>,
+    ) {
+        let Some(b) = fork.branches.get_mut(branch) else { return };
+        let (leg, state) = (b.leg, b.state);
+        match status {
+            100..200 => {
+                match state {
+                    BranchState::Trying => b.state = BranchState::Ringing,
+                    BranchState::Unwanted(reason) => {
+                        let client = b.client;
+                        return self.clients.cancel(&mut self.io, client, reason);
+                    }
+                    _ => {}
+                }
+                if status > 100 && !fork.answered {
+                    self.extend_patience(fork);
+                    self.call_progress(fork, id, leg, status, response);
+                }
+            }
+            200..300 => {
+                b.state = BranchState::Done;
+                let number = b.number.clone();
+                self.call_success(fork, id, leg, number, status, response);
+            }
+            _ => {
+                b.state = BranchState::Done;
+                if matches!(state, BranchState::Unwanted(_)) || fork.answered {
+                    return;
+                }
+                if (300..400).contains(&status) && self.redirected(fork, id, response) {
+                    return;
+                }
+                // Its early dialogs end with it.
+                fork.fail(status, response.bytes().to_vec());
+                self.branch_failed(fork);
+            }
+        }
+    }
+
+    fn call_progress(&mut self, fork: &mut Fork, id: u64, leg: usize, status: u16, response: &Message<'_>) {
+        let dialog = match response.to_tag() {
+            b"" => None,
+            _ => match self.dialog_for(id, leg, fork, response) {
+                None => return,
+                dialog => dialog,
+            },
+        };
+        let body = match dialog {
+            Some(dialog) => self.sdp_from_callee(fork, id, dialog, response),
+            None => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
+        };
+        self.back_to_caller(fork, id, leg, status, response, body);
+    }
+
+    fn call_success(
+        &mut self,
+        fork: &mut Fork,
+        id: u64,
+        leg: usize,
+        number: Option<Number>,
+        status: u16,
+        response: &Message<'_>,
+    ) {
+        let known = self.calls.get(&id).map(|call| call.phase);
+        let dialog = match known {
+            Some(Phase::Ringing | Phase::Up { .. }) => self.dialog_for(id, leg, fork, response),
+            _ => None,
+        };
+        let wins = match (known, dialog) {
+            (Some(Phase::Ringing), Some(_)) => !fork.answered,
+            (Some(Phase::Up { dialog: winner, .. }), Some(dialog)) => winner == dialog,
+            _ => false,
+        };
+        let (true, Some(dialog)) = (wins, dialog) else {
+            // Somebody else was quicker, or the caller gave up: a phone must not stay off hook.
+            // This is where denwa deviates from RFC 3261 §16.7, which forwards every 2xx.
+            return self.end_loser(fork, id, leg, response);
+        };
+        let first = !fork.answered;
+        let target: Box<[u8]> = fork.contact.clone().unwrap_or_default();
+        if let Some(call) = self.calls.get_mut(&id).filter(|_| first) {
+            call.phase = Phase::Up { since: self.io.now, dialog, acknowledged: false };
+            call.by = number;
+            if let Some(d) = call.dialogs.get_mut(dialog) {
+                d.confirmed = true;
+                d.ends[0].target = target;
+            }
+            let replaced = call.replaces.and_then(|id| self.calls.get_mut(&id));
+            if let Some(replaced) = replaced {
+                replaced.replaced = true;
+            }
+        }
+        // A repeated 2xx says nothing new; what was agreed on since is not undone by it.
+        let body = match first {
+            true => self.sdp_from_callee(fork, id, dialog, response),
+            false => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
+        };
+        self.back_to_caller(fork, id, leg, status, response, body);
+        if first {
+            self.apply_media(id, dialog);
+            self.cancel_branches(fork, ELSEWHERE);
+            self.io.arm_for(self.io.now + self.config.call_limit, Timer::CallLimit(id));
+            self.io.arm(T1_64, Timer::Unacknowledged(id));
+            if let Some(call) = self.calls.get(&id) {
+                let parties = call.parties();
+                self.io.tell(Event::CallAnswered(parties));
+            }
+        }
+    }
+
+    /// Sends a response of a leg to the caller.
+    fn back_to_caller(
+        &mut self,
+        fork: &mut Fork,
+        id: u64,
+        leg: usize,
+        status: u16,
+        response: &Message<'_>,
+        body: Option<Vec<u8>>,
+    ) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let (Some(caller), Some(callee)) = (call.legs.first(), call.legs.get(leg)) else { return };
+        let theirs = Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, &call.call_id);
+        let ours = Token { call: id, leg: 0, contact: false }.seal(&self.secret, &call.call_id);
+        let record_route = token_uri(&self.config, &fork.reply, &ours, true);
+        let mask = Token { call: id, leg: 0, contact: true }.seal(&self.secret, &call.call_id);
+        let masked = callee.is_masked_for(caller);
+        let mask = masked.then(|| token_uri(&self.config, &fork.reply, &mask, false));
+        let back = Backward {
+            record_route: Some((&theirs, &record_route)),
+            contact: mask.as_deref(),
+            body: body.as_deref(),
+            stream: fork.reply.is_reliable(),
+        };
+        self.pass_back(fork, status, response, &back);
+    }
+
+    /// The dialog that a response belongs to, made if it is the first with its To tag.
+    fn dialog_for(&mut self, id: u64, leg: usize, fork: &Fork, response: &Message<'_>) -> Option<usize> {
+        let call = self.calls.get_mut(&id)?;
+        let tag = response.to_tag();
+        let token = Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, &call.call_id);
+        let known = call.dialogs.iter().position(|d| d.leg == leg && *d.ends[1].tag == *tag);
+        if let Some(at) = known {
+            let d = &mut call.dialogs[at];
+            if let Some(target) = contact_uri(response).filter(|_| !d.confirmed) {
+                d.ends[1].target = target.into();
+            }
+            return known;
+        }
+        if call.dialogs.len() >= MAX_DIALOGS {
+            return None;
+        }
+        let request = Message::parse(&fork.request).ok();
+        let first = call.dialogs.first().map(|d| d.ends[0].clone());
+        let caller = match (request, first) {
+            (Some(request), _) => DialogEnd {
+                tag: response.from_tag().into(),
+                address: response.first(Name::From).unwrap_or_default().into(),
+                target: contact_uri(&request).unwrap_or_default().into(),
+                routes: join(request.list(Name::RecordRoute)).into(),
+                cseq: request.cseq().map_or(0, |c| c.number),
+            },
+            (None, Some(first)) => first,
+            (None, None) => return None,
+        };
+        let callee = DialogEnd {
+            tag: tag.into(),
+            address: response.first(Name::To).unwrap_or_default().into(),
+            target: contact_uri(response).unwrap_or_default().into(),
+            routes: routes_behind(response, &token).into(),
+            cseq: 0,
+        };
+        call.dialogs.push(Dialog {
+            leg,
+            ends: [caller, callee],
+            confirmed: false,
+            negotiation: Negotiation::default(),
+        });
+        Some(call.dialogs.len() - 1)
+    }
+}

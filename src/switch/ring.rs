@@ -1,0 +1,233 @@
+//! Whom a call rings: phones of an extension or group, and where it is forwarded to.
+
+use super::Switch;
+use super::call::Leg;
+use super::event::Cause;
+use super::flow::Flow;
+use super::fork::{Fork, Kind, NO_REASON};
+use super::forward::{Onward, contact_uri, identity, token_uri};
+use super::io::Timer;
+use super::registrar::Binding;
+use super::route::Destination;
+use super::token::{MAX_LEGS, Token};
+use crate::config::Number;
+use crate::media::Side;
+use crate::sip::{Message, Name, Uri, split};
+
+impl Switch {
+    /// Rings what a destination means, and where nobody is, what it forwards to. False: nobody rings.
+    pub(super) fn ring(
+        &mut self,
+        fork: &mut Fork,
+        id: u64,
+        request: &Message<'_>,
+        destination: Destination,
+        pop: usize,
+    ) -> bool {
+        let mut destination = destination;
+        loop {
+            let (numbers, forwards) = match destination {
+                Destination::Extension(number) => (vec![number.clone()], Some(number)),
+                Destination::Group(members) => (members, None),
+                Destination::Echo => {
+                    self.echo(id, fork, request);
+                    return fork.answered;
+                }
+                Destination::Unknown => return false,
+            };
+            let Some(call) = self.calls.get_mut(&id) else { return false };
+            if let Some(number) = &forwards {
+                if call.visited.contains(number) {
+                    return false;
+                }
+                call.visited.push(number.clone());
+            }
+            fork.stages += 1;
+            fork.stage = forwards.clone();
+            let caller = call.legs.first().and_then(|leg| leg.binding);
+            let now = self.io.now;
+            let mut phones: Vec<(Number, Binding)> = numbers
+                .iter()
+                .flat_map(|n| self.registrar.alive(n.as_str(), now).map(|b| (n.clone(), b.clone())))
+                .filter(|(_, b)| Some(b.id) != caller)
+                .collect();
+            // All ring at once; where there are too many, the less preferred are left out.
+            phones.sort_by_key(|(_, b)| std::cmp::Reverse(b.q));
+            phones.truncate(fork.room());
+            let share = fork.share(phones.len());
+            for (owner, binding) in &phones {
+                self.ring_binding(fork, id, request, binding, owner.clone(), share, pop);
+            }
+            let extension = forwards.as_ref().and_then(|n| self.config.extensions.get(n));
+            if !phones.is_empty() {
+                if let Some(no_answer) = extension.and_then(|e| e.no_answer.as_ref()) {
+                    fork.stage_ends = now + no_answer.after;
+                    self.io.arm_for(fork.stage_ends, Timer::NoAnswer(fork.id, fork.stages));
+                }
+                return true;
+            }
+            match extension.and_then(|e| e.offline.as_ref()) {
+                Some(next) => destination = Destination::of(&self.config, next.as_str()),
+                None => return false,
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn ring_binding(
+        &mut self,
+        fork: &mut Fork,
+        id: u64,
+        request: &Message<'_>,
+        binding: &Binding,
+        owner: Number,
+        share: usize,
+        pop: usize,
+    ) {
+        let leg = Leg {
+            extension: Some(owner.clone()),
+            binding: Some(binding.id),
+            flow: binding.flow,
+            behind_nat: binding.behind_nat,
+            learn: self.learns(&owner),
+        };
+        self.ring_one(fork, id, request, leg, binding.target(), &binding.path, owner, share, pop);
+    }
+
+    /// Rings the phone that holds one end of a dialog.
+    pub(super) fn ring_leg(
+        &mut self,
+        fork: &mut Fork,
+        id: u64,
+        request: &Message<'_>,
+        (call, dialog, side): (u64, usize, Side),
+        pop: usize,
+    ) -> bool {
+        let Some(replaced) = self.calls.get(&call) else { return false };
+        let (Some(leg), Some(d)) = (replaced.leg(dialog, side).cloned(), replaced.dialogs.get(dialog)) else {
+            return false;
+        };
+        let end = d.ends[super::call::index(side)].clone();
+        let flow = self.flow_of(&leg);
+        let owner = leg.extension.clone();
+        let leg = Leg { flow, ..leg };
+        let Some(owner) = owner else { return false };
+        if let Some(taker) = self.calls.get_mut(&id) {
+            taker.replaces = Some(call);
+        }
+        self.ring_one(fork, id, request, leg, &end.target, &end.routes, owner, fork.share(1), pop);
+        true
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn ring_one(
+        &mut self,
+        fork: &mut Fork,
+        id: u64,
+        request: &Message<'_>,
+        leg: Leg,
+        uri: &[u8],
+        routes: &[u8],
+        owner: Number,
+        share: usize,
+        pop: usize,
+    ) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.legs.len() < MAX_LEGS) else { return };
+        let index = call.legs.len();
+        call.legs.push(leg.clone());
+        let Some(call) = self.calls.get(&id) else { return };
+        let caller = &call.legs[0];
+        let flow = leg.flow;
+        let route = Token { call: id, leg: index as u8, contact: false }.seal(&self.secret, &call.call_id);
+        let record_route = token_uri(&self.config, &flow, &route, true);
+        let masked = caller.is_masked_for(&leg);
+        let mask = Token { call: id, leg: index as u8, contact: true }.seal(&self.secret, &call.call_id);
+        let mask = masked.then(|| token_uri(&self.config, &flow, &mask, false));
+        let identity = self.identity_of(&call.from, &flow, request);
+        let body = self.sdp_for(call, index, Side::B, request);
+        let onward = Onward {
+            uri: Some(uri),
+            pop,
+            routes,
+            breadth: Some(share),
+            record_route: Some(&record_route),
+            contact: mask.as_deref(),
+            identity: &identity,
+            body: body.as_deref(),
+            ..Onward::untouched()
+        };
+        self.branch_out(fork, request, flow, onward, index, Some(owner));
+    }
+
+    /// The header lines that tell a phone who calls; none if the caller wants privacy (RFC 3323).
+    pub(super) fn identity_of(&self, number: &Number, flow: &Flow, request: &Message<'_>) -> Vec<u8> {
+        let private = request
+            .values(Name::Privacy)
+            .flat_map(|value| split(value, b';'))
+            .any(|p| p.eq_ignore_ascii_case(b"id") || p.eq_ignore_ascii_case(b"user"));
+        if private {
+            return Vec::new();
+        }
+        let name = self.config.extensions.get(number).and_then(|e| e.name.as_deref());
+        let host = match &self.config.domain {
+            Some(domain) => domain.clone(),
+            None => super::forward::face(&self.config, flow).to_string(),
+        };
+        identity(name, number.as_str(), &host)
+    }
+
+    /// 3xx: followed only to numbers of our own (RFC 3261 §16.5). True: somebody else rings now.
+    pub(super) fn redirected(&mut self, fork: &mut Fork, id: u64, response: &Message<'_>) -> bool {
+        let uri = contact_uri(response).and_then(Uri::parse);
+        let Some(number) = uri.filter(|uri| self.is_ours(&uri.host)).and_then(|uri| uri.number()) else {
+            return false;
+        };
+        self.forward_to(fork, id, &number)
+    }
+
+    /// Rings another number with the INVITE of a call. False: nobody rings.
+    fn forward_to(&mut self, fork: &mut Fork, id: u64, number: &str) -> bool {
+        let bytes = fork.request.clone();
+        let Ok(request) = Message::parse(&bytes) else { return false };
+        let pop = self.own_routes(&request).count;
+        let destination = Destination::of(&self.config, number);
+        self.ring(fork, id, &request, destination, pop)
+    }
+
+    /// All phones of a stage have refused: forward on busy, or tell the caller.
+    pub(super) fn stage_failed(&mut self, fork: &mut Fork, id: u64) {
+        let busy = fork.best.as_ref().is_some_and(|best| matches!(best.status, 486 | 600));
+        let next =
+            fork.stage.take().and_then(|n| self.config.extensions.get(&n)).and_then(|e| e.busy.clone());
+        if let Some(next) = next.filter(|_| busy)
+            && self.forward_to(fork, id, next.as_str())
+        {
+            return;
+        }
+        if fork.answered {
+            return;
+        }
+        let status = self.send_best(fork);
+        self.call_over(id, Cause::Refused(status));
+    }
+
+    /// The phones of a stage have rung long enough: forward on no answer.
+    pub(super) fn no_answer(&mut self, id: u64, stage: u32) {
+        self.with_fork(id, |switch, fork| {
+            if fork.answered || fork.stages != stage {
+                return;
+            }
+            if switch.io.now < fork.stage_ends {
+                return switch.io.arm_for(fork.stage_ends, Timer::NoAnswer(id, stage));
+            }
+            let Kind::Call(call) = fork.kind else { return };
+            let next = fork.stage.take().and_then(|n| switch.config.extensions.get(&n));
+            let Some(next) = next.and_then(|e| e.no_answer.as_ref()).map(|n| n.to.clone()) else { return };
+            switch.cancel_branches(fork, NO_REASON);
+            if !switch.forward_to(fork, call, next.as_str()) {
+                fork.fail(480, Vec::new());
+                switch.branch_failed(fork);
+            }
+        });
+    }
+}
