@@ -196,6 +196,7 @@ pub fn printable(text: &[u8], most: usize) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
