@@ -106,6 +106,9 @@ pub(super) struct Registrar {
     by_number: BTreeMap<Number, Vec<Binding>>,
     numbers: Table<BindingId, Number>,
     pings: Table<ClientId, BindingId>,
+    /// Which bindings came on a stream: anybody may open and close streams all day, and only the
+    /// close of one of these is any work.
+    streams: Table<u64, Vec<BindingId>>,
     made: BindingId,
 }
 
@@ -141,7 +144,13 @@ pub(super) enum Due {
 
 impl Registrar {
     pub(super) fn new() -> Registrar {
-        Registrar { by_number: BTreeMap::new(), numbers: Table::default(), pings: Table::default(), made: 0 }
+        Registrar {
+            by_number: BTreeMap::new(),
+            numbers: Table::default(),
+            pings: Table::default(),
+            streams: Table::default(),
+            made: 0,
+        }
     }
 
     /// The bindings of an extension that can be tried.
@@ -275,6 +284,13 @@ impl Registrar {
                 changes.came.push(binding.id);
                 changes.moved.push((binding.flow, flow));
             }
+            if flow.is_reliable() {
+                let ids = self.streams.entry(flow.stream.0).or_default();
+                if !ids.contains(&binding.id) {
+                    ids.retain(|id| self.numbers.contains_key(id));
+                    ids.push(binding.id);
+                }
+            }
             renew(&mut binding.uri, contact.uri);
             renew(&mut binding.call_id, call_id);
             renew(&mut binding.path, &path);
@@ -395,8 +411,10 @@ impl Registrar {
     /// A stream is gone. Its bindings stay, so that the phone finds its calls again when it
     /// comes back, but nobody is called there.
     pub(super) fn closed(&mut self, stream: StreamId) {
-        for binding in self.by_number.values_mut().flatten() {
-            if binding.flow.is_reliable() && binding.flow.stream == stream {
+        for id in self.streams.remove(&stream.0).unwrap_or_default() {
+            if let Some(binding) =
+                self.get_mut(id).filter(|b| b.flow.is_reliable() && b.flow.stream == stream)
+            {
                 binding.connected = false;
             }
         }
