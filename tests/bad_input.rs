@@ -684,3 +684,25 @@ fn a_request_full_of_headers_is_cancelled_like_any_other() {
         }
     }
 }
+
+#[test]
+fn a_phone_that_is_puzzled_by_two_algorithms_is_asked_for_one() {
+    let mut exchange = Exchange::new();
+    let puzzled = Phone { flow: udp("192.0.2.77:5060"), ..phone(CALLEE) };
+    let more = format!("Supported: {}\r\n", "replaces,".repeat(40));
+    let mut algorithms = Vec::new();
+    for _ in 0..3 {
+        let request = exchange.request(puzzled, "INVITE", "sip:101@pbx.test", &more, "");
+        let answers = exchange.say(puzzled.flow, request.as_bytes());
+        algorithms.push(answers[0].1.matches("algorithm=").count());
+    }
+    assert_eq!(algorithms, [2, 2, 1], "it never answered");
+    // Nobody else is treated differently for it.
+    let other = Phone { flow: udp("192.0.2.78:5060"), ..puzzled };
+    let request = exchange.request(other, "INVITE", "sip:101@pbx.test", &more, "");
+    assert_eq!(exchange.say(other.flow, request.as_bytes())[0].1.matches("algorithm=").count(), 2);
+    // And who registered with MD5 is not puzzled again.
+    exchange.register(other);
+    let request = exchange.request(other, "INVITE", "sip:101@pbx.test", &more, "");
+    assert_eq!(exchange.say(other.flow, request.as_bytes())[0].1.matches("algorithm=").count(), 1);
+}

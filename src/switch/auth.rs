@@ -21,6 +21,14 @@ const NONCE_LIFE: Duration = Duration::from_secs(600);
 /// are older count as stale.
 const MAX_NONCES: usize = 16_384;
 
+/// The most phones of which is remembered that they want MD5 alone. Beyond, the oldest is forgotten,
+/// and has to be found out about again.
+const MAX_HINTS: usize = 4096;
+
+/// How many challenges with both algorithms a phone may leave unanswered before it is asked for
+/// MD5 alone: some give up at the sight of SHA-256.
+const PUZZLED: u8 = 2;
+
 /// What credentials are worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -53,6 +61,10 @@ pub(super) struct Authenticator {
     order: VecDeque<u64>,
     /// Nonces made at or before this moment may have been forgotten.
     forgotten: Option<u64>,
+    /// By source and number: challenges with both algorithms that were left unanswered, and
+    /// [`PUZZLED`] for who answered with MD5.
+    hints: Table<u64, u8>,
+    hinted: VecDeque<u64>,
 }
 
 /// Which counts of a nonce were used: all below `highest - 63` count as used.
@@ -81,6 +93,8 @@ impl Authenticator {
             used: Table::default(),
             order: VecDeque::new(),
             forgotten: None,
+            hints: Table::default(),
+            hinted: VecDeque::new(),
         }
     }
 
@@ -130,7 +144,14 @@ impl Authenticator {
             _ => 1,
         };
         match self.use_up(nonce, count) {
-            true => Verdict::Is(number),
+            true => {
+                let hint = hint(secret, source, number.as_str());
+                match credentials.algorithm {
+                    Algorithm::Md5 => self.remember(hint, PUZZLED),
+                    _ => self.remember(hint, 0),
+                }
+                Verdict::Is(number)
+            }
             false => Verdict::Stale,
         }
     }
@@ -154,10 +175,34 @@ impl Authenticator {
         true
     }
 
+    fn remember(&mut self, hint: u64, puzzled: u8) {
+        if let Some(known) = self.hints.get_mut(&hint) {
+            *known = puzzled;
+            return;
+        }
+        if puzzled == 0 {
+            return;
+        }
+        if self.hints.len() >= MAX_HINTS
+            && let Some(oldest) = self.hinted.pop_front()
+        {
+            self.hints.remove(&oldest);
+        }
+        self.hints.insert(hint, puzzled);
+        self.hinted.push_back(hint);
+    }
+
     /// What whoever claims to be an extension is offered after a verdict. A number that does not
     /// exist is offered MD5 alone as often as one that does, and always the same, so that nobody
     /// learns from the offer which exist.
-    pub(super) fn offer(&self, secret: &Secret, config: &Config, claimed: &str, verdict: &Verdict) -> Offer {
+    pub(super) fn offer(
+        &mut self,
+        secret: &Secret,
+        config: &Config,
+        source: IpAddr,
+        claimed: &str,
+        verdict: &Verdict,
+    ) -> Offer {
         let failed = matches!(verdict, Verdict::Wrong { algorithm, .. } if *algorithm != Algorithm::Md5);
         let configured = match config.extensions.get(claimed) {
             Some(extension) => extension.digest == DigestOffer::Md5,
@@ -166,7 +211,15 @@ impl Authenticator {
                 secret.mac(Purpose::Nonce, &[b"offer", claimed.as_bytes()]) % all < md5_only
             }
         };
-        Offer { stale: *verdict == Verdict::Stale, md5_only: failed || configured }
+        let puzzled = self.hints.get(&hint(secret, source, claimed)).is_some_and(|n| *n >= PUZZLED);
+        Offer { stale: *verdict == Verdict::Stale, md5_only: failed || configured || puzzled }
+    }
+
+    /// A challenge with both algorithms was sent.
+    pub(super) fn offered_both(&mut self, secret: &Secret, source: IpAddr, claimed: &str) {
+        let hint = hint(secret, source, claimed);
+        let before = self.hints.get(&hint).copied().unwrap_or(0);
+        self.remember(hint, before.saturating_add(1));
     }
 
     /// Header lines that challenge: SHA-256 first where both are offered. The second value is where
@@ -236,6 +289,11 @@ pub(super) fn credentials_header(request: &Message<'_>) -> Name {
         Some(Method::Register) => Name::Authorization,
         _ => Name::ProxyAuthorization,
     }
+}
+
+/// Under what is remembered how a number at an address takes challenges.
+fn hint(secret: &Secret, source: IpAddr, number: &str) -> u64 {
+    secret.mac(Purpose::Nonce, &[b"hint", &address_bytes(source), number.as_bytes()])
 }
 
 fn address_bytes(ip: IpAddr) -> [u8; 16] {

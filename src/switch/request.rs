@@ -169,19 +169,21 @@ impl Switch {
         let claimed = if register { request.to() } else { request.from() };
         let claimed = claimed.and_then(|a| a.sip_uri()).and_then(|uri| uri.number()).unwrap_or_default();
         let status = if register { 401 } else { 407 };
-        let offer = self.auth.offer(&self.secret, &self.config, &claimed, &verdict);
+        let offer = self.auth.offer(&self.secret, &self.config, reply.source(), &claimed, &verdict);
         let (challenge, md5) =
             self.auth.challenge(&self.secret, &self.config, self.io.now, reply.source(), request, offer);
         let tag = self.secret.tag(&[request.call_id(), request.from_tag()]);
+        let mut whole = true;
         let bytes = Response::new(status, &tag, reply.remote).print_with(request, |others| {
             // An unverified source of a datagram is not sent more than it sent, where MD5 alone
             // makes the difference.
-            match reply.is_reliable() || others + challenge.len() <= request.bytes().len() {
-                true => &challenge,
-                false => &challenge[md5..],
-            }
+            whole = reply.is_reliable() || others + challenge.len() <= request.bytes().len();
+            if whole { &challenge } else { &challenge[md5..] }
         });
         self.io.send(reply, bytes);
+        if whole && md5 > 0 {
+            self.auth.offered_both(&self.secret, reply.source(), &claimed);
+        }
         None
     }
 
