@@ -406,7 +406,6 @@ impl Process {
 #[test]
 fn sigterm_stops_at_once_without_hanging_up() {
     let process = Process::start(true);
-    process.signal(Signal::HUP);
     process.signal(Signal::TERM);
     let lines = process.1.iter().collect::<Vec<_>>();
     assert!(!lines.iter().any(|line| line.contains("hang up")), "{lines:?}");
@@ -418,6 +417,21 @@ fn sigterm_stops_at_once_without_hanging_up() {
 fn sigint_hangs_up_and_stops_when_there_are_no_calls() {
     let process = Process::start(false);
     process.signal(Signal::INT);
+    process.await_line("hang up");
+    let (status, time) = process.end();
+    assert!(status.success() && time < Duration::from_secs(1), "{status} {time:?}");
+}
+
+#[test]
+fn a_closed_terminal_hangs_up_too() {
+    // Whoever is started so that SIGHUP is ignored keeps to it, and its children inherit that.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    if u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 != 0 {
+        return println!("skipped: these tests run with SIGHUP ignored");
+    }
+    let process = Process::start(false);
+    process.signal(Signal::HUP);
     process.await_line("hang up");
     let (status, time) = process.end();
     assert!(status.success() && time < Duration::from_secs(1), "{status} {time:?}");

@@ -76,7 +76,7 @@ impl Machine for Switch {
 
 /// Runs the exchange until it is told to stop: SIGINT ends the calls first and waits for that, at
 /// most 5 s or until the second SIGINT; SIGTERM stops at once and leaves the calls to whoever
-/// comes next. SIGHUP is ignored.
+/// comes next. SIGHUP, from a terminal that is closed, does what SIGINT does.
 ///
 /// `tell` is given what people should know, after it was done.
 ///
@@ -175,12 +175,8 @@ async fn tick<M: Machine>(hub: &RefCell<Hub<'_, M>>) {
 
 /// Ends when the process should.
 async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) -> io::Result<()> {
-    loop {
-        match next_signal(&signals).await? {
-            Signal::HangUp => {}
-            Signal::Terminate => return Ok(()),
-            Signal::Interrupt => break,
-        }
+    if next_signal(&signals).await? == Signal::Terminate {
+        return Ok(());
     }
     let calls = hub.borrow_mut().hang_up();
     let ended = async {
@@ -197,7 +193,7 @@ async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) ->
         Ok(())
     };
     let again = async {
-        while next_signal(&signals).await? == Signal::HangUp {}
+        next_signal(&signals).await?;
         Ok(())
     };
     or(ended, or(late, again)).await

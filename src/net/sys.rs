@@ -409,12 +409,10 @@ fn control_len<T>() -> usize {
 /// What the system or the operator asks a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGINT.
+    /// SIGINT; or SIGHUP, when the terminal is closed.
     Interrupt,
     /// SIGTERM.
     Terminate,
-    /// SIGHUP.
-    HangUp,
 }
 
 /// SIGINT, SIGTERM and SIGHUP, as a descriptor that becomes readable.
@@ -426,8 +424,9 @@ pub struct Signals {
 static SIGNALS: AtomicI32 = AtomicI32::new(-1);
 
 impl Signals {
-    /// Catches the three signals, for the rest of the life of the process. Works whichever threads
-    /// there are; a second call takes the signals over from the first.
+    /// Catches the three signals, for the rest of the life of the process; but not a SIGHUP that
+    /// whoever started it wants ignored (`nohup`). Works whichever threads there are; a second call
+    /// takes the signals over from the first.
     pub fn catch() -> io::Result<Signals> {
         let (read, write) = UnixStream::pair()?;
         read.set_nonblocking(true)?;
@@ -435,6 +434,13 @@ impl Signals {
         // The handler may run at any time from now on, so this end is never closed.
         SIGNALS.store(write.into_raw_fd(), Ordering::SeqCst);
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            // SAFETY: plain data for which zeros are valid.
+            let mut before: libc::sigaction = unsafe { mem::zeroed() };
+            // SAFETY: changes nothing, and `before` lives during the call.
+            retry(|| unsafe { libc::sigaction(signal, std::ptr::null(), &mut before) as isize })?;
+            if signal == libc::SIGHUP && before.sa_sigaction == libc::SIG_IGN {
+                continue;
+            }
             // SAFETY: plain data for which zeros are valid.
             let mut action: libc::sigaction = unsafe { mem::zeroed() };
             action.sa_sigaction = on_signal as *const () as usize;
@@ -451,9 +457,8 @@ impl Signals {
         loop {
             match io::Read::read(&mut &self.read, &mut byte) {
                 Ok(1) => match i32::from(byte[0]) {
-                    libc::SIGINT => return Some(Signal::Interrupt),
+                    libc::SIGINT | libc::SIGHUP => return Some(Signal::Interrupt),
                     libc::SIGTERM => return Some(Signal::Terminate),
-                    libc::SIGHUP => return Some(Signal::HangUp),
                     _ => {}
                 },
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
