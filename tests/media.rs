@@ -537,8 +537,8 @@ fn closing_what_never_was_is_answered() {
 #[test]
 fn silence_is_told_once_for_each_window_and_end() {
     let limit = Duration::from_millis(300);
+    let start = Instant::now(); // before the relay starts to count
     let mut call = Call::with(|a, _| a.silence = Some(limit));
-    let start = Instant::now();
     let silent = Event::Silent { session: SessionId(SESSION), side: Side::A };
     // The callee, who promised nothing, may say what he wants.
     call.phone_b.say(&rtp(1, 1), call.b.local);
