@@ -334,3 +334,14 @@ fn what_is_said_before_the_answer_arrives() {
     kitchen.hang_up();
     study.is_hung_up();
 }
+
+#[test]
+#[ignore = "needs baresip"]
+fn a_phone_that_stops_at_sha256_is_soon_asked_for_md5_alone() {
+    let scene = Scene::new();
+    let denwa = Denwa::start(&scene, "ext.101 = correct-horse");
+    for _ in 0..2 {
+        kitchen().start(&scene, &denwa).program.expect("Register: Function not implemented");
+    }
+    kitchen().register(&scene, &denwa);
+}
