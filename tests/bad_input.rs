@@ -706,3 +706,14 @@ fn a_phone_that_is_puzzled_by_two_algorithms_is_asked_for_one() {
     let request = exchange.request(other, "INVITE", "sip:101@pbx.test", &more, "");
     assert_eq!(exchange.say(other.flow, request.as_bytes())[0].1.matches("algorithm=").count(), 1);
 }
+
+#[test]
+fn a_domain_may_be_an_ipv6_address() {
+    let config = Config::parse("test", b"domain = [2001:db8::9]\next.101 = kitchen-secret\n").unwrap();
+    let mut exchange =
+        Exchange { switch: Switch::new(config, [7; 32]), now: 1000, closed: Vec::new(), serial: 0 };
+    let ours = exchange.request(stranger(), "OPTIONS", "sip:[2001:db8::9]", "", "");
+    assert_eq!(statuses(&exchange.say(stranger().flow, ours.as_bytes())), [200]);
+    let other = exchange.request(stranger(), "OPTIONS", "sip:[2001:db8::8]", "", "");
+    assert_eq!(statuses(&exchange.say(stranger().flow, other.as_bytes())), [407]);
+}

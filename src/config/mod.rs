@@ -363,6 +363,6 @@ pub enum LogLevel {
     Warn,
     /// And what happens: registrations, calls.
     Info,
-    /// And every message.
+    /// And the first line of every message.
     Debug,
 }

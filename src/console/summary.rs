@@ -74,7 +74,7 @@ fn level(level: LogLevel) -> &'static str {
         LogLevel::Error => "what is broken (error)",
         LogLevel::Warn => "what needs a look (warn)",
         LogLevel::Info => "registrations and calls (info)",
-        LogLevel::Debug => "every message (debug)",
+        LogLevel::Debug => "the first line of every message (debug)",
     }
 }
 

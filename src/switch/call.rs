@@ -119,7 +119,7 @@ pub(super) struct Call {
     pub(super) referred: bool,
     /// What was rung one after the other, to see forwards that go round in circles.
     pub(super) visited: Vec<Number>,
-    /// The session id of what answers inside denwa: the o= line's.
+    /// What denwa keeps of a call that it answered itself.
     pub(super) inside: Option<super::echo::Inside>,
 }
 

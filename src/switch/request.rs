@@ -300,7 +300,8 @@ impl Switch {
             (Host::Ip(ip), domain) => {
                 self.config.advertise.contains(ip)
                     || self.addresses.contains(ip)
-                    || domain.as_deref().is_some_and(|d| d.parse() == Ok(*ip))
+                    // An IPv6 address stands in brackets there, as in a URI.
+                    || domain.as_deref().and_then(|d| Host::parse(d.as_bytes())) == Some(*host)
             }
             (Host::Name(name), Some(domain)) => {
                 name.eq_ignore_ascii_case(domain.as_bytes()) || name.eq_ignore_ascii_case(b"localhost")
