@@ -3,18 +3,23 @@
 //! A packet walks through the house once, from left to right:
 //!
 //! ```text
-//! socket ─ net ─▶ sip ─▶ switch ─┬▶ registrar   who is where
-//!                                ├▶ route       what a number means
-//!                                └▶ call        two legs and what joins them
+//! socket ─ net ─▶ guard ─▶ sip ─▶ switch ─┬▶ registrar   who is where
+//!                                         ├▶ route       what a number means
+//!                                         └▶ call        two legs and what joins them
 //! ```
 //!
 //! [`switch::Switch`] is the exchange itself: a state machine without sockets, clocks or threads.
-//! [`net`] feeds it, [`media`] moves the sound, [`console`] tells people what happened.
+//! It asks the [`guard`] first. [`net`] feeds it, [`media`] moves the sound, [`console`] tells people
+//! what happened. Two processes do all that: the [`keeper`] holds the listening sockets, and in the
+//! cage that [`sandbox`] builds the exchange serves them.
 
 pub mod config;
 pub mod console;
+pub mod guard;
 pub mod keeper;
 pub mod media;
 pub mod net;
+pub mod sandbox;
 pub mod sip;
 pub mod switch;
+pub mod time;

@@ -57,6 +57,7 @@ impl Machine for Echo {
                 }
                 self.tell(format!("{:?} {} bytes", flow.transport, bytes.len()));
             }
+            Input::Opened(_) => {}
             Input::Closed(_) => self.tell("closed".into()),
             Input::Clock(_) => self.tell("clock".into()),
             Input::Tick => {

@@ -9,8 +9,8 @@ use super::de::Said;
 use super::file::{Address, Each, ExtensionKeys, File, Key, List, Time};
 use super::mistake::{Mistakes, Reason};
 use super::{
-    Config, DigestOffer, ExpiresRange, Extension, Identity, Listen, MAX_EXTENSIONS, MAX_GROUPS, MAX_LISTEN,
-    MAX_MEMBERS, NatMedia, NoAnswer, Number, Password, PortRange, Transport,
+    Config, ExpiresRange, Extension, Listen, MAX_EXTENSIONS, MAX_GROUPS, MAX_LISTEN, MAX_MEMBERS, NoAnswer,
+    Number, Password, PortRange, Transport,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -54,6 +54,7 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
             .time(|| "media-timeout".into(), file.media_timeout, "1s to 1d", |t| (SECOND..=DAY).contains(&t))
             .unwrap_or(default.media_timeout),
         log: said(file.log).unwrap_or(default.log),
+        ..Config::default()
     }
 }
 
@@ -264,16 +265,17 @@ impl Check<'_> {
                 self.time(key, Some(after), "1s to 3m", |t| (SECOND..=Duration::from_secs(180)).contains(&t));
             Some(NoAnswer { after: after?, to: to? })
         });
+        let default = Extension::new(said(keys.password).unwrap_or(Password::new("")));
         Extension {
-            password: said(keys.password).unwrap_or(Password::new("")),
             name: said(keys.name).map(|name| name.0),
-            max_contacts: said(keys.max_contacts).map_or(Extension::CONTACTS, |most| most.0),
+            max_contacts: said(keys.max_contacts).map_or(default.max_contacts, |most| most.0),
             busy,
             no_answer,
             offline,
-            identity: said(keys.identity).unwrap_or(Identity::Own),
-            digest: said(keys.digest).unwrap_or(DigestOffer::Both),
-            nat_media: said(keys.nat_media).unwrap_or(NatMedia::Strict),
+            identity: said(keys.identity).unwrap_or(default.identity),
+            digest: said(keys.digest).unwrap_or(default.digest),
+            nat_media: said(keys.nat_media).unwrap_or(default.nat_media),
+            ..default
         }
     }
 

@@ -51,6 +51,8 @@ pub const MAX_GROUPS: usize = 1_000;
 pub const MAX_MEMBERS: usize = 32;
 /// The most places to listen at.
 pub const MAX_LISTEN: usize = 16;
+/// The most entries of `allow` and `deny` in the whole file, in networks.
+pub const MAX_NETWORKS: usize = 1_000;
 /// The most phones that can be registered at one extension.
 pub const MAX_CONTACTS: u8 = 32;
 
@@ -92,6 +94,28 @@ pub struct Config {
     pub media_timeout: Duration,
     /// `log`: how much is said. Default `info`.
     pub log: LogLevel,
+    /// `allow` and `deny`: from where anybody is heard at all. Default everywhere.
+    pub access: Access,
+    /// `listen.NAME.allow` and `.deny`: the same for some of [`Config::listen`].
+    pub gates: Vec<(Listen, Access)>,
+    /// `stealth`: whether strangers who do not use the domain get no answer. Default yes where there
+    /// is a `domain`; without one it cannot be.
+    pub stealth: bool,
+    /// `rate.stranger`: how many packets each source (an IPv4 address or an IPv6 /64) may send where
+    /// no phone is registered. Default 10/s.
+    pub rate_stranger: Rate,
+    /// `rate.strangers`: the same for all of these together. Default 500/s.
+    pub rate_strangers: Rate,
+    /// `rate.phone`: how many packets each source may send where phones are registered. Default 500/s.
+    pub rate_phone: Rate,
+    /// `ban`: after how many wrong passwords a source is not heard, and for how long; `never`: `None`.
+    /// Default 10, 1 h.
+    pub ban: Option<Ban>,
+    /// `sandbox`: how much of the cage must be there. Default as much as the kernel has.
+    pub sandbox: Sandbox,
+    /// `user`: whom the exchange runs as when root starts it. `None`: `denwa` if there is such a user,
+    /// else `nobody`.
+    pub user: Option<String>,
 }
 
 impl Default for Config {
@@ -113,6 +137,15 @@ impl Default for Config {
             call_limit: Duration::from_secs(8 * 3600),
             media_timeout: Duration::from_secs(60),
             log: LogLevel::Info,
+            access: Access::default(),
+            gates: Vec::new(),
+            stealth: false,
+            rate_stranger: Rate(10),
+            rate_strangers: Rate(500),
+            rate_phone: Rate(500),
+            ban: Some(Ban { failures: 10, time: Duration::from_secs(3600) }),
+            sandbox: Sandbox::BestEffort,
+            user: None,
         }
     }
 }
@@ -217,11 +250,32 @@ pub struct Extension {
     pub digest: DigestOffer,
     /// `.nat-media`: whose RTP is accepted. Default strict.
     pub nat_media: NatMedia,
+    /// `.allow`: from where its password is right; empty for everywhere.
+    pub allow: Vec<Network>,
+    /// `.max-calls`: how many calls it may have made or taken over at once, 1 to 1,000. Default 10.
+    pub max_calls: u16,
+    /// `.max-calls-hour`: how many calls it may make in an hour, 1 to 100,000. Default 300.
+    pub max_calls_hour: u32,
 }
 
 impl Extension {
-    /// The default of `max-contacts`.
-    pub const CONTACTS: u8 = 5;
+    /// An extension of which nothing else is said.
+    pub fn new(password: Password) -> Extension {
+        Extension {
+            password,
+            name: None,
+            max_contacts: 5,
+            busy: None,
+            no_answer: None,
+            offline: None,
+            identity: Identity::Own,
+            digest: DigestOffer::Both,
+            nat_media: NatMedia::Strict,
+            allow: Vec::new(),
+            max_calls: 10,
+            max_calls_hour: 300,
+        }
+    }
 }
 
 /// A password; never printed.
@@ -306,6 +360,57 @@ impl fmt::Display for Listen {
             Some(IpAddr::V6(address)) => write!(f, "{transport}:[{address}]:{port}"),
         }
     }
+}
+
+/// From where somebody is heard: from a source in `allow` (or from everywhere if that is empty) that is
+/// not in `deny`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Access {
+    /// Who may speak; empty for everybody.
+    pub allow: Vec<Network>,
+    /// Who may not, whatever `allow` says.
+    pub deny: Vec<Network>,
+}
+
+/// A network in CIDR notation (RFC 4632, RFC 4291 §2.3): all addresses that begin with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Network {
+    /// The first address: all bits behind the prefix are zero. Never IPv4-mapped.
+    pub address: IpAddr,
+    /// How many bits the prefix has, 0 to 32 or to 128.
+    pub length: u8,
+}
+
+impl fmt::Display for Network {
+    /// As it is written in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+/// So many a second: `10/s`, 1 to 1,000,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(pub u32);
+
+/// `ban = 10 1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// After how many wrong passwords, 3 to 1,000.
+    pub failures: u32,
+    /// For how long, 1 min to 7 days; also how long failures count.
+    pub time: Duration,
+}
+
+/// How much of the cage must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sandbox {
+    /// An unprivileged user, Landlock and seccomp, or the exchange does not start.
+    Require,
+    /// What the system has; the log says what that is.
+    BestEffort,
+    /// Nothing.
+    Off,
 }
 
 /// A SIP transport (RFC 3261 §18).

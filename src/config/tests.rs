@@ -85,6 +85,7 @@ fn the_example_means_what_it_says() {
                     identity: Identity::Own,
                     digest: DigestOffer::Both,
                     nat_media: NatMedia::Strict,
+                    ..Extension::new(Password::new(""))
                 },
             ),
             (
@@ -99,6 +100,7 @@ fn the_example_means_what_it_says() {
                     identity: Identity::Any,
                     digest: DigestOffer::Md5,
                     nat_media: NatMedia::Learn,
+                    ..Extension::new(Password::new(""))
                 },
             ),
         ]),

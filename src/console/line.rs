@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::words::{Count, Foreign, Things, Time};
 use crate::config::{Config, LogLevel, Number};
+use crate::guard::News;
 use crate::media::Counters;
 use crate::switch::{CallParties, CallRecord, Cause, Event, Flow, Gone};
 
@@ -67,15 +68,7 @@ pub fn line(event: &Event, names: &Names) -> (LogLevel, String) {
             };
             (LogLevel::Info, said)
         }
-        Event::Refused { remote, method, number, why } => {
-            let method = Foreign { text: method, most: 32 };
-            let number = match number.as_str() {
-                "" => String::new(),
-                text => format!(" of {}", Foreign { text, most: 64 }),
-            };
-            let said = format!("refused {method}{number} from {remote}: {why}");
-            (LogLevel::Info, said)
-        }
+        Event::Guard(news) => guarded(news),
         Event::CallStarted(parties) => (LogLevel::Info, format!("{} ringing", Call(parties))),
         Event::CallAnswered(parties) => {
             let by = match &parties.by {
@@ -94,6 +87,22 @@ pub fn line(event: &Event, names: &Names) -> (LogLevel, String) {
             let said = Foreign { text, most: 300 }.to_string();
             (LogLevel::Warn, said)
         }
+    }
+}
+
+/// What the guard tells.
+fn guarded(news: &News) -> (LogLevel, String) {
+    match news {
+        News::Refused(refusal) => {
+            let method = Foreign { text: &refusal.method, most: 32 };
+            let number = match refusal.number.as_str() {
+                "" => String::new(),
+                text => format!(" of {}", Foreign { text, most: 64 }),
+            };
+            let why = Foreign { text: &refusal.why, most: 200 };
+            (LogLevel::Info, format!("refused {method}{number} from {}: {why}", refusal.remote))
+        }
+        News::Summary(_) | News::Others { .. } | News::Banned { .. } => (LogLevel::Info, format!("{news:?}")),
     }
 }
 
@@ -333,12 +342,14 @@ mod tests {
 
     #[test]
     fn what_strangers_send_is_harmless_and_short() {
-        let refused = Event::Refused {
+        let refused = Event::Guard(News::Refused(crate::guard::Refusal {
             remote: "198.51.100.9:5071".parse().unwrap(),
             method: "REGISTER\r\n".into(),
             number: "\u{1b}[2J電".repeat(100),
-            why: "wrong password (ext.N)",
-        };
+            agent: String::new(),
+            why: "wrong password (ext.N)".into(),
+            known: true,
+        }));
         let said_of_it = said(refused);
         assert!(said_of_it.starts_with("refused REGISTER?? of ?[2J??[2J?"), "{said_of_it}");
         assert!(said_of_it.ends_with("... from 198.51.100.9:5071: wrong password (ext.N)"), "{said_of_it}");

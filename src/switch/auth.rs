@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::secret::{Purpose, Secret};
 use super::table::Table;
-use super::time::Instant;
 use crate::config::{Config, DigestOffer, Number};
 use crate::sip::digest::{self, Algorithm, Credentials, Ha1, Qop};
 use crate::sip::{Message, Method, Name};
+use crate::time::Instant;
 
 /// How long a nonce may be used after it was made; later uses are answered `stale=true`.
 const NONCE_LIFE: Duration = Duration::from_secs(600);

@@ -6,9 +6,9 @@ use super::event::{CallParties, CallRecord, Cause};
 use super::flow::Flow;
 use super::negotiation::Negotiation;
 use super::registrar::BindingId;
-use super::time::Instant;
 use crate::config::Number;
 use crate::media::{Counters, Side};
+use crate::time::Instant;
 
 /// The most dialogs of one call: a branch may fork further on, and each To tag is one. Beyond, a
 /// provisional response with a new tag is not forwarded.

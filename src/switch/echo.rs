@@ -12,13 +12,13 @@ use super::forward::{contact_uri, face, token_uri};
 use super::io::Timer;
 use super::negotiation::{Lines, Negotiation};
 use super::registrar::join;
-use super::time::Instant;
 use super::timer::{T1, T1_64, T2};
 use super::token::Token;
 use super::transaction::ServerKey;
 use crate::media::{MAX_STREAMS, Side};
 use crate::sip::sdp::{Sdp, echo_answer, echo_offer};
 use crate::sip::{Message, Method, Name, Response};
+use crate::time::Instant;
 
 /// What denwa keeps of a call that it answered itself.
 #[derive(Debug, Default)]

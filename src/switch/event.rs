@@ -1,10 +1,10 @@
 //! What goes in and what comes out of the switch.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::flow::{Flow, StreamId};
 use crate::config::Number;
+use crate::guard::News;
 use crate::media;
 
 /// One thing that happened to the exchange.
@@ -17,6 +17,9 @@ pub enum Input<'a> {
         /// Its bytes.
         bytes: &'a [u8],
     },
+    /// A stream connection was opened to one of our listeners. If it is not wanted, [`Output::Close`]
+    /// names it.
+    Opened(Flow),
     /// A stream connection was closed by the other side.
     Closed(StreamId),
     /// A media relay's report.
@@ -66,17 +69,8 @@ pub enum Event {
         /// Why.
         cause: Gone,
     },
-    /// Somebody was refused.
-    Refused {
-        /// Who.
-        remote: SocketAddr,
-        /// What was asked, e.g. `REGISTER`, at most 32 bytes, printable ASCII.
-        method: String,
-        /// Whom they claimed to be or wanted to reach, at most 64 bytes, printable ASCII.
-        number: String,
-        /// Why, with the configuration key that governs it where there is one.
-        why: &'static str,
-    },
+    /// Somebody was refused, or not even answered.
+    Guard(News),
     /// A call rings.
     CallStarted(CallParties),
     /// It was answered.

@@ -10,6 +10,7 @@ use super::route::Destination;
 use super::token::Token;
 use super::transaction::ServerKey;
 use crate::config::{NatMedia, Number};
+use crate::guard::{Lesson, Refusal};
 use crate::media::Side;
 use crate::sip::{Message, Name, Response, Uri, printable, split, unescape};
 
@@ -170,11 +171,13 @@ impl Switch {
 
     /// Tells people that somebody was refused.
     pub(super) fn refused(&mut self, reply: &Flow, request: &Message<'_>, number: &str, why: &'static str) {
-        self.io.tell(Event::Refused {
+        self.io.teach(Lesson::Refused(Refusal {
             remote: reply.remote,
             method: printable(request.method_name(), 32),
             number: printable(&unescape(number.as_bytes()), 64),
-            why,
-        });
+            agent: printable(request.first(Name::UserAgent).unwrap_or_default(), 64),
+            why: why.into(),
+            known: true,
+        }));
     }
 }

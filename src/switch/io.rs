@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::event::{Event, Output};
 use super::flow::{Flow, StreamId};
-use super::time::Instant;
 use super::timer::{T1_64, Timers};
 use super::transaction::{ClientId, Kind, ServerKey};
+use crate::guard::Lesson;
 use crate::media;
 use crate::sip::printable;
+use crate::time::Instant;
 
 /// Something that will be due.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +48,8 @@ pub(super) struct Io {
     media: VecDeque<media::Command>,
     sends: VecDeque<Output>,
     events: VecDeque<Event>,
+    /// What was found out about who speaks, for the guard to learn when the input is dealt with.
+    lessons: Vec<Lesson>,
 }
 
 impl Io {
@@ -59,6 +62,7 @@ impl Io {
             media: VecDeque::new(),
             sends: VecDeque::new(),
             events: VecDeque::new(),
+            lessons: Vec::new(),
         }
     }
 
@@ -109,6 +113,16 @@ impl Io {
 
     pub(super) fn tell(&mut self, event: Event) {
         self.events.push_back(event);
+    }
+
+    /// The guard is to know.
+    pub(super) fn teach(&mut self, lesson: Lesson) {
+        self.lessons.push(lesson);
+    }
+
+    /// Gives the guard what it is to know.
+    pub(super) fn lessons(&mut self) -> std::vec::Drain<'_, Lesson> {
+        self.lessons.drain(..)
     }
 
     pub(super) fn poll(&mut self) -> Option<Output> {

@@ -34,7 +34,7 @@ mod ring;
 mod route;
 mod secret;
 mod table;
-mod time;
+
 mod timer;
 mod token;
 mod transaction;
@@ -42,11 +42,12 @@ mod transaction;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
+pub use crate::time::Instant;
 pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Output};
 pub use flow::{Flow, StreamId, Transport};
-pub use time::Instant;
 
 use crate::config::{Config, LogLevel};
+use crate::guard::{Guard, Opening};
 use crate::media::PortAllocator;
 use crate::sip::{Message, StartLine};
 use io::{Io, Timer};
@@ -64,6 +65,7 @@ const MAX_ADDRESSES: usize = 64;
 pub struct Switch {
     config: Config,
     secret: secret::Secret,
+    guard: Guard,
     io: Io,
     servers: Servers,
     clients: Clients,
@@ -91,12 +93,14 @@ impl Switch {
     /// An exchange on a configuration. `seed` is 32 random bytes: all its secrets and identifiers
     /// come from them, so equal seeds and inputs give equal outputs.
     pub fn new(config: Config, seed: [u8; 32]) -> Switch {
+        let secret = secret::Secret::new(seed);
         Switch {
             io: Io::new(config.log >= LogLevel::Debug),
             ports: PortAllocator::new(config.media_ports),
             auth: auth::Authenticator::new(&config),
+            guard: Guard::new(&config, secret.table_keys()),
             config,
-            secret: secret::Secret::new(seed),
+            secret,
             servers: Servers::new(),
             clients: Clients::new(),
             registrar: registrar::Registrar::new(),
@@ -118,7 +122,11 @@ impl Switch {
         self.io.now = self.io.now.max(now);
         match input {
             Input::Packet { flow, bytes } => self.packet(flow, bytes),
-            Input::Closed(stream) => self.registrar.closed(stream),
+            Input::Opened(flow) => self.opened(flow),
+            Input::Closed(stream) => {
+                self.guard.closed(stream.0);
+                self.registrar.closed(stream);
+            }
             Input::Media(event) => self.media_event(event),
             Input::Clock(unix) => self.io.wall = i128::from(unix) - i128::from(self.io.now.0),
             Input::Tick => {}
@@ -127,6 +135,7 @@ impl Switch {
         while let Some(timer) = self.io.due() {
             self.timer(timer);
         }
+        self.consult();
     }
 
     /// The next thing to do; drain until `None` after each [`Switch::handle`].
@@ -136,7 +145,7 @@ impl Switch {
 
     /// When the switch wants [`Input::Tick`], if nothing else comes first.
     pub fn deadline(&self) -> Option<Instant> {
-        self.io.deadline()
+        self.io.deadline().into_iter().chain(self.guard.deadline()).min()
     }
 
     /// How many calls have not ended.
@@ -149,7 +158,38 @@ impl Switch {
         self.ports.in_use()
     }
 
+    /// The guard learns what was found out, and says what it has to say.
+    fn consult(&mut self) {
+        let now = self.io.now;
+        for lesson in self.io.lessons() {
+            self.guard.learn(now, lesson);
+        }
+        while let Some(stream) = self.guard.overdue(now) {
+            self.close(StreamId(stream));
+        }
+        while let Some(news) = self.guard.news(now) {
+            self.io.tell(Event::Guard(news));
+        }
+    }
+
+    fn opened(&mut self, flow: Flow) {
+        match self.guard.opened(self.io.now, flow.stream.0, flow.local, flow.remote) {
+            Opening::Admitted => {}
+            Opening::InsteadOf(oldest) => self.close(StreamId(oldest)),
+            Opening::Refused => self.io.close(flow.stream),
+        }
+    }
+
+    /// Closes a connection, of which net will not tell us again.
+    fn close(&mut self, stream: StreamId) {
+        self.guard.closed(stream.0);
+        self.registrar.closed(stream);
+        self.io.close(stream);
+    }
+
     fn packet(&mut self, flow: Flow, bytes: &[u8]) {
+        let at = (flow.transport, flow.local, flow.remote);
+        let Some(_standing) = self.guard.packet(self.io.now, at.0, at.1, at.2) else { return };
         self.io.trace(true, flow, bytes);
         // What is no SIP at all is noise; nobody waits for an answer to it.
         let Ok(message) = Message::parse(bytes) else { return };

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::event::Gone;
 use super::flow::{Flow, StreamId};
 use super::table::Table;
-use super::time::Instant;
 use super::timer::T1_64;
 use super::transaction::ClientId;
 use crate::config::{Config, Number};
 use crate::sip::{Host, Message, Name, NameAddr, Uri, decimal, find_param, params};
+use crate::time::Instant;
 
 /// Identifies a binding for as long as the same phone refreshes it, whatever flow it comes on.
 pub(super) type BindingId = u64;

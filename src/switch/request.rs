@@ -4,7 +4,6 @@ use super::Switch;
 use super::auth::Verdict;
 use super::call::Leg;
 use super::dialog::Place;
-use super::event::Event;
 use super::flow::{Flow, Transport};
 use super::fork::Kind;
 use super::forward::Onward;
@@ -14,6 +13,7 @@ use super::secret::Purpose;
 use super::token::Token;
 use super::transaction::{Seen, ServerKey};
 use crate::config::{Identity, Number};
+use crate::guard::{Lesson, Refusal};
 use crate::sip::{
     Defect, Host, MAX_HEADERS, Message, Method, Name, NameAddr, Response, Uri, check_request, decimal,
     printable, reason_phrase,
@@ -158,12 +158,14 @@ impl Switch {
             return Some(number);
         }
         if let Verdict::Wrong { claimed, .. } = &verdict {
-            self.io.tell(Event::Refused {
+            self.io.teach(Lesson::Refused(Refusal {
                 remote: reply.remote,
                 method: printable(request.method_name(), 32),
                 number: printable(claimed.as_bytes(), 64),
-                why: "wrong user or password",
-            });
+                agent: printable(request.first(Name::UserAgent).unwrap_or_default(), 64),
+                why: "wrong user or password".into(),
+                known: self.config.extensions.contains_key(claimed.as_str()),
+            }));
         }
         let register = request.method() == Some(Method::Register);
         let claimed = if register { request.to() } else { request.from() };

@@ -46,6 +46,11 @@ impl Secret {
         Secret { seal: (word(0), word(8)), table: (word(16), word(24)), made: 0 }
     }
 
+    /// The key that tables are hashed with.
+    pub(super) fn table_keys(&self) -> (u64, u64) {
+        self.table
+    }
+
     /// 64 bits that only this exchange can compute from these parts.
     pub(super) fn mac(&self, purpose: Purpose, parts: &[&[u8]]) -> u64 {
         let mut hasher = SipHasher24::new_with_keys(self.seal.0, self.seal.1);

@@ -8,8 +8,6 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::time::Instant;
-
 /// T1 (RFC 3261 §17.1.1.1): an estimate of the round-trip time; all transaction timers scale by it.
 pub(super) const T1: Duration = Duration::from_millis(500);
 /// T2: the longest interval between retransmissions of non-INVITE requests and of responses to INVITE.
@@ -79,3 +77,4 @@ impl<T> Ord for Entry<T> {
         (other.at, other.order).cmp(&(self.at, self.order))
     }
 }
+use crate::time::Instant;

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use denwa::config::{Config, DigestOffer, Extension, Identity, NatMedia, Number, Password};
+use denwa::config::{Config, Extension, Number, Password};
 use denwa::sip::digest::{Algorithm, Ha1, Qop, respond};
 use denwa::sip::{Message, Name};
 use denwa::switch::{Flow, Input, Instant, Output, StreamId, Switch, Transport};
@@ -48,17 +48,7 @@ pub(crate) enum Outcome {
 
 impl Exchange {
     pub(crate) fn new() -> Exchange {
-        let extension = |password: &str| Extension {
-            password: Password::new(password),
-            name: None,
-            max_contacts: 5,
-            busy: None,
-            no_answer: None,
-            offline: None,
-            identity: Identity::Own,
-            digest: DigestOffer::Both,
-            nat_media: NatMedia::Strict,
-        };
+        let extension = |password: &str| Extension::new(Password::new(password));
         let config = Config {
             domain: Some(DOMAIN.into()),
             keep_alive: Duration::ZERO,

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use denwa::config::{Config, DigestOffer, Extension, Identity, NatMedia, Number, Password, Transport};
+use denwa::config::{Config, Extension, Number, Password, Transport};
 
 use crate::digest::Algorithm;
 use crate::network::Weather;
@@ -261,15 +261,5 @@ pub fn password(number: &str) -> String {
 }
 
 pub fn extension(number: &str) -> Extension {
-    Extension {
-        password: Password::new(&password(number)),
-        name: Some(format!("Phone {number}")),
-        max_contacts: 5,
-        busy: None,
-        no_answer: None,
-        offline: None,
-        identity: Identity::Own,
-        digest: DigestOffer::Both,
-        nat_media: NatMedia::Strict,
-    }
+    Extension { name: Some(format!("Phone {number}")), ..Extension::new(Password::new(&password(number))) }
 }

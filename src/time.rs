@@ -1,4 +1,4 @@
-//! Time as the switch knows it: it is told, it never looks.
+//! Time as the exchange knows it: it is told, it never looks.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
