@@ -2,9 +2,9 @@
 //!
 //! Most of them go to sources that nobody has verified: the address of a datagram may be forged, and
 //! the answer hit somebody else. So a datagram is never answered by more bytes than it has, with one
-//! exception: a challenge for a REGISTER or INVITE that uses our domain may have half as many more,
-//! as often as the guard gives credit. Without it, phones that send short requests could never
-//! register over UDP.
+//! exception: a challenge for a request that uses our domain may have half as many more, as often as
+//! the guard gives credit. Without it, phones that send short requests could never register over UDP,
+//! or send a MESSAGE from a new address.
 
 use super::Switch;
 use super::auth::Verdict;
@@ -54,8 +54,7 @@ impl Switch {
             if whole { &challenge } else { &challenge[md5..] }
         });
         if !verified && bytes.len() > room {
-            let asks = matches!(request.method(), Some(Method::Register | Method::Invite));
-            let excused = credit && asks && self.uses_domain(request) && bytes.len() <= room + room / 2;
+            let excused = credit && self.uses_domain(request) && bytes.len() <= room + room / 2;
             if !excused {
                 let why = "a challenge is longer than this short request, and anybody could have forged its \
                            address; TCP always works";
