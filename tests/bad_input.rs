@@ -727,6 +727,7 @@ fn a_domain_may_be_an_ipv6_address() {
     let mut exchange = Exchange::empty(config);
     let ours = exchange.request(stranger(), "OPTIONS", "sip:[2001:db8::9]", "", "");
     assert_eq!(statuses(&exchange.say(stranger().flow, ours.as_bytes())), [200]);
-    let other = exchange.request(stranger(), "OPTIONS", "sip:[2001:db8::8]", &"Subject: long\r\n".repeat(8), "");
+    let other =
+        exchange.request(stranger(), "OPTIONS", "sip:[2001:db8::8]", &"Subject: long\r\n".repeat(8), "");
     assert_eq!(statuses(&exchange.say(stranger().flow, other.as_bytes())), [407]);
 }
