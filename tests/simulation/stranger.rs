@@ -48,6 +48,11 @@ impl Hospitality {
         self.now = Some(visit);
     }
 
+    /// A stranger of a story sends this next, and is heard or not.
+    pub fn expects(&mut self, flow: Flow, bytes: &[u8], knows: bool) {
+        self.comes(Visit { flow, bytes: bytes.to_vec(), knows });
+    }
+
     /// It is over.
     pub fn goes(&mut self) {
         self.now = None;

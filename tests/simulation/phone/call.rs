@@ -48,6 +48,8 @@ pub struct Call {
     pub role: Role,
     pub stage: Stage,
     pub outcome: Option<Outcome>,
+    /// The Reason of the answer that ended it (RFC 3326).
+    pub reason: Option<String>,
     /// Whether it was answered.
     pub answered: bool,
     /// What was dialled, or who calls.
@@ -115,6 +117,7 @@ impl Call {
             role,
             stage: Stage::Calling,
             outcome: None,
+            reason: None,
             answered: false,
             number: String::new(),
             call_id: invite.call_id().to_owned(),
