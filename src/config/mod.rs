@@ -381,6 +381,21 @@ pub struct Network {
     pub length: u8,
 }
 
+impl Network {
+    /// Whether an address is in it. An IPv4-mapped one is the IPv4 address that it maps.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        fn same(a: u128, b: u128, width: u32, length: u8) -> bool {
+            let behind = width - u32::from(length).min(width);
+            (a ^ b).checked_shr(behind).unwrap_or(0) == 0
+        }
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32, self.length),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128, self.length),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Network {
     /// As it is written in the file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -116,6 +116,8 @@ pub struct Refusal {
     pub agent: String,
     /// Why, with the configuration key that governs it where there is one; at most 200 bytes.
     pub why: String,
+    /// Whether it was answered at all.
+    pub answered: bool,
     /// Whether it concerns an extension that exists, so that it may be a mistake of its owner.
     /// These are told at once, the others when the minute is over.
     pub known: bool,

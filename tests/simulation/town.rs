@@ -15,6 +15,7 @@ use crate::phone::{Action, Call, Manners, Phone, Spec};
 use crate::relay::Relay;
 use crate::rng::Rng;
 use crate::sip::Message;
+use crate::stranger::{Hospitality, Visit};
 
 /// Where the exchange is: as the phones know it, and where it really listens.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,12 @@ pub struct Town {
     pub steps: u64,
     pub network: Network,
     pub laws: Laws,
-    places: Vec<Place>,
+    /// What strangers may expect.
+    pub hospitality: Hospitality,
+    stealth: bool,
+    visits: BTreeMap<(Instant, u64), Visit>,
+    /// Where the exchange is.
+    pub places: Vec<Place>,
     switch: Switch,
     rng: Rng,
     script: BTreeMap<(Instant, u64), (usize, Deed)>,
@@ -86,6 +92,9 @@ impl Town {
             steps: 0,
             network: Network::new(weather, rng.fork()),
             laws: Laws::default(),
+            hospitality: Hospitality::default(),
+            stealth: config.stealth,
+            visits: BTreeMap::new(),
             switch: Switch::new(config, secret),
             places: places.to_vec(),
             rng,
@@ -138,6 +147,12 @@ impl Town {
         self.script.insert((self.now + after, self.count), (phone, deed));
     }
 
+    /// A stranger comes later.
+    pub fn plan_visit(&mut self, after: Duration, visit: Visit) {
+        self.count += 1;
+        self.visits.insert((self.now + after, self.count), visit);
+    }
+
     /// Lets so much time pass, or until a law is broken.
     pub fn run(&mut self, time: Duration) {
         let until = self.now + time;
@@ -153,7 +168,8 @@ impl Town {
     fn step(&mut self, until: Instant) -> bool {
         let phones = self.phones.iter().filter_map(Phone::deadline).min();
         let script = self.script.keys().next().map(|(at, _)| *at);
-        let due = [script, self.network.next(), phones, self.relay.next(), self.switch.deadline()];
+        let visit = self.visits.keys().next().map(|(at, _)| *at);
+        let due = [visit, script, self.network.next(), phones, self.relay.next(), self.switch.deadline()];
         let next = due.into_iter().flatten().min().filter(|next| *next <= until);
         let Some(next) = next else {
             self.now = until;
@@ -162,7 +178,11 @@ impl Town {
         self.now = self.now.max(next);
         self.steps += 1;
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= self.now);
-        if is_due(script) {
+        if is_due(visit) {
+            if let Some((_, visit)) = self.visits.pop_first() {
+                self.receive(visit);
+            }
+        } else if is_due(script) {
             if let Some((_, (phone, deed))) = self.script.pop_first() {
                 self.perform(phone, deed);
             }
@@ -267,6 +287,15 @@ impl Town {
         }
     }
 
+    /// A stranger's datagram comes.
+    fn receive(&mut self, visit: Visit) {
+        let (flow, bytes) = (visit.flow, visit.bytes.clone());
+        self.note(|_| format!("stranger {} ──▶ denwa  {}", flow.remote, summary(&bytes)));
+        self.hospitality.comes(visit);
+        self.feed(Input::Packet { flow, bytes: &bytes });
+        self.hospitality.goes();
+    }
+
     /// Something comes to the exchange from its operator.
     pub fn input(&mut self, input: Input<'_>) {
         self.note(|_| format!("operator ══ denwa  {input:?}"));
@@ -301,9 +330,14 @@ impl Town {
             }
             Output::Send(flow, bytes) => {
                 self.note(|town| format!("denwa ──▶ {}  {}", town.who(&flow), summary(&bytes)));
-                let broken = self.laws.on_send(self.now, &self.network, &self.phones, &flow, &bytes);
-                self.violations.extend(broken);
-                self.network.server_sends(self.now, &flow, bytes);
+                if self.network.is_known(&flow) {
+                    let broken = self.laws.on_send(self.now, &self.network, &self.phones, &flow, &bytes);
+                    self.violations.extend(broken);
+                    self.network.server_sends(self.now, &flow, bytes);
+                } else {
+                    let broken = self.hospitality.on_send(self.now, self.stealth, &flow, &bytes);
+                    self.violations.extend(broken);
+                }
             }
             Output::Close(stream) => {
                 self.note(|_| format!("denwa closes {stream:?}"));
