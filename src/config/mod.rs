@@ -109,7 +109,7 @@ pub struct Config {
     /// `rate.phone`: how many packets each source may send where phones are registered. Default 500/s.
     pub rate_phone: Rate,
     /// `ban`: after how many wrong passwords a source is not heard, and for how long; `never`: `None`.
-    /// Default 10, 1 h.
+    /// Default 30, 10 min: a phone with a wrong password tries all day, and its owner must not wait long.
     pub ban: Option<Ban>,
     /// `sandbox`: how much of the cage must be there. Default as much as the kernel has.
     pub sandbox: Sandbox,
@@ -143,7 +143,7 @@ impl Default for Config {
             rate_stranger: Rate(10),
             rate_strangers: Rate(500),
             rate_phone: Rate(500),
-            ban: Some(Ban { failures: 10, time: Duration::from_secs(3600) }),
+            ban: Some(Ban { failures: 30, time: Duration::from_secs(600) }),
             sandbox: Sandbox::BestEffort,
             user: None,
         }
