@@ -120,11 +120,13 @@ fn prepare(path: &Path, is_first: bool) -> Result<Keeper, Box<dyn Error>> {
 
 /// The exchange, started by the keeper. No thread and no packet comes before the cage.
 fn exchange() -> Done {
-    let Handover { path, file, sockets, link } = keeper::take_over()?;
+    let Handover { path, file, has_state, sockets, link } = keeper::take_over()?;
     let config = Config::parse(&path.display().to_string(), &file)?;
     drop(file);
+    let cage = keeper::enter_cage(&config, has_state)?;
     let mut log = Log::new(&config);
     log.started(&config, &path);
+    log.say(if cage.is_complete() { LogLevel::Info } else { LogLevel::Warn }, &cage.to_string());
 
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;

@@ -47,6 +47,7 @@ const MAX_BODY: usize = MAX_BYTES + libc::PATH_MAX as usize + 64;
 struct Body<'a> {
     path: &'a [u8],
     file: &'a [u8],
+    has_state: bool,
     /// How many of the sockets are of UDP; they come first.
     udp: u8,
     /// How many are of TCP.
@@ -61,12 +62,13 @@ pub(super) struct Parcel {
 
 impl Parcel {
     /// Packs a configuration and at most [`MAX_SOCKETS`] sockets.
-    pub(super) fn new(path: &Path, file: &[u8], sockets: Sockets) -> io::Result<Parcel> {
+    pub(super) fn new(path: &Path, file: &[u8], has_state: bool, sockets: Sockets) -> io::Result<Parcel> {
         let (udp, tcp) = (sockets.udp.len(), sockets.tcp.len());
         if udp + tcp > MAX_SOCKETS {
             return Err(io::Error::other(format!("{} sockets, and {MAX_SOCKETS} are the most", udp + tcp)));
         }
-        let body = Body { path: path.as_os_str().as_bytes(), file, udp: udp as u8, tcp: tcp as u8 };
+        let path = path.as_os_str().as_bytes();
+        let body = Body { path, file, has_state, udp: udp as u8, tcp: tcp as u8 };
         let body = postcard::to_allocvec(&body).map_err(io::Error::other)?;
         if body.len() > MAX_BODY {
             return Err(io::Error::other("the configuration and its path are too long"));
@@ -100,6 +102,8 @@ pub struct Handover {
     pub path: PathBuf,
     /// What it says.
     pub file: Vec<u8>,
+    /// Whether the state folder can be used.
+    pub has_state: bool,
     /// The sockets to serve.
     pub sockets: Sockets,
     /// The keeper.
@@ -162,7 +166,7 @@ fn receive(mut from: UnixStream) -> io::Result<Handover> {
         notices: Vec::new(),
     };
     let path = PathBuf::from(OsString::from_vec(body.path.to_vec()));
-    Ok(Handover { path, file: body.file.to_vec(), sockets, link: Link(from) })
+    Ok(Handover { path, file: body.file.to_vec(), has_state: body.has_state, sockets, link: Link(from) })
 }
 
 /// Reads as many octets as `buffer` has, and the descriptors that came with the first of them.
@@ -239,7 +243,7 @@ mod tests {
         let path = Path::new(std::ffi::OsStr::from_bytes(b"/tmp/\xff not UTF-8.conf"));
         let file: Vec<u8> = (0..MAX_BYTES).map(|n| n as u8).collect();
         for (udp, tcp) in [(MAX_SOCKETS, 0), (1, 2), (0, 0)] {
-            let parcel = Parcel::new(path, &file, sockets(udp, tcp)).unwrap();
+            let parcel = Parcel::new(path, &file, true, sockets(udp, tcp)).unwrap();
             for _ in 0..2 {
                 let (ours, theirs) = UnixStream::pair().unwrap();
                 // The file is longer than what a socket holds: both must work at once.
@@ -247,7 +251,7 @@ mod tests {
                 parcel.send(&ours).unwrap();
                 let taken = taken.join().unwrap();
                 assert_eq!(taken.path, path);
-                assert!(taken.file == file);
+                assert!(taken.file == file && taken.has_state);
                 assert_eq!(addresses(&taken.sockets), addresses(&parcel.sockets));
                 assert!(!taken.link.has_ended());
                 taken.link.ready();
@@ -262,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_refused() {
-        let parcel = Parcel::new(Path::new("x"), b"ext.1 = y", sockets(1, 0)).unwrap();
+        let parcel = Parcel::new(Path::new("x"), b"ext.1 = y", false, sockets(1, 0)).unwrap();
         let refused = |message: &[u8]| {
             let (mut ours, theirs) = UnixStream::pair().unwrap();
             ours.write_all(message).unwrap();
@@ -277,13 +281,13 @@ mod tests {
         for length in 0..parcel.message.len() {
             refused(&parcel.message[..length]);
         }
-        assert!(Parcel::new(Path::new("x"), b"", sockets(MAX_SOCKETS, 1)).is_err());
+        assert!(Parcel::new(Path::new("x"), b"", true, sockets(MAX_SOCKETS, 1)).is_err());
     }
 
     #[test]
     fn whoever_does_not_take_it_is_given_up() {
         let file = vec![b'#'; MAX_BYTES];
-        let parcel = Parcel::new(Path::new("x"), &file, sockets(1, 1)).unwrap();
+        let parcel = Parcel::new(Path::new("x"), &file, true, sockets(1, 1)).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
         assert_eq!(parcel.send(&ours).unwrap_err().kind(), io::ErrorKind::WouldBlock);

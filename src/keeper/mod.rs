@@ -19,7 +19,7 @@ pub mod backoff;
 mod bind;
 mod child;
 mod handover;
-mod state;
+mod rights;
 mod watch;
 
 use std::fmt;
@@ -28,13 +28,14 @@ use std::path::Path;
 
 pub use bind::{BindError, Sockets, bind};
 pub use handover::{Handover, Link, MAX_SOCKETS, TakeOverError, take_over};
+pub use rights::enter_cage;
 
 use crate::config::{Config, LogLevel};
 use crate::console::Log;
 use crate::net::sys;
+use crate::sandbox::{self, User};
 use child::Binary;
 use handover::Parcel;
-pub use state::StateError;
 
 /// What is needed to keep an exchange running. It is little: not even the configuration is kept in
 /// another form than the bytes of its file.
@@ -46,7 +47,7 @@ pub struct Keeper {
 
 impl Keeper {
     /// Opens everything that may fail or take rights: this program itself, the sockets, the state
-    /// folder. `config` is what `file` means, `path` is where it was read.
+    /// folder; then gives up the rights. It must come before the first thread. `config` is what `file` means, `path` is where it was read.
     ///
     /// # Errors
     ///
@@ -58,11 +59,15 @@ impl Keeper {
         // Numbers and names are the exchange's matter.
         let mut log = Log::new(&Config { log: config.log, ..Config::default() });
         let mut sockets = bind(config).map_err(StartError::Bind)?;
-        sockets.notices.extend(state::prepare(config).map_err(StartError::State)?);
-        for notice in sockets.notices.drain(..) {
+        let user = User::find(config.user.as_deref()).map_err(StartError::Sandbox)?;
+        let no_state = rights::prepare_state(config, user.as_ref()).map_err(StartError::Sandbox)?;
+        let has_state = no_state.is_none();
+        for notice in sockets.notices.drain(..).chain(no_state) {
             log.say(LogLevel::Warn, &notice);
         }
-        let parcel = Parcel::new(path, file, sockets).map_err(StartError::Parcel)?;
+        let parcel = Parcel::new(path, file, has_state, sockets).map_err(StartError::Parcel)?;
+        // What it comes to is said by the exchange, of which the same is true.
+        rights::confine(config, user.as_ref(), has_state).map_err(StartError::Sandbox)?;
         Ok(Keeper { binary, parcel, log })
     }
 }
@@ -74,8 +79,8 @@ pub enum StartError {
     Proc(io::Error),
     /// A socket cannot be had.
     Bind(BindError),
-    /// The state folder cannot be used.
-    State(StateError),
+    /// The state folder cannot be used, or the cage not be built.
+    Sandbox(sandbox::Error),
     /// What is handed over cannot be packed.
     Parcel(io::Error),
 }
@@ -89,7 +94,7 @@ impl fmt::Display for StartError {
                 write!(f, "/proc/self: {error}; denwa needs the proc filesystem: mount it on /proc")
             }
             StartError::Bind(error) => error.fmt(f),
-            StartError::State(error) => error.fmt(f),
+            StartError::Sandbox(error) => error.fmt(f),
             StartError::Parcel(error) => write!(f, "the exchange cannot be prepared: {error}"),
         }
     }

@@ -32,6 +32,7 @@ use crate::keeper::{Link, Sockets};
 use crate::media;
 use crate::switch::{Event, Input, Instant, Output, Switch};
 use hub::Hub;
+pub use stream::CONNECTIONS_MAX;
 use sys::{BATCH, Inbox, Signal, Signals};
 
 /// How many bytes a datagram may have: more than IP can carry, so that none is ever cut off.
