@@ -189,17 +189,23 @@ impl Config {
     ///
     /// All mistakes of the file, or the one reason why it cannot be read.
     pub fn load(path: &Path) -> Result<Config, Mistakes> {
-        let name = path.display().to_string();
+        Config::parse(&path.display().to_string(), &Config::read(path)?)
+    }
+
+    /// Reads the file at `path`, for [`Config::parse`]: at most a little more than [`MAX_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// The reason why it cannot be read.
+    pub fn read(path: &Path) -> Result<Vec<u8>, Mistakes> {
         let read = || -> io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
             let beyond = MAX_BYTES as u64 + 1;
             std::fs::File::open(path)?.take(beyond).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        match read() {
-            Ok(bytes) => Config::parse(&name, &bytes),
-            Err(error) => Err(Mistakes::only(&name, Reason::Unreadable(error.kind()))),
-        }
+        let name = path.display().to_string();
+        read().map_err(|error| Mistakes::only(&name, Reason::Unreadable(error.kind())))
     }
 }
 
