@@ -109,7 +109,7 @@ pub struct Config {
     /// `rate.phone`: how many packets each source may send where phones are registered. Default 500/s.
     pub rate_phone: Rate,
     /// `ban`: after how many wrong passwords a source is not heard, and for how long; `never`: `None`.
-    /// Default 10, 1 h.
+    /// Default 30, 10 min: a phone with a wrong password tries all day, and its owner must not wait long.
     pub ban: Option<Ban>,
     /// `sandbox`: how much of the cage must be there. Default as much as the kernel has.
     pub sandbox: Sandbox,
@@ -143,7 +143,7 @@ impl Default for Config {
             rate_stranger: Rate(10),
             rate_strangers: Rate(500),
             rate_phone: Rate(500),
-            ban: Some(Ban { failures: 10, time: Duration::from_secs(3600) }),
+            ban: Some(Ban { failures: 30, time: Duration::from_secs(600) }),
             sandbox: Sandbox::BestEffort,
             user: None,
         }
@@ -379,6 +379,21 @@ pub struct Network {
     pub address: IpAddr,
     /// How many bits the prefix has, 0 to 32 or to 128.
     pub length: u8,
+}
+
+impl Network {
+    /// Whether an address is in it. An IPv4-mapped one is the IPv4 address that it maps.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        fn same(a: u128, b: u128, width: u32, length: u8) -> bool {
+            let behind = width - u32::from(length).min(width);
+            (a ^ b).checked_shr(behind).unwrap_or(0) == 0
+        }
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32, self.length),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128, self.length),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Network {
