@@ -78,7 +78,7 @@ impl Hospitality {
             return Some(format!("a stranger is told:\n{}", text()));
         }
         let (asked, answered) = (visit.bytes.len(), bytes.len());
-        if answered <= asked {
+        if answered <= asked || flow.transport == Transport::Tcp {
             return None;
         }
         self.census.longer += 1;

@@ -48,8 +48,6 @@ pub struct Call {
     pub role: Role,
     pub stage: Stage,
     pub outcome: Option<Outcome>,
-    /// The Reason of the answer that ended it (RFC 3326).
-    pub reason: Option<String>,
     /// Whether it was answered.
     pub answered: bool,
     /// What was dialled, or who calls.
@@ -59,7 +57,7 @@ pub struct Call {
     pub media: Negotiation,
     /// The provisional statuses that came.
     pub progress: Vec<u16>,
-    /// `Reason` of the CANCEL or BYE that ended it.
+    /// `Reason` of the CANCEL, BYE or answer that ended it (RFC 3326).
     pub reason: Option<String>,
     /// The user wants it to end as soon as that is possible.
     pub(super) wants_out: bool,
@@ -117,7 +115,6 @@ impl Call {
             role,
             stage: Stage::Calling,
             outcome: None,
-            reason: None,
             answered: false,
             number: String::new(),
             call_id: invite.call_id().to_owned(),
