@@ -307,7 +307,7 @@ fn each_mistake_is_told_in_one_line() {
         ),
         ("alow = 192.0.2.1", "alow: unknown key; did you mean `allow`?"),
         ("rates.phone = 1/s", "rates.phone: unknown key; did you mean `rate.phone`?"),
-        ("rate.fone = 1/s", "rate.fone: unknown key; did you mean `rate.phone`?"),
+        ("rate.phnoe = 1/s", "rate.phnoe: unknown key; did you mean `rate.phone`?"),
         ("rate.xyzzy = 1/s", "rate.xyzzy: unknown key; what can stand here is: stranger, strangers, phone"),
         (
             "rate = 10/s",
