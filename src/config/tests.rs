@@ -117,7 +117,6 @@ fn the_example_means_what_it_says() {
                     allow: networks("2001:db8::/64 ::/0 0.0.0.0/0"),
                     max_calls: 4,
                     max_calls_hour: 60,
-                    ..Extension::new(Password::new(""))
                 },
             ),
             (
