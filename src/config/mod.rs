@@ -113,7 +113,7 @@ pub struct Config {
     /// `rate.phone`: how many packets each source may send where phones are registered. Default 500/s.
     pub rate_phone: Rate,
     /// `ban`: after how many wrong passwords a source is not heard, and for how long; `never`: `None`.
-    /// Default 10, 1 h.
+    /// Default 30, 10 min: a phone with a wrong password tries all day, and its owner must not wait long.
     pub ban: Option<Ban>,
     /// `sandbox`: how much of the cage must be there. Default as much as the kernel has.
     pub sandbox: Sandbox,
@@ -147,7 +147,7 @@ impl Default for Config {
             rate_stranger: Rate(10),
             rate_strangers: Rate(500),
             rate_phone: Rate(500),
-            ban: Some(Ban { failures: 10, time: Duration::from_secs(3600) }),
+            ban: Some(Ban { failures: 30, time: Duration::from_secs(600) }),
             sandbox: Sandbox::BestEffort,
             user: None,
         }
@@ -189,17 +189,23 @@ impl Config {
     ///
     /// All mistakes of the file, or the one reason why it cannot be read.
     pub fn load(path: &Path) -> Result<Config, Mistakes> {
-        let name = path.display().to_string();
+        Config::parse(&path.display().to_string(), &Config::read(path)?)
+    }
+
+    /// Reads the file at `path`, for [`Config::parse`]: at most a little more than [`MAX_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// The reason why it cannot be read.
+    pub fn read(path: &Path) -> Result<Vec<u8>, Mistakes> {
         let read = || -> io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
             let beyond = MAX_BYTES as u64 + 1;
             std::fs::File::open(path)?.take(beyond).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        match read() {
-            Ok(bytes) => Config::parse(&name, &bytes),
-            Err(error) => Err(Mistakes::only(&name, Reason::Unreadable(error.kind()))),
-        }
+        let name = path.display().to_string();
+        read().map_err(|error| Mistakes::only(&name, Reason::Unreadable(error.kind())))
     }
 }
 

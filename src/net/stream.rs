@@ -22,7 +22,7 @@ use crate::switch::{Flow, Input, StreamId, Transport};
 
 /// The most connections at a time. When there are as many, a new one is closed at once: those
 /// that are open belong to phones that are registered, or soon lose our patience.
-const CONNECTIONS_MAX: usize = 4096;
+pub const CONNECTIONS_MAX: usize = 4096;
 
 /// How long a connection may take to begin its first message, and each message to be complete.
 /// Between messages it may be silent for as long as TCP keep-alive finds the other side.

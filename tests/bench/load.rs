@@ -6,12 +6,19 @@
 //! answer. Rounds alternate between the programs, so that a disturbance of the machine meets all,
 //! and the medians are printed.
 
+mod auc;
 mod bare;
+mod drain;
+mod flood;
 mod media;
 mod message;
 mod phones;
+mod probe;
 mod program;
+mod refresh;
 mod rows;
+mod storm;
+mod strangers;
 mod sys;
 mod table;
 
@@ -51,15 +58,21 @@ struct Arguments {
     #[argh(switch)]
     #[allow(dead_code, reason = "cargo bench says it to every bench target")]
     bench: bool,
-    /// rows: register, call, relay, capacity, memory, start, size; all if none is named
+    /// rows: register, call, relay, capacity, memory, start, size, flood, guard, tcp, restart, timing;
+    /// all if none is named
     #[argh(positional)]
     rows: Vec<String>,
 }
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some(bare::ARGUMENT) {
-        return match bare::run(words) {
+    let loops = match words.next().as_deref() {
+        Some(bare::ARGUMENT) => Some(bare::run(words)),
+        Some(drain::ARGUMENT) => Some(drain::run(words)),
+        _ => None,
+    };
+    if let Some(ended) = loops {
+        return match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(e) => {
                 eprintln!("bare loop: {e}");
