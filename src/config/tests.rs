@@ -469,32 +469,32 @@ fn each_mistake_is_told_in_one_line() {
         (
             "ban = 10",
             "ban: `10` is neither `never` nor a number of wrong passwords and a duration (for example \
-             `ban = 10 1h`)",
+             `ban = 30 10m`)",
         ),
         (
             "ban = never 1h",
-            "ban: `never` is not a number of wrong passwords from 3 to 1000 (for example `ban = 10 1h`)",
+            "ban: `never` is not a number of wrong passwords from 3 to 1000 (for example `ban = 30 10m`)",
         ),
         (
             "ban = 2 1h",
-            "ban: `2` is not a number of wrong passwords from 3 to 1000 (for example `ban = 10 1h`)",
+            "ban: `2` is not a number of wrong passwords from 3 to 1000 (for example `ban = 30 10m`)",
         ),
         (
             "ban = 1001 1h",
-            "ban: `1001` is not a number of wrong passwords from 3 to 1000 (for example `ban = 10 1h`)",
+            "ban: `1001` is not a number of wrong passwords from 3 to 1000 (for example `ban = 30 10m`)",
         ),
-        ("ban = 10 59s", "ban: `59s` is not a duration from 1m to 7d (for example `ban = 10 1h`)"),
-        ("ban = 10 8d", "ban: `8d` is not a duration from 1m to 7d (for example `ban = 10 1h`)"),
+        ("ban = 10 59s", "ban: `59s` is not a duration from 1m to 7d (for example `ban = 30 10m`)"),
+        ("ban = 10 8d", "ban: `8d` is not a duration from 1m to 7d (for example `ban = 30 10m`)"),
         (
             "ban = 10 60",
-            "ban: `60` has no unit; write 60s for seconds, m for minutes, h for hours (for example `ban = 10 1h`)",
+            "ban: `60` has no unit; write 60s for seconds, m for minutes, h for hours (for example `ban = 30 10m`)",
         ),
         (
             "ban = 10 1h # more",
-            "ban: comments need a line of their own: what comes after `=` is all value (for example `ban = 10 \
-             1h`)",
+            "ban: comments need a line of their own: what comes after `=` is all value (for example `ban = 30 \
+             10m`)",
         ),
-        ("ban =", "ban: there is nothing after the `=` (for example `ban = 10 1h`)"),
+        ("ban =", "ban: there is nothing after the `=` (for example `ban = 30 10m`)"),
         ("ban = never\nban = 10 1h", "ban: is on line 1 already; keep one of the two"),
         ("stealth = on", "stealth: `on` is not `yes` or `no`; write `yes` (for example `stealth = no`)"),
         ("stealth = false", "stealth: `false` is not `yes` or `no`; write `no` (for example `stealth = no`)"),

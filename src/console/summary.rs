@@ -288,7 +288,7 @@ mod tests {
         }
         let usual = Config::parse("x", b"ext.101 = secret-one").unwrap();
         let said = Summary(&usual).to_string();
-        assert!(said.contains("10 of them, and their source is not heard for 60 min"), "{said}");
+        assert!(said.contains("30 of them, and their source is not heard for 10 min"), "{said}");
         assert!(said.contains("as good as this system has it"), "{said}");
     }
 }
