@@ -731,3 +731,83 @@ fn a_domain_may_be_an_ipv6_address() {
         exchange.request(stranger(), "OPTIONS", "sip:[2001:db8::8]", &"Subject: long\r\n".repeat(8), "");
     assert_eq!(statuses(&exchange.say(stranger().flow, other.as_bytes())), [407]);
 }
+
+/// What the program says of a file, and whether it takes it.
+fn check(name: &str, text: &str) -> (bool, String) {
+    let path = std::env::temp_dir().join(format!("denwa-{}-{name}.conf", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_denwa")).arg("check").arg(&path).output().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn malformed_networks_are_told_all_at_once() {
+    let wrong = [
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "2001:db8::/129",
+        "2001:db8::1/64",
+        "::ffff:192.0.2.0/120",
+        "192.0.2",
+        "256.0.0.1",
+        "1.2.3.4/",
+        "/0",
+        "10.0.0.0/255.0.0.0",
+        "pbx.example.net",
+        "[2001:db8::/32]",
+        "99999999999999999999/8",
+    ];
+    let keys = ["allow", "deny", "ext.101.allow", "listen.lan.allow", "listen.lan.deny"];
+    let mut text = String::from("ext.101 = kitchen-secret\nlisten.lan = udp:5080\n");
+    for key in keys {
+        for word in wrong {
+            text += &format!("{key} = 192.0.2.1 {word} ::/0\n");
+        }
+    }
+    let (taken, said) = check("malformed", &text);
+    assert!(!taken);
+    let mut lines = said.lines();
+    for (number, line) in (1..).zip(text.lines()).skip(2) {
+        let (key, words) = line.split_once(" = ").unwrap();
+        let word = words.split(' ').nth(1).unwrap();
+        let told = lines.next().unwrap();
+        assert!(told.contains(&format!(".conf:{number}: {key}: ")) && told.contains(word), "{line}: {told}");
+    }
+    let count = keys.len() * wrong.len();
+    assert!(lines.next().unwrap().starts_with(&format!("{count} mistakes in ")));
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn overlapping_and_zero_length_networks_are_taken_and_told() {
+    let text = "ext.101 = kitchen-secret\nallow = 0.0.0.0/0 10.0.0.0/8 10.1.0.0/16 10.1.0.0/16\n\
+        allow = 2001:db8::/32\ndeny = 2001:db8::/31 192.0.2.0/24\next.101.allow = 192.0.2.128/25\n";
+    let (taken, said) = check("overlapping", text);
+    assert!(taken, "{said}");
+    let remarks: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("  Look: ")).collect();
+    assert_eq!(
+        remarks,
+        [
+            "allow: 10.0.0.0/8 is inside 0.0.0.0/0 and adds nothing",
+            "allow: 10.1.0.0/16 is inside 0.0.0.0/0 and adds nothing",
+            "allow: 10.1.0.0/16 is inside 0.0.0.0/0 and adds nothing",
+            "allow: 2001:db8::/32 is inside 2001:db8::/31 of `deny`, so nobody there is heard",
+            "ext.101.allow: `allow` and `deny` let nobody of 192.0.2.128/25 be heard",
+        ]
+    );
+
+    let (taken, said) = check("nobody", "ext.101 = kitchen-secret\ndeny = 0.0.0.0/0 ::/0\n");
+    assert!(taken && said.contains("nobody is heard"), "{said}");
+}
+
+#[test]
+fn more_networks_than_there_may_be_are_one_mistake() {
+    let list: String = (0..1001).map(|i| format!(" 10.{}.{}.0/24", i / 256, i % 256)).collect();
+    let (taken, said) = check("many", &format!("ext.101 = kitchen-secret\ndeny ={list}\n"));
+    assert!(!taken);
+    assert!(said.contains(".conf:2: deny: too many networks; 1000 in the whole file are the most"), "{said}");
+    assert!(said.trim_end().lines().count() == 2, "{said}");
+}
