@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -52,15 +53,18 @@ impl Drop for Folder {
 
 const PASSWORD: &str = "a-long-password";
 
-/// A port of 127.0.0.1 that is free for UDP and TCP, and no other test's.
+/// A port of 127.0.0.1 that is free for UDP and TCP, and no other test's. The system gives none of these to
+/// whoever does not name one.
 fn free_port() -> u16 {
-    (0..100)
-        .find_map(|_| {
-            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-            let port = udp.local_addr().unwrap().port();
-            TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
-        })
-        .unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 12_000 + (std::process::id() % 150) as u16 * 100;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        let udp = UdpSocket::bind(("127.0.0.1", port));
+        if udp.is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A running program: the keeper, and by it the exchange.
