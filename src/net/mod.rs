@@ -8,16 +8,24 @@
 //! |---|---|---|
 //! | a datagram or a message on a stream | 65,535 bytes | longer ones end their stream |
 //! | datagrams taken per turn of a socket | [`sys::BATCH`] | others get their turn first |
-//! | connections | 4,096 | a new one is closed at once |
-//! | a connection without a whole message | 10 s to begin one, 10 s to end it | closed |
-//! | unsent bytes of one connection | 256 KiB | closed |
-//! | unfinished messages and unsent bytes of all connections | 8 MiB | closed is who needs more |
+//! | connections | those that the machine wants, 4,096 | a new one is reset at once |
+//! | connections that we closed and the other side has not | 256, 2 s each | the oldest is reset |
+//! | a new connection without a byte | 5 s | reset |
+//! | a message on a connection, from its first byte | 10 s | reset |
+//! | unsent bytes of one connection | 256 KiB | reset |
+//! | memory for unfinished messages and unsent bytes of all connections | 8 MiB; half of it for those to which nothing was ever said | reset is who needs more |
+//!
+//! That of 8 MiB is exceeded by one buffer of at most 128 KiB while it is found out. A connection costs
+//! about 1 KiB besides, so that all of them together stay below 13 MiB.
 
 mod clock;
 pub mod framer;
 mod hub;
+mod serve;
 mod stream;
+mod streams;
 pub mod sys;
+mod trouble;
 mod udp;
 
 use std::cell::RefCell;
@@ -32,7 +40,7 @@ use crate::keeper::{Link, Sockets};
 use crate::media;
 use crate::switch::{Event, Input, Instant, Output, Switch};
 use hub::Hub;
-pub use stream::CONNECTIONS_MAX;
+pub use streams::CONNECTIONS_MAX;
 use sys::{BATCH, Inbox, Signal, Signals};
 
 /// How many bytes a datagram may have: more than IP can carry, so that none is ever cut off.
@@ -101,9 +109,9 @@ pub fn run(
         listeners.push(Async::new(listener)?);
     }
     let hub = RefCell::new(Hub::new(machine, sockets.udp, relay, tell)?);
-    hub.borrow_mut().flush();
+    hub.borrow_mut().start();
     let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
-    let scratch = RefCell::new(vec![0; stream::READ_SIZE]);
+    let scratch = RefCell::new(vec![0; serve::READ_SIZE]);
 
     let executor = LocalExecutor::new();
     let sockets = hub.borrow().udp.len();
@@ -111,7 +119,7 @@ pub fn run(
         executor.spawn(receive(&hub, &inbox, index)).detach();
     }
     for listener in listeners {
-        executor.spawn(stream::accept(&hub, listener)).detach();
+        executor.spawn(serve::accept(&hub, listener)).detach();
     }
     executor.spawn(report(&hub, reports)).detach();
     executor.spawn(tick(&hub)).detach();
@@ -121,8 +129,8 @@ pub fn run(
             // A few tasks at a time, so that a flood on one socket lets timers and others in.
             for _ in 0..8 {
                 executor.tick().await;
-                for newcomer in hub.borrow_mut().streams.newcomers.drain(..) {
-                    executor.spawn(stream::serve(&hub, &scratch, newcomer)).detach();
+                for id in hub.borrow_mut().streams.newcomers.drain(..) {
+                    executor.spawn(serve::serve(&hub, &scratch, id)).detach();
                 }
             }
             yield_now().await;
@@ -142,7 +150,7 @@ async fn receive<M: Machine>(hub: &RefCell<Hub<'_, M>>, inbox: &RefCell<Inbox>, 
     loop {
         let received = hub.borrow_mut().receive(index, &mut inbox.borrow_mut());
         match received {
-            Ok(()) => {
+            Ok(_) => {
                 failures = 0;
                 yield_now().await;
             }
