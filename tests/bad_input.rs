@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 
-use denwa::config::{Config, PortRange};
+use denwa::config::{Config, PortRange, Rate};
 use denwa::sip::digest::{Algorithm, Ha1, Qop, respond};
 use denwa::switch::{Flow, Input, Instant, Output, StreamId, Switch, Transport};
 
@@ -62,11 +62,21 @@ impl Exchange {
     }
 
     fn with(config: Config) -> Exchange {
-        let mut exchange =
-            Exchange { switch: Switch::new(config, [7; 32]), now: 1000, closed: Vec::new(), serial: 0 };
+        let mut exchange = Exchange::empty(config);
         exchange.register(phone(CALLER));
         exchange.register(phone(CALLEE));
         exchange
+    }
+
+    /// One where nobody is registered, and where stealth and budgets are not what is tested.
+    fn empty(mut config: Config) -> Exchange {
+        config.stealth = false;
+        let plenty = Rate(1_000_000);
+        (config.rate_stranger, config.rate_strangers, config.rate_phone) = (plenty, plenty, plenty);
+        for extension in config.extensions.values_mut() {
+            (extension.max_calls, extension.max_calls_hour) = (u16::MAX, u32::MAX);
+        }
+        Exchange { switch: Switch::new(config, [7; 32]), now: 1000, closed: Vec::new(), serial: 0 }
     }
 
     /// Dials, and says who was rung by what, if somebody was, and all that was sent.
@@ -129,7 +139,7 @@ impl Exchange {
         format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK{serial};rport\r\nMax-Forwards: 70\r\n\
              From: <sip:{number}@pbx.test>;tag=f{serial}\r\nTo: <{uri}>\r\nCall-ID: call{serial}@{host}\r\n\
-             CSeq: {serial} {method}\r\nContact: <sip:{number}@{host}>\r\n{more}Content-Length: {}\r\n\r\n{body}",
+             CSeq: {serial} {method}\r\nContact: <sip:{number}@{host}>\r\n{AGENT}{more}Content-Length: {}\r\n\r\n{body}",
             body.len()
         )
     }
@@ -257,7 +267,7 @@ fn in_dialog(ok: &str, caller: Phone, method: &str) -> String {
     let cseq = if method == "ACK" { cseq } else { cseq + 1 };
     format!(
         "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK{method}{cseq};rport\r\nMax-Forwards: 70\r\nRoute: {}\r\n\
-         From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n",
+         From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n{AGENT}Content-Length: 0\r\n\r\n",
         between(header(ok, "Contact"), "<", ">"),
         caller.host(),
         header(ok, "Record-Route"),
@@ -266,6 +276,10 @@ fn in_dialog(ok: &str, caller: Phone, method: &str) -> String {
         header(ok, "Call-ID"),
     )
 }
+
+/// As real phones have it, and long enough that a stranger's request can be answered.
+const AGENT: &str =
+    "User-Agent: Tester/1.0 (what strangers are answered is never longer than what they ask)\r\n";
 
 /// The statuses of all answers.
 fn statuses(answers: &[(Flow, String)]) -> Vec<u16> {
@@ -710,10 +724,10 @@ fn a_phone_that_is_puzzled_by_two_algorithms_is_asked_for_one() {
 #[test]
 fn a_domain_may_be_an_ipv6_address() {
     let config = Config::parse("test", b"domain = [2001:db8::9]\next.101 = kitchen-secret\n").unwrap();
-    let mut exchange =
-        Exchange { switch: Switch::new(config, [7; 32]), now: 1000, closed: Vec::new(), serial: 0 };
+    let mut exchange = Exchange::empty(config);
     let ours = exchange.request(stranger(), "OPTIONS", "sip:[2001:db8::9]", "", "");
     assert_eq!(statuses(&exchange.say(stranger().flow, ours.as_bytes())), [200]);
-    let other = exchange.request(stranger(), "OPTIONS", "sip:[2001:db8::8]", "", "");
+    let other =
+        exchange.request(stranger(), "OPTIONS", "sip:[2001:db8::8]", &"Subject: long\r\n".repeat(8), "");
     assert_eq!(statuses(&exchange.say(stranger().flow, other.as_bytes())), [407]);
 }

@@ -28,10 +28,36 @@ echo            = 114
 call-limit      = 8h
 media-timeout   = 60s
 log             = info
+allow           = 192.0.2.0/24 2001:db8::/32
+allow           = 198.51.100.7
+deny            = 192.0.2.128/25
+listen.lan      = udp:70 tcp:71
+listen.lan.allow = 192.0.2.0/26 [2001:db8::1]
+listen.lan.deny = 192.0.2.9
+listen.lan      = udp:72
+ext.101.allow   = 2001:db8::/64
+ext.101.allow   = ::/0 0.0.0.0/0
+ext.101.max-calls = 4
+ext.101.max-calls-hour = 60
+stealth         = no
+rate.stranger   = 20/s
+rate.strangers  = 1000/s
+rate.phone      = 800/s
+ban             = 5 10m
+sandbox         = require
+user            = denwa-2
 ";
 
 fn number(text: &str) -> Number {
     Number::new(text).unwrap()
+}
+
+fn networks(words: &str) -> Vec<Network> {
+    words.split_whitespace().map(|word| network::network(word).unwrap()).collect()
+}
+
+fn place(transport: Transport, port: u16) -> Listen {
+    Listen { transport, address: None, port }
 }
 
 fn parse(text: &str) -> Config {
@@ -66,10 +92,13 @@ fn the_example_means_what_it_says() {
     let expected = Config {
         domain: Some("pbx.example.net".into()),
         listen: vec![
-            Listen { transport: Transport::Udp, address: None, port: 60 },
-            Listen { transport: Transport::Tcp, address: None, port: 61 },
+            place(Transport::Udp, 60),
+            place(Transport::Tcp, 61),
             udp(six),
             udp(four),
+            place(Transport::Udp, 70),
+            place(Transport::Tcp, 71),
+            place(Transport::Udp, 72),
         ],
         advertise: vec!["203.0.113.5".parse().unwrap()],
         extensions: BTreeMap::from([
@@ -85,6 +114,9 @@ fn the_example_means_what_it_says() {
                     identity: Identity::Own,
                     digest: DigestOffer::Both,
                     nat_media: NatMedia::Strict,
+                    allow: networks("2001:db8::/64 ::/0 0.0.0.0/0"),
+                    max_calls: 4,
+                    max_calls_hour: 60,
                     ..Extension::new(Password::new(""))
                 },
             ),
@@ -106,6 +138,23 @@ fn the_example_means_what_it_says() {
         ]),
         groups: BTreeMap::from([(number("600"), vec![number("101"), number("102")])]),
         echo: Some(number("114")),
+        access: Access {
+            allow: networks("192.0.2.0/24 2001:db8::/32 198.51.100.7/32"),
+            deny: networks("192.0.2.128/25"),
+        },
+        gates: [(Transport::Udp, 70), (Transport::Tcp, 71), (Transport::Udp, 72)]
+            .map(|(transport, port)| {
+                let allow = networks("192.0.2.0/26 2001:db8::1/128");
+                (place(transport, port), Access { allow, deny: networks("192.0.2.9/32") })
+            })
+            .to_vec(),
+        stealth: false,
+        rate_stranger: Rate(20),
+        rate_strangers: Rate(1000),
+        rate_phone: Rate(800),
+        ban: Some(Ban { failures: 5, time: Duration::from_secs(600) }),
+        sandbox: Sandbox::Require,
+        user: Some("denwa-2".into()),
         ..Config::default()
     };
     assert_eq!(config, expected);
@@ -117,6 +166,86 @@ fn one_line_is_enough() {
     let defaults = Config { extensions: config.extensions.clone(), ..Config::default() };
     assert_eq!(config, defaults);
     assert_eq!(config.extensions.len(), 1);
+}
+
+#[test]
+fn strangers_are_answered_only_where_there_is_no_domain() {
+    assert!(!parse("ext.1 = a").stealth);
+    assert!(!parse("ext.1 = a\nstealth = no").stealth);
+    assert!(parse("ext.1 = a\ndomain = any-word").stealth);
+    assert!(parse("ext.1 = a\ndomain = any-word\nstealth = yes").stealth);
+    assert!(!parse("ext.1 = a\ndomain = any-word\nstealth = no").stealth);
+    // A domain that is wrong is one all the same: nothing else is said.
+    assert_eq!(mistakes("domain = a:b\nstealth = yes").len(), 1);
+}
+
+#[test]
+fn the_smallest_and_the_largest() {
+    let extension = |text: &str| parse(&format!("ext.1 = a\n{text}")).extensions["1"].clone();
+    assert_eq!(extension("ext.1.max-calls = 1").max_calls, 1);
+    assert_eq!(extension("ext.1.max-calls = 1000").max_calls, 1000);
+    assert_eq!(extension("ext.1.max-calls-hour = 1").max_calls_hour, 1);
+    assert_eq!(extension("ext.1.max-calls-hour = 100000").max_calls_hour, 100_000);
+    let config = |text: &str| parse(&format!("ext.1 = a\n{text}"));
+    let ban = |text: &str| config(text).ban;
+    let for_seconds = |failures, seconds| Some(Ban { failures, time: Duration::from_secs(seconds) });
+    assert_eq!(ban("ban = never"), None);
+    assert_eq!(ban("ban = 3 1m"), for_seconds(3, 60));
+    assert_eq!(ban("ban =  1000\t7d "), for_seconds(1000, 7 * 86400));
+    assert_eq!(config("rate.stranger = 1/s").rate_stranger, Rate(1));
+    assert_eq!(config("rate.phone = 1000000/s").rate_phone, Rate(1_000_000));
+    assert_eq!(config("sandbox = off").sandbox, Sandbox::Off);
+    assert_eq!(config("sandbox = best-effort").sandbox, Sandbox::BestEffort);
+    for name in ["_", "d", "Denwa-_9", &"u".repeat(32)] {
+        assert_eq!(config(&format!("user = {name}")).user.as_deref(), Some(name));
+    }
+}
+
+#[test]
+fn places_with_a_name_are_places_like_others() {
+    // Those without a name are the default only where nothing is said of places.
+    let config = parse("ext.1 = a\nlisten.lan = udp:60");
+    assert_eq!((config.listen, config.gates), (vec![place(Transport::Udp, 60)], vec![]));
+
+    let config = parse("listen.b = udp:2\nlisten = udp:1\nlisten.a = udp:3\nlisten.a.deny = ::/0\next.1 = a");
+    let ports: Vec<_> = config.listen.iter().map(|listen| listen.port).collect();
+    assert_eq!(ports, [2, 1, 3], "in the order of the file");
+    let closed = Access { allow: vec![], deny: networks("::/0") };
+    assert_eq!(config.gates, [(place(Transport::Udp, 3), closed)]);
+
+    let names = ["a", "0", "A-b_9", &"n".repeat(32)].map(|name| format!("listen.{name} = udp:60\next.1 = a"));
+    for name in names {
+        assert_eq!(parse(&name).listen.len(), 1);
+    }
+}
+
+#[test]
+fn as_many_networks_as_promised() {
+    let list = |networks: usize| -> String {
+        (0..networks).map(|i| format!(" 10.{}.{}.0/24", i / 256, i % 256)).collect()
+    };
+    let (most, quarter) = (MAX_NETWORKS, MAX_NETWORKS / 4);
+    assert_eq!(parse(&format!("ext.1 = a\nallow ={}", list(most))).access.allow.len(), most);
+
+    let file = |last: usize| {
+        let [quarter, last] = [quarter, last].map(list);
+        format!(
+            "ext.1 = a\next.1.allow ={last}\nlisten.x = udp:60\nlisten.x.allow ={quarter}\nallow ={quarter}\n\
+             deny ={quarter}\n"
+        )
+    };
+    let config = parse(&file(quarter));
+    assert_eq!(config.extensions["1"].allow.len(), quarter);
+    assert_eq!(config.gates[0].1.allow.len(), quarter);
+    let mistakes = Config::parse("x", file(quarter + 1).as_bytes()).unwrap_err();
+    assert_eq!((mistakes.len(), mistakes[0].line), (1, Some(2)));
+    assert_eq!(
+        mistakes[0].to_string(),
+        "ext.1.allow: too many networks; 1000 in the whole file are the most"
+    );
+    // However many there are besides.
+    let mistakes = Config::parse("x", format!("ext.1 = a\ndeny ={}", list(50_000)).as_bytes()).unwrap_err();
+    assert_eq!(mistakes.count(), 1);
 }
 
 #[test]
@@ -174,7 +303,34 @@ fn each_mistake_is_told_in_one_line() {
         (
             "ext.101.color = red",
             "ext.101.color: unknown key; what can stand here is: name, max-contacts, busy, no-answer, \
-             offline, identity, digest, nat-media",
+             offline, identity, digest, nat-media, allow, max-calls, max-calls-hour",
+        ),
+        ("alow = 192.0.2.1", "alow: unknown key; did you mean `allow`?"),
+        ("rates.phone = 1/s", "rates.phone: unknown key; did you mean `rate.phone`?"),
+        ("rate.fone = 1/s", "rate.fone: unknown key; did you mean `rate.phone`?"),
+        ("rate.xyzzy = 1/s", "rate.xyzzy: unknown key; what can stand here is: stranger, strangers, phone"),
+        (
+            "rate = 10/s",
+            "rate: a dot and one of these must follow this key: stranger, strangers, phone (for example \
+             `rate.stranger = 10/s`)",
+        ),
+        (
+            "listen.lan = udp:60\nlisten.lan.alow = 192.0.2.1",
+            "listen.lan.alow: unknown key; did you mean `listen.lan.allow`?",
+        ),
+        (
+            "listen.lan = udp:60\nlisten.lan.allow.x = 192.0.2.1",
+            "listen.lan.allow.x: unknown key; did you mean `listen.lan.allow`?",
+        ),
+        (
+            "listen.l@n = udp:60",
+            "listen.l@n: `l@n` is not a name; it takes 1 to 32 of a-z A-Z 0-9 - _ (for example `listen.lan = \
+             udp:5080 tcp:5080`)",
+        ),
+        (
+            "listen.allow = 192.0.2.1",
+            "listen.allow: a list for some places needs their name, `listen.NAME.allow`; one for all is just \
+             `allow` (for example `listen.lan = udp:5080 tcp:5080`)",
         ),
         ("ext = secret", "ext: a number must follow this key (for example `ext.101 = a-long-password`)"),
         (
@@ -241,7 +397,155 @@ fn each_mistake_is_told_in_one_line() {
             "register-expires: must be two durations of whole seconds, from 1s to 7d (for example \
              `register-expires = 60s 1h`)",
         ),
+        // Networks: all that can be wrong with one is told beside the code.
+        (
+            "allow =",
+            "allow: there is nothing after the `=` (for example `allow = 192.0.2.0/24 2001:db8::/32`)",
+        ),
+        ("allow = 10.0.0.0/8, 192.0.2.1", "allow: a list has blanks between its words, and no commas"),
+        (
+            "allow = 192.0.2.1 # home",
+            "allow: comments need a line of their own: what comes after `=` is all value",
+        ),
+        (
+            "deny = 10.0.0.1/8",
+            "deny: in `10.0.0.1/8`, the address goes on behind the 8 bits of the prefix; write `10.0.0.0/8` \
+             for the network, or `10.0.0.1` for this address alone (for example `deny = 198.51.100.0/24`)",
+        ),
+        (
+            "ext.101.allow = ::ffff:192.0.2.0/120",
+            "ext.101.allow: `::ffff:192.0.2.0/120` is IPv4 written as IPv6; write `192.0.2.0/24` (for example \
+             `ext.101.allow = 192.0.2.0/24`)",
+        ),
+        (
+            "listen.lan = udp:60\nlisten.lan.deny = 10.0.0.0/33",
+            "listen.lan.deny: in `10.0.0.0/33`, the prefix is too long: in IPv4 it has 0 to 32 bits (for \
+             example `listen.lan.deny = 192.168.7.0/24`)",
+        ),
+        // What may be said how often, and the rest of the guard.
+        (
+            "ext.101.max-calls = 0",
+            "ext.101.max-calls: `0` is not a number of calls from 1 to 1000 (for example `ext.101.max-calls = 4`)",
+        ),
+        (
+            "ext.101.max-calls = 1001",
+            "ext.101.max-calls: `1001` is not a number of calls from 1 to 1000 (for example \
+             `ext.101.max-calls = 4`)",
+        ),
+        (
+            "ext.101.max-calls = +4",
+            "ext.101.max-calls: `+4` is not a number of calls from 1 to 1000 (for example `ext.101.max-calls = 4`)",
+        ),
+        (
+            "ext.101.max-calls-hour = 100001",
+            "ext.101.max-calls-hour: `100001` is not a number of calls an hour from 1 to 100000 (for example \
+             `ext.101.max-calls-hour = 60`)",
+        ),
+        (
+            "rate.stranger = 10",
+            "rate.stranger: `10` has no unit; write 10/s for so many a second (for example `rate.stranger = \
+             10/s`)",
+        ),
+        (
+            "rate.strangers = 10 /s",
+            "rate.strangers: takes one word, and there are 2 (for example `rate.strangers = 500/s`)",
+        ),
+        (
+            "rate.phone = 600/m",
+            "rate.phone: `600/m` is not a rate; a rate is so many a second, like 10/s (for example \
+             `rate.phone = 500/s`)",
+        ),
+        (
+            "rate.phone = 0/s",
+            "rate.phone: `0/s` is not a rate from 1/s to 1000000/s (for example `rate.phone = 500/s`)",
+        ),
+        (
+            "rate.phone = 1000001/s",
+            "rate.phone: `1000001/s` is not a rate from 1/s to 1000000/s (for example `rate.phone = 500/s`)",
+        ),
+        (
+            "rate.phone = -1/s",
+            "rate.phone: `-1/s` is not a rate from 1/s to 1000000/s (for example `rate.phone = 500/s`)",
+        ),
+        (
+            "ban = 10",
+            "ban: `10` is neither `never` nor a number of wrong passwords and a duration (for example \
+             `ban = 10 1h`)",
+        ),
+        (
+            "ban = never 1h",
+            "ban: `never` is not a number of wrong passwords from 3 to 1000 (for example `ban = 10 1h`)",
+        ),
+        (
+            "ban = 2 1h",
+            "ban: `2` is not a number of wrong passwords from 3 to 1000 (for example `ban = 10 1h`)",
+        ),
+        (
+            "ban = 1001 1h",
+            "ban: `1001` is not a number of wrong passwords from 3 to 1000 (for example `ban = 10 1h`)",
+        ),
+        ("ban = 10 59s", "ban: `59s` is not a duration from 1m to 7d (for example `ban = 10 1h`)"),
+        ("ban = 10 8d", "ban: `8d` is not a duration from 1m to 7d (for example `ban = 10 1h`)"),
+        (
+            "ban = 10 60",
+            "ban: `60` has no unit; write 60s for seconds, m for minutes, h for hours (for example `ban = 10 1h`)",
+        ),
+        (
+            "ban = 10 1h # more",
+            "ban: comments need a line of their own: what comes after `=` is all value (for example `ban = 10 \
+             1h`)",
+        ),
+        ("ban =", "ban: there is nothing after the `=` (for example `ban = 10 1h`)"),
+        ("ban = never\nban = 10 1h", "ban: is on line 1 already; keep one of the two"),
+        ("stealth = on", "stealth: `on` is not `yes` or `no`; write `yes` (for example `stealth = no`)"),
+        ("stealth = false", "stealth: `false` is not `yes` or `no`; write `no` (for example `stealth = no`)"),
+        ("stealth = maybe", "stealth: `maybe` is not `yes` or `no` (for example `stealth = no`)"),
+        ("sandbox = required", "sandbox: `required` is not known here; did you mean `require`?"),
+        ("sandbox = yes", "sandbox: `yes` is not one of: require, best-effort, off"),
+        (
+            "user = -denwa",
+            "user: `-denwa` is not a user name; it takes 1 to 32 of a-z A-Z 0-9 _ -, and no - first (for \
+             example `user = denwa`)",
+        ),
+        (
+            "user = denwa@example",
+            "user: `denwa@example` is not a user name; it takes 1 to 32 of a-z A-Z 0-9 _ -, and no - first \
+             (for example `user = denwa`)",
+        ),
+        (
+            "user = a23456789012345678901234567890123",
+            "user: `a23456789012345678901234567890123` is not a user name; it takes 1 to 32 of a-z A-Z 0-9 _ -, \
+             and no - first (for example `user = denwa`)",
+        ),
         // What makes no sense together.
+        (
+            "stealth = yes",
+            "stealth: strangers are known by not using the domain, and there is none; add `domain = any-word`, \
+             and in the phones this machine's address as outbound proxy",
+        ),
+        (
+            "listen.lan.allow = 192.0.2.1",
+            "listen.lan: these places are nowhere: they need a line `listen.NAME = udp:PORT tcp:PORT`",
+        ),
+        (
+            "listen.lan =\nlisten.lan.allow = 192.0.2.1",
+            "listen.lan: there is nothing after the `=` (for example `listen.lan = udp:5080 tcp:5080`)",
+        ),
+        ("listen = udp:60\nlisten.lan = udp:60", "listen.lan: `udp:60` is there already, on line 1"),
+        (
+            "listen.lan = udp:192.0.2.1:60\nlisten.wan = tcp:60 udp:60",
+            "listen.wan: `udp:60` and `udp:192.0.2.1:60` on line 1 overlap: the one without an address serves \
+             all",
+        ),
+        (
+            "listen = udp:1 udp:2 udp:3 udp:4 udp:5 udp:6 udp:7 udp:8 udp:9 tcp:1 tcp:2 tcp:3 tcp:4 tcp:5 \
+             tcp:6\nlisten.lan = tcp:7 tcp:8 tcp:9",
+            "listen.lan: too many; 16 are the most",
+        ),
+        (
+            "listen.lan = tcp:5070\nlisten.lan = udp:40500",
+            "media-ports: contains port 40500, where SIP is spoken by UDP (line 2)",
+        ),
         ("register-expires = 1h 60s", "register-expires: the first is greater than the second; swap them"),
         ("media-ports = 40999-40000", "media-ports: the first is greater than the second; swap them"),
         (
@@ -417,7 +721,7 @@ fn as_many_groups_and_members_as_promised() {
 #[test]
 fn each_known_key_has_an_example_that_works() {
     for (key, example) in help::EXAMPLES {
-        let mut lines = vec!["ext.101 = a", "ext.102 = b"];
+        let mut lines = vec!["ext.101 = a", "ext.102 = b", "listen.lan = udp:60"];
         lines.retain(|line| line.split(" =").next() != example.split(" =").next());
         lines.push(example);
         assert!(Config::parse("x", lines.join("\n").as_bytes()).is_ok(), "{key}: {example}");
@@ -432,6 +736,15 @@ fn each_known_key_has_an_example_that_works() {
     for field in known("ext.101.xyzzy = 1").into_iter().filter(|field| !field.is_empty()) {
         assert!(help::example(&format!("ext.7.{field}")).is_some(), "{field}");
     }
+    for field in known("rate.xyzzy = 1") {
+        let key = format!("rate.{field}");
+        assert!(help::example(&key).unwrap().starts_with(&format!("{key} =")), "{field}");
+    }
+    let listen = known("listen.lan = udp:60\nlisten.lan.xyzzy = 1");
+    for field in listen.into_iter().filter(|field| !field.is_empty()) {
+        assert!(help::example(&format!("listen.wan.{field}")).is_some(), "{field}");
+    }
+    assert!(help::example("listen.wan").unwrap().starts_with("listen.lan ="));
 }
 
 /// A small generator (xorshift64*): the same numbers for the same seed, forever.
@@ -469,6 +782,13 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
         b"-",
         b"600",
         b"1h",
+        b"/0",
+        b"::/0",
+        b"10.0.0.1/8",
+        b"listen.lan.",
+        b"/s",
+        b"never",
+        b"yes",
     ];
     for _ in 0..=random.below(4) {
         let at = random.below(bytes.len() + 1);
@@ -499,6 +819,25 @@ fn assert_sane(config: &Config) {
     assert!(config.register_expires.min >= Duration::from_secs(1));
     assert!(config.call_limit >= Duration::from_secs(1));
     assert!(config.media_timeout >= Duration::from_secs(1));
+    assert!(!config.stealth || config.domain.is_some());
+    for rate in [config.rate_stranger, config.rate_strangers, config.rate_phone] {
+        assert!((1..=1_000_000).contains(&rate.0));
+    }
+    if let Some(ban) = config.ban {
+        assert!((3..=1000).contains(&ban.failures));
+        assert!((60..=7 * 86400).contains(&ban.time.as_secs()));
+    }
+    assert!(config.user.as_ref().is_none_or(|user| (1..=32).contains(&user.len()) && !user.starts_with('-')));
+    assert!(config.gates.iter().all(|(place, _)| config.listen.contains(place)));
+    let lists = config.gates.iter().map(|(_, access)| access).chain([&config.access]);
+    let lists = lists.flat_map(|access| [&access.allow, &access.deny]);
+    let lists = lists.chain(config.extensions.values().map(|extension| &extension.allow));
+    for network in lists.clone().flatten() {
+        assert_eq!(network::network(&network.to_string()), Ok(*network));
+    }
+    // The lists of a name are repeated for each of its places.
+    assert!(lists.flatten().count() <= MAX_NETWORKS * MAX_LISTEN);
+    assert!(config.remarks().iter().all(|remark| !remark.is_empty() && !remark.contains('\n')));
     let exists = |number: &Number| {
         config.extensions.contains_key(number)
             || config.groups.contains_key(number)
@@ -507,6 +846,8 @@ fn assert_sane(config: &Config) {
     for (number, extension) in &config.extensions {
         assert!(!extension.password.reveal().is_empty());
         assert!((1..=MAX_CONTACTS).contains(&extension.max_contacts));
+        assert!((1..=1000).contains(&extension.max_calls));
+        assert!((1..=100_000).contains(&extension.max_calls_hour));
         assert!(!config.groups.contains_key(number) && config.echo.as_ref() != Some(number));
         let no_answer = extension.no_answer.as_ref().map(|no_answer| &no_answer.to);
         let targets = [extension.busy.as_ref(), extension.offline.as_ref(), no_answer];

@@ -100,7 +100,8 @@ fn guarded(news: &News) -> (LogLevel, String) {
                 text => format!(" of {}", Foreign { text, most: 64 }),
             };
             let why = Foreign { text: &refusal.why, most: 200 };
-            (LogLevel::Info, format!("refused {method}{number} from {}: {why}", refusal.remote))
+            let done = if refusal.answered { "refused" } else { "did not answer" };
+            (LogLevel::Info, format!("{done} {method}{number} from {}: {why}", refusal.remote))
         }
         News::Summary(_) | News::Others { .. } | News::Banned { .. } => (LogLevel::Info, format!("{news:?}")),
     }
@@ -348,6 +349,7 @@ mod tests {
             number: "\u{1b}[2J電".repeat(100),
             agent: String::new(),
             why: "wrong password (ext.N)".into(),
+            answered: true,
             known: true,
         }));
         let said_of_it = said(refused);

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::words::{Things, Time};
-use crate::config::{Config, DigestOffer, Extension, Identity, Listen, LogLevel, NatMedia, Number};
+use super::words::{Count, Things, Time};
+use crate::config::{
+    Access, Config, DigestOffer, Extension, Identity, Listen, LogLevel, NatMedia, Network, Number, Password,
+    Sandbox,
+};
 
 /// A configuration in words, a table of some lines. Passwords are not shown.
 pub struct Summary<'a>(pub &'a Config);
@@ -20,11 +23,17 @@ impl fmt::Display for Summary<'_> {
         for (i, listen) in config.listen.iter().enumerate() {
             let title = if i == 0 { "SIP is spoken on" } else { "" };
             row(f, title, Place(listen))?;
+            if let Some((_, Access { allow, deny })) = config.gates.iter().find(|(place, _)| place == listen)
+            {
+                let but = if deny.is_empty() { "" } else { ", but not " };
+                row(f, "", format_args!("  for {}{but}{}", Allowed(allow), Networks(deny)))?;
+            }
         }
         for address in &config.advertise {
             let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
             row(f, "public address", format_args!("{address} ({family})"))?;
         }
+        guard(f, config)?;
         let ports = config.media_ports;
         let calls = Things(ports.pairs() as u64 / 2, "audio call");
         let (first, last) = (ports.first, ports.last);
@@ -43,6 +52,11 @@ impl fmt::Display for Summary<'_> {
         row(f, "calls end", format_args!("after {limit}, or {silence} without sound"))?;
         row(f, "state is kept in", config.state.display())?;
         row(f, "the log has", level(config.log))?;
+        row(f, "the sandbox is", sandbox(config.sandbox))?;
+        match &config.user {
+            Some(user) => row(f, "runs as", format_args!("{user}, if root starts it"))?,
+            None => row(f, "runs as", "who starts it; if that is root, as denwa or else nobody")?,
+        }
 
         writeln!(f, "\n  {}", Things(config.extensions.len() as u64, "extension"))?;
         for (number, extension) in &config.extensions {
@@ -75,6 +89,72 @@ fn level(level: LogLevel) -> &'static str {
         LogLevel::Warn => "what needs a look (warn)",
         LogLevel::Info => "registrations and calls (info)",
         LogLevel::Debug => "the first line of every message (debug)",
+    }
+}
+
+/// Who may speak, and how much.
+fn guard(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
+    let Access { allow, deny } = &config.access;
+    row(f, "heard is", Allowed(allow))?;
+    if !deny.is_empty() {
+        row(f, "but not", Networks(deny))?;
+    }
+    let stealth = match config.stealth {
+        true => "no answer unless they use the domain (stealth)",
+        false => "answers, though they may not call",
+    };
+    row(f, "strangers get", stealth)?;
+    let rates = [config.rate_stranger, config.rate_strangers, config.rate_phone];
+    let [stranger, strangers, phone] = rates.map(|rate| Count(rate.0.into()));
+    row(f, "packets a second", format_args!("{stranger} from each stranger, {strangers} from all of them,"))?;
+    row(f, "", format_args!("{phone} from each address where a phone is registered"))?;
+    match config.ban {
+        None => row(f, "wrong passwords", "are never too many"),
+        Some(ban) => {
+            let (failures, time) = (Count(ban.failures.into()), Time(ban.time));
+            row(
+                f,
+                "wrong passwords",
+                format_args!("{failures} of them, and their source is not heard for {time}"),
+            )
+        }
+    }
+}
+
+fn sandbox(sandbox: Sandbox) -> &'static str {
+    match sandbox {
+        Sandbox::Require => "complete, or it does not start (require)",
+        Sandbox::BestEffort => "as good as this system has it (best-effort)",
+        Sandbox::Off => "off",
+    }
+}
+
+/// `everybody`, or `10.0.0.0/8 192.0.2.0/24`.
+struct Allowed<'a>(&'a [Network]);
+
+impl fmt::Display for Allowed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("everybody"),
+            networks => Networks(networks).fmt(f),
+        }
+    }
+}
+
+/// The first of a list, and how many more there are.
+struct Networks<'a>(&'a [Network]);
+
+impl fmt::Display for Networks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 6;
+        for (i, network) in self.0.iter().take(SHOWN).enumerate() {
+            let blank = if i == 0 { "" } else { " " };
+            write!(f, "{blank}{network}")?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {} more", Count(more as u64)),
+        }
     }
 }
 
@@ -125,6 +205,16 @@ impl fmt::Display for Line<'_> {
         }
         if extension.nat_media == NatMedia::Learn {
             f.write_str(", sound from wherever it comes first")?;
+        }
+        if !extension.allow.is_empty() {
+            write!(f, ", only from {}", Networks(&extension.allow))?;
+        }
+        let usual = Extension::new(Password::new(""));
+        if extension.max_calls != usual.max_calls {
+            write!(f, ", {} at once", Things(extension.max_calls.into(), "call"))?;
+        }
+        if extension.max_calls_hour != usual.max_calls_hour {
+            write!(f, ", {} an hour", Things(extension.max_calls_hour.into(), "call"))?;
         }
         Ok(())
     }

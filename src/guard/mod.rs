@@ -8,16 +8,49 @@
 //! The guard owns no socket and no clock. It decides by what it has learned ([`Lesson`]), and tells
 //! people little ([`News`]): of ten thousand packets of a scan, one line.
 
-use std::collections::VecDeque;
+mod access;
+mod bucket;
+mod details;
+mod herald;
+mod networks;
+mod offenders;
+mod phones;
+mod prefix;
+mod reason;
+mod strangers;
+mod streams;
+mod table;
+mod tally;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::{Config, Transport};
 use crate::time::Instant;
+use access::Lists;
+use herald::Herald;
+pub use networks::Networks;
+use offenders::Offenders;
+use phones::Phones;
+pub use prefix::Prefix;
+use prefix::{Key, Source};
+use reason::{Reason, Words};
+use strangers::Strangers;
+use streams::Streams;
+use tally::Vain;
 
 /// The guard of one exchange.
+///
+/// It has the tables that it starts with, about 200 KiB, and grows by an entry for each source where
+/// phones are registered. Each table says what happens when it is full.
 pub struct Guard {
-    news: VecDeque<News>,
+    key: Key,
+    lists: Lists,
+    phones: Phones,
+    offenders: Offenders,
+    strangers: Strangers,
+    streams: Streams,
+    herald: Herald,
 }
 
 /// What is known of the source of a packet that may pass.
@@ -84,6 +117,8 @@ pub struct Refusal {
     pub agent: String,
     /// Why, with the configuration key that governs it where there is one; at most 200 bytes.
     pub why: String,
+    /// Whether it was answered at all.
+    pub answered: bool,
     /// Whether it concerns an extension that exists, so that it may be a mistake of its owner.
     /// These are told at once, the others when the minute is over.
     pub known: bool,
@@ -105,7 +140,7 @@ pub enum News {
         /// Over what time.
         period: Duration,
     },
-    /// A source is not heard for a while.
+    /// A source is not heard for a while. Ten of these a minute are told.
     Banned {
         /// Which.
         source: Prefix,
@@ -139,62 +174,137 @@ pub struct Summary {
     pub number: String,
 }
 
-/// What counts as one source: an IPv4 address, or an IPv6 /64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Prefix(u64);
-
 impl Guard {
     /// A guard by the lists and budgets of a configuration. `key` is for its tables: who does not
     /// know it cannot make sources collide.
-    pub fn new(_config: &Config, _key: (u64, u64)) -> Guard {
-        Guard { news: VecDeque::new() }
-    }
-
-    /// Whether a datagram, or a message on a stream, may be read at all, and what is known of its
-    /// source. `None`: no.
-    pub fn packet(
-        &mut self,
-        _now: Instant,
-        _transport: Transport,
-        _local: SocketAddr,
-        _remote: SocketAddr,
-    ) -> Option<Standing> {
-        Some(Standing::Stranger { credit: true })
-    }
-
-    /// A connection was opened to a listener. Its number is never 0.
-    pub fn opened(
-        &mut self,
-        _now: Instant,
-        _stream: u64,
-        _local: SocketAddr,
-        _remote: SocketAddr,
-    ) -> Opening {
-        Opening::Admitted
-    }
-
-    /// A connection is closed, by whomever.
-    pub fn closed(&mut self, _stream: u64) {}
-
-    /// Takes in what the exchange found out.
-    pub fn learn(&mut self, _now: Instant, lesson: Lesson) {
-        if let Lesson::Refused(refusal) = lesson {
-            self.news.push_back(News::Refused(refusal));
+    pub fn new(config: &Config, key: (u64, u64)) -> Guard {
+        Guard {
+            key: Key::new(key),
+            lists: Lists::new(config),
+            phones: Phones::new(config),
+            offenders: Offenders::new(config.ban),
+            strangers: Strangers::new(config),
+            streams: Streams::new(),
+            herald: Herald::new(Words::new(config)),
         }
     }
 
-    /// The next connection that took too long to authenticate, and has to go.
-    pub fn overdue(&mut self, _now: Instant) -> Option<u64> {
-        None
+    /// Whether a datagram, or a message on a stream, may be read at all, and what is known of its
+    /// source. `None`: no. It is counted, and costs a few dozen nanoseconds and no memory.
+    pub fn packet(
+        &mut self,
+        now: Instant,
+        transport: Transport,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Option<Standing> {
+        let source = self.key.source(remote.ip());
+        match self.judge(now, transport, local, remote.ip(), source) {
+            Ok(standing) => Some(standing),
+            Err(reason) => {
+                self.herald.count(now, source, Vain::Packet, reason);
+                None
+            }
+        }
     }
 
-    /// The next thing that people should know.
-    pub fn news(&mut self, _now: Instant) -> Option<News> {
-        self.news.pop_front()
+    /// A connection was opened to a listener. Its number is never 0.
+    ///
+    /// It costs its source a packet, and has 32 s to authenticate. Until then it is one of at most 8
+    /// of its source (64 where phones are registered) and 1,024 of all.
+    pub fn opened(&mut self, now: Instant, stream: u64, local: SocketAddr, remote: SocketAddr) -> Opening {
+        let source = self.key.source(remote.ip());
+        let opened = self.judge(now, Transport::Tcp, local, remote.ip(), source).and_then(|standing| {
+            let (phone, reason) = match standing {
+                Standing::Phone => (true, Reason::PhoneStreams),
+                Standing::Stranger { .. } => (false, Reason::StrangerStreams),
+            };
+            self.streams.open(stream, source.prefix, phone, now).map_err(|_| reason)
+        });
+        match opened {
+            Ok(None) => Opening::Admitted,
+            Ok(Some(oldest)) => Opening::InsteadOf(oldest),
+            Err(reason) => {
+                self.herald.count(now, source, Vain::Connection, reason);
+                Opening::Refused
+            }
+        }
     }
 
-    /// When [`Guard::overdue`] or [`Guard::news`] will have something.
+    /// A connection is closed, by whomever.
+    pub fn closed(&mut self, stream: u64) {
+        self.streams.forget(stream);
+    }
+
+    /// Takes in what the exchange found out.
+    pub fn learn(&mut self, now: Instant, lesson: Lesson) {
+        match lesson {
+            Lesson::Authenticated { source, stream } => {
+                self.offenders.authenticated(self.key.source(source), now);
+                self.streams.forget(stream);
+            }
+            Lesson::Bound(source) => {
+                let source = self.key.source(source);
+                self.phones.bound(source, now);
+                self.offenders.pardon(source);
+            }
+            Lesson::Unbound(source) => self.phones.unbound(self.key.source(source)),
+            Lesson::Failed { source, number } => self.failed(now, self.key.source(source), number),
+            Lesson::Exceeded(source) => self.strangers.exceeded(self.key.source(source), now),
+            Lesson::Refused(refusal) => {
+                let source = self.key.source(refusal.remote.ip());
+                self.herald.refused(now, source, refusal);
+            }
+        }
+    }
+
+    /// The next connection that took too long to authenticate, or whose source is not heard any
+    /// more, and has to go.
+    pub fn overdue(&mut self, now: Instant) -> Option<u64> {
+        self.streams.overdue(now)
+    }
+
+    /// The next thing that people should know; in any minute 26 at most.
+    pub fn news(&mut self, now: Instant) -> Option<News> {
+        self.herald.next(now)
+    }
+
+    /// When [`Guard::overdue`] or [`Guard::news`] will have something; a moment that is past if they
+    /// have it now.
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        self.streams.deadline().into_iter().chain(self.herald.deadline()).min()
+    }
+
+    /// The way of a packet: lists first, which know no exception; then phones, who are never banned;
+    /// then bans, and at last the budgets of strangers.
+    fn judge(
+        &mut self,
+        now: Instant,
+        transport: Transport,
+        local: SocketAddr,
+        remote: IpAddr,
+        source: Source,
+    ) -> Result<Standing, Reason> {
+        self.lists.admit(transport, local, remote)?;
+        if let Some(verdict) = self.phones.packet(source, now) {
+            return verdict.map(|()| Standing::Phone);
+        }
+        if self.offenders.is_banned(source, now) {
+            return Err(Reason::Banned);
+        }
+        self.strangers.packet(source, now).map(|credit| Standing::Stranger { credit })
+    }
+
+    /// Somebody had the wrong password. Where a phone is registered that has no consequence: whoever
+    /// shares its address must not be able to silence it.
+    fn failed(&mut self, now: Instant, source: Source, number: String) {
+        if self.phones.has(source) {
+            return;
+        }
+        if let Some(ban) = self.offenders.failed(source, now) {
+            self.streams.condemn(source.prefix);
+            let (failures, time) = (ban.failures, ban.time);
+            self.herald.banned(now, News::Banned { source: source.prefix, failures, time, number });
+        }
     }
 }

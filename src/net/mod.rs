@@ -36,10 +36,11 @@ use std::time::Duration;
 use smol::future::{or, yield_now};
 use smol::{Async, LocalExecutor, Timer};
 
-use crate::keeper::Sockets;
+use crate::keeper::{Link, Sockets};
 use crate::media;
 use crate::switch::{Event, Input, Instant, Output, Switch};
 use hub::Hub;
+pub use streams::CONNECTIONS_MAX;
 use sys::{BATCH, Inbox, Signal, Signals};
 
 /// How many bytes a datagram may have: more than IP can carry, so that none is ever cut off.
@@ -87,7 +88,9 @@ impl Machine for Switch {
 
 /// Runs the exchange until it is told to stop: SIGINT ends the calls first and waits for that, at
 /// most 5 s or until the second SIGINT; SIGTERM stops at once and leaves the calls to whoever
-/// comes next. SIGHUP, from a terminal that is closed, does what SIGINT does.
+/// comes next. SIGHUP, from a terminal that is closed, does what SIGINT does. It also stops at once
+/// when its `keeper`, if it has one, is gone: that one is told when all is ready, and might have been
+/// told to stop in a way that nobody can pass on (SIGKILL).
 ///
 /// `tell` is given what people should know, after it was done.
 ///
@@ -98,9 +101,11 @@ pub fn run(
     machine: impl Machine,
     sockets: Sockets,
     relay: media::Relay,
+    keeper: Option<Link>,
     tell: &mut dyn FnMut(&Event),
 ) -> io::Result<()> {
     let signals = Async::new(Signals::catch()?)?;
+    let keeper = keeper.map(Async::new).transpose()?;
     let reports = Async::new(relay.as_fd().try_clone_to_owned()?)?;
     let mut listeners = Vec::new();
     for listener in sockets.tcp {
@@ -143,7 +148,11 @@ pub fn run(
             }
         }
     };
-    smol::block_on(or(stop(&hub, signals), work))
+    let stopped = or(stop(&hub, signals), orphaned(keeper.as_ref()));
+    if let Some(keeper) = &keeper {
+        keeper.get_ref().ready();
+    }
+    smol::block_on(or(stopped, work))
 }
 
 /// Feeds what comes by one UDP socket.
@@ -257,12 +266,24 @@ async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) ->
     or(ended, or(late, again)).await
 }
 
-/// The next signal.
+/// The next signal that asks the process itself for something.
 async fn next_signal(signals: &Async<Signals>) -> io::Result<Signal> {
     loop {
-        if let Some(signal) = signals.get_ref().next() {
-            return Ok(signal);
+        match signals.get_ref().next() {
+            Some(signal @ (Signal::Interrupt | Signal::Terminate)) => return Ok(signal),
+            Some(Signal::Child) => {}
+            None => signals.readable().await?,
         }
-        signals.readable().await?;
     }
+}
+
+/// Ends when the keeper is gone; never if there was none.
+async fn orphaned(keeper: Option<&Async<Link>>) -> io::Result<()> {
+    let Some(keeper) = keeper else {
+        return std::future::pending().await;
+    };
+    while !keeper.get_ref().has_ended() {
+        keeper.readable().await?;
+    }
+    Ok(())
 }

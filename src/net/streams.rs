@@ -11,7 +11,7 @@ use super::stream::{Stream, Wake};
 use crate::switch::{Flow, Instant, StreamId};
 
 /// The most connections at a time, whoever has them. The machine's guard has smaller bounds.
-pub(super) const CONNECTIONS_MAX: usize = 4096;
+pub const CONNECTIONS_MAX: usize = 4096;
 
 /// The most connections besides that we have closed, while the other side has not. Beyond, the oldest
 /// of them is reset.

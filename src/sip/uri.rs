@@ -1,5 +1,6 @@
 //! URIs (RFC 3261 §19.1).
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::text::{decimal, find_param, unescape};
@@ -28,6 +29,17 @@ pub enum Host<'a> {
     Ip(IpAddr),
     /// A name as it was written.
     Name(&'a [u8]),
+}
+
+impl fmt::Display for Host<'_> {
+    /// As it stands in a URI; of a name, what is UTF-8.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Ip(IpAddr::V4(ip)) => ip.fmt(f),
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Host::Name(name) => f.write_str(&String::from_utf8_lossy(name)),
+        }
+    }
 }
 
 impl<'a> Host<'a> {

@@ -44,6 +44,8 @@ pub(super) enum Verdict {
         claimed: String,
         /// The algorithm that they used, to offer another one next.
         algorithm: Algorithm,
+        /// They were right, but the extension may not speak from there.
+        outside: bool,
     },
 }
 
@@ -135,8 +137,11 @@ impl Authenticator {
         let known = self.known.get_key_value(user).filter(|_| fits);
         let right =
             digest::verify(&credentials, known.map_or(&self.nobody, |(_, ha1)| ha1), request.method_name());
-        let Some((number, _)) = known.filter(|_| right) else {
-            return Verdict::Wrong { claimed: user.to_owned(), algorithm: credentials.algorithm };
+        let allow = config.extensions.get(user).map_or(&[][..], |extension| &extension.allow);
+        let outside = !allow.is_empty() && !allow.iter().any(|network| network.contains(source));
+        let Some((number, _)) = known.filter(|_| right && !outside) else {
+            let (claimed, algorithm) = (user.to_owned(), credentials.algorithm);
+            return Verdict::Wrong { claimed, algorithm, outside: right && known.is_some() };
         };
         let number = number.clone();
         let count = match credentials.qop {

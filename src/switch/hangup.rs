@@ -36,6 +36,7 @@ impl Switch {
             cause => cause,
         };
         let record = call.record(now, cause);
+        self.usage.end(&call.from);
         call.phase = Phase::Over;
         let linger = if call.referred { REFERRED } else { T1_64 };
         if self.release_media(id) {

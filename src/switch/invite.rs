@@ -2,6 +2,7 @@
 
 use super::Switch;
 use super::call::{Call, Leg, Phase};
+use super::emergency::{self, emergency};
 use super::event::{Cause, Event};
 use super::flow::Flow;
 use super::fork::Kind;
@@ -10,9 +11,8 @@ use super::route::Destination;
 use super::token::Token;
 use super::transaction::ServerKey;
 use crate::config::{NatMedia, Number};
-use crate::guard::{Lesson, Refusal};
 use crate::media::Side;
-use crate::sip::{Message, Name, Response, Uri, printable, split, unescape};
+use crate::sip::{Message, Name, Response, Uri, split};
 
 /// Where a new call goes.
 enum Goal {
@@ -35,15 +35,37 @@ impl Switch {
         let dialled = self.dialled(request);
         let goal = match request.first(Name::Replaces).and_then(|value| self.replaced(value)) {
             Some((call, dialog, side)) => Goal::Takeover { call, dialog, side },
-            None => Goal::Number(Destination::of(&self.config, &dialled)),
+            None => Goal::Number(self.destination(&dialled)),
         };
         if let Goal::Number(Destination::Unknown) = goal {
-            self.refused(&reply, request, &dialled, "no such number");
-            return self.answer(server, reply, request, 404, b"");
+            return match emergency(&dialled) {
+                Some(number) => {
+                    let why =
+                        format!("no emergency calls from here (ext.{number} or group.{number} takes them)");
+                    self.refused(&reply, request, &dialled, &why, true);
+                    self.answer_with(
+                        server,
+                        reply,
+                        request,
+                        403,
+                        emergency::REASON,
+                        emergency::HEADER.as_bytes(),
+                    );
+                }
+                None => {
+                    self.refused(&reply, request, &dialled, "no such number", true);
+                    self.answer(server, reply, request, 404, b"");
+                }
+            };
         }
         // An answer made now costs the phone nothing; one made later may find the tables full.
         if self.calls.len() >= super::MAX_CALLS || !self.clients.has_room() {
             return self.answer(server, reply, request, 503, b"Retry-After: 10\r\n");
+        }
+        if let Err(why) = self.usage.begin(&self.config, self.io.now, &caller) {
+            self.refused(&reply, request, caller.as_str(), &why, true);
+            let reason = format!("Reason: SIP;cause=403;text=\"{why}\"\r\n");
+            return self.answer_with(server, reply, request, 403, "Too Many Calls", reason.as_bytes());
         }
         let trying = Response::new(100, b"", reply.remote).print(request);
         self.servers.respond(&mut self.io, server, 100, trying);
@@ -75,6 +97,14 @@ impl Switch {
                 switch.branch_failed(fork);
             }
         });
+    }
+
+    /// Where a dialled number leads; an emergency number that is routed also with 184 or 186 in front.
+    fn destination(&self, dialled: &str) -> Destination {
+        match Destination::of(&self.config, dialled) {
+            Destination::Unknown => Destination::of(&self.config, emergency(dialled).unwrap_or(dialled)),
+            known => known,
+        }
     }
 
     /// What a request's Request-URI dials: its user, or the owner of the contact that it is.
@@ -167,17 +197,5 @@ impl Switch {
 
     pub(super) fn learns(&self, number: &Number) -> bool {
         self.config.extensions.get(number).is_some_and(|e| e.nat_media == NatMedia::Learn)
-    }
-
-    /// Tells people that somebody was refused.
-    pub(super) fn refused(&mut self, reply: &Flow, request: &Message<'_>, number: &str, why: &'static str) {
-        self.io.teach(Lesson::Refused(Refusal {
-            remote: reply.remote,
-            method: printable(request.method_name(), 32),
-            number: printable(&unescape(number.as_bytes()), 64),
-            agent: printable(request.first(Name::UserAgent).unwrap_or_default(), 64),
-            why: why.into(),
-            known: true,
-        }));
     }
 }

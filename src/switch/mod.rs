@@ -6,18 +6,20 @@
 //! switch.deadline();                               // when it wants to be woken
 //! ```
 //!
-//! What a packet passes, file by file: `request` sorts it, `transaction` absorbs what was here before,
+//! What a packet passes, file by file: `admission` asks the guard, `request` sorts it, `transaction` absorbs what was here before,
 //! `auth` asks who speaks, and `register`, or a `fork` with its branches, takes it. The fork of an
 //! INVITE makes a `call`, with a leg for each phone; requests inside its dialogs find it by the
 //! `token` that denwa wrote into Record-Route, and `dialog` sends them on. `negotiation` and
 //! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end.
 
+mod admission;
 mod answer;
 mod auth;
 mod call;
 mod date;
 mod dialog;
 mod echo;
+mod emergency;
 mod event;
 mod flow;
 mod fork;
@@ -33,11 +35,13 @@ mod request;
 mod ring;
 mod route;
 mod secret;
+mod stateless;
 mod table;
 
 mod timer;
 mod token;
 mod transaction;
+mod usage;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -47,9 +51,8 @@ pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Output};
 pub use flow::{Flow, StreamId, Transport};
 
 use crate::config::{Config, LogLevel};
-use crate::guard::{Guard, Opening};
+use crate::guard::Guard;
 use crate::media::PortAllocator;
-use crate::sip::{Message, StartLine};
 use io::{Io, Timer};
 use table::Table;
 use transaction::{Clients, Servers};
@@ -57,9 +60,6 @@ use transaction::{Clients, Servers};
 /// The most calls at once, ended ones that are still remembered included. At the bound, INVITE is
 /// answered 503.
 pub const MAX_CALLS: usize = 16_384;
-
-/// The most of our own addresses that are remembered; a server has a handful.
-const MAX_ADDRESSES: usize = 64;
 
 /// The exchange.
 pub struct Switch {
@@ -80,6 +80,7 @@ pub struct Switch {
     /// Calls that have not ended.
     live: usize,
     ports: PortAllocator,
+    usage: usage::Usage,
     /// Addresses of ours that packets came to.
     addresses: BTreeSet<IpAddr>,
     /// The last `Date` line, and the second that it is for.
@@ -97,6 +98,7 @@ impl Switch {
         Switch {
             io: Io::new(config.log >= LogLevel::Debug),
             ports: PortAllocator::new(config.media_ports),
+            usage: usage::Usage::default(),
             auth: auth::Authenticator::new(&config),
             guard: Guard::new(&config, secret.table_keys()),
             config,
@@ -123,10 +125,7 @@ impl Switch {
         match input {
             Input::Packet { flow, bytes } => self.packet(flow, bytes),
             Input::Opened(flow) => self.opened(flow),
-            Input::Closed(stream) => {
-                self.guard.closed(stream.0);
-                self.registrar.closed(stream);
-            }
+            Input::Closed(stream) => self.closed(stream),
             Input::Media(event) => self.media_event(event),
             Input::Clock(unix) => self.io.wall = i128::from(unix) - i128::from(self.io.now.0),
             Input::Tick => {}
@@ -156,50 +155,6 @@ impl Switch {
     /// How many pairs of media ports are given out.
     pub fn ports_in_use(&self) -> usize {
         self.ports.in_use()
-    }
-
-    /// The guard learns what was found out, and says what it has to say.
-    fn consult(&mut self) {
-        let now = self.io.now;
-        for lesson in self.io.lessons() {
-            self.guard.learn(now, lesson);
-        }
-        while let Some(stream) = self.guard.overdue(now) {
-            self.close(StreamId(stream));
-        }
-        while let Some(news) = self.guard.news(now) {
-            self.io.tell(Event::Guard(news));
-        }
-    }
-
-    fn opened(&mut self, flow: Flow) {
-        match self.guard.opened(self.io.now, flow.stream.0, flow.local, flow.remote) {
-            Opening::Admitted => {}
-            Opening::InsteadOf(oldest) => self.close(StreamId(oldest)),
-            Opening::Refused => self.io.close(flow.stream),
-        }
-    }
-
-    /// Closes a connection, of which net will not tell us again.
-    fn close(&mut self, stream: StreamId) {
-        self.guard.closed(stream.0);
-        self.registrar.closed(stream);
-        self.io.close(stream);
-    }
-
-    fn packet(&mut self, flow: Flow, bytes: &[u8]) {
-        let at = (flow.transport, flow.local, flow.remote);
-        let Some(_standing) = self.guard.packet(self.io.now, at.0, at.1, at.2) else { return };
-        self.io.trace(true, flow, bytes);
-        // What is no SIP at all is noise; nobody waits for an answer to it.
-        let Ok(message) = Message::parse(bytes) else { return };
-        if self.addresses.len() < MAX_ADDRESSES {
-            self.addresses.insert(flow.local.ip());
-        }
-        match message.start() {
-            StartLine::Request { .. } => self.request(flow, &message),
-            StartLine::Response { .. } => self.response(&message),
-        }
     }
 
     fn timer(&mut self, timer: Timer) {

@@ -16,7 +16,7 @@ impl Switch {
     pub(super) fn register(&mut self, key: ServerKey, reply: Flow, request: &Message<'_>, number: &Number) {
         let to = request.to().and_then(|to| to.sip_uri()).and_then(|uri| uri.number());
         if to.as_deref() != Some(number.as_str()) {
-            self.refused(&reply, request, number.as_str(), "To names another extension than the user");
+            self.refused(&reply, request, number.as_str(), "To names another extension than the user", true);
             return self.answer(key, reply, request, 403, b"");
         }
         let unsupported = join(request.list(Name::Require).filter(|o| !o.eq_ignore_ascii_case(b"path")));

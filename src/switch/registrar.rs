@@ -10,6 +10,7 @@ use super::table::Table;
 use super::timer::T1_64;
 use super::transaction::ClientId;
 use crate::config::{Config, Number};
+use crate::guard::Lesson;
 use crate::sip::{Host, Message, Name, NameAddr, Uri, decimal, find_param, params};
 use crate::time::Instant;
 
@@ -109,6 +110,10 @@ pub(super) struct Registrar {
     /// Which bindings came on a stream: anybody may open and close streams all day, and only the
     /// close of one of these is any work.
     streams: Table<u64, Vec<BindingId>>,
+    /// How many bindings each flow has.
+    flows: Table<Flow, u32>,
+    /// What the guard is to know of flows that came and went.
+    lessons: Vec<Lesson>,
     made: BindingId,
 }
 
@@ -149,6 +154,8 @@ impl Registrar {
             numbers: Table::default(),
             pings: Table::default(),
             streams: Table::default(),
+            flows: Table::default(),
+            lessons: Vec::new(),
             made: 0,
         }
     }
@@ -178,6 +185,33 @@ impl Registrar {
     pub(super) fn owner_of(&self, contact: &Uri<'_>, now: Instant) -> Option<&Number> {
         let has = |b: &Binding| b.is_alive(now) && Uri::parse(&b.uri).is_some_and(|uri| uri.matches(contact));
         self.by_number.iter().find(|(_, list)| list.iter().any(has)).map(|(number, _)| number)
+    }
+
+    /// Whether a phone is registered on a flow: what comes by it is no stranger's.
+    pub(super) fn knows(&self, flow: &Flow) -> bool {
+        self.flows.contains_key(flow)
+    }
+
+    /// What the guard is to know of phones that came and went.
+    pub(super) fn lessons(&mut self) -> std::vec::Drain<'_, Lesson> {
+        self.lessons.drain(..)
+    }
+
+    /// A binding came to a flow.
+    fn came(&mut self, flow: Flow) {
+        *self.flows.entry(flow).or_default() += 1;
+        self.lessons.push(Lesson::Bound(flow.source()));
+    }
+
+    /// A binding left a flow.
+    fn left(&mut self, flow: Flow) {
+        if let Some(count) = self.flows.get_mut(&flow) {
+            *count -= 1;
+            if *count == 0 {
+                self.flows.remove(&flow);
+            }
+        }
+        self.lessons.push(Lesson::Unbound(flow.source()));
     }
 
     /// The binding through which an extension speaks on a flow.
@@ -272,6 +306,7 @@ impl Registrar {
                     self.made += 1;
                     self.numbers.insert(self.made, number.clone());
                     changes.came.push(self.made);
+                    self.came(flow);
                     let list = self.by_number.entry(number.clone()).or_default();
                     list.push(Binding::new(self.made, flow, &contact));
                     match list.last_mut() {
@@ -280,9 +315,10 @@ impl Registrar {
                     }
                 }
             };
-            if binding.flow != flow {
+            let before = std::mem::replace(&mut binding.flow, flow);
+            if before != flow {
                 changes.came.push(binding.id);
-                changes.moved.push((binding.flow, flow));
+                changes.moved.push((before, flow));
             }
             if flow.is_reliable() {
                 let ids = self.streams.entry(flow.stream.0).or_default();
@@ -300,12 +336,15 @@ impl Registrar {
                 renew(&mut binding.params, contact.params);
             }
             binding.q = contact.param("q").map_or(1000, preference);
-            binding.flow = flow;
             binding.connected = true;
             binding.behind_nat = uri.host != Host::Ip(flow.source());
             binding.expires = now + lifetime;
             binding.cseq = cseq;
             binding.unanswered = 0;
+        }
+        for (old, new) in &changes.moved {
+            self.came(*new);
+            self.left(*old);
         }
         Ok(changes)
     }
@@ -323,6 +362,7 @@ impl Registrar {
     }
 
     fn forget(&mut self, binding: &Binding) {
+        self.left(binding.flow);
         self.numbers.remove(&binding.id);
         if let Some(ping) = binding.ping {
             self.pings.remove(&ping);

@@ -13,10 +13,10 @@ use super::secret::Purpose;
 use super::token::Token;
 use super::transaction::{Seen, ServerKey};
 use crate::config::{Identity, Number};
-use crate::guard::{Lesson, Refusal};
+use crate::guard::Lesson;
 use crate::sip::{
-    Defect, Host, MAX_HEADERS, Message, Method, Name, NameAddr, Response, Uri, check_request, decimal,
-    printable, reason_phrase,
+    Defect, Host, MAX_HEADERS, Message, Method, Name, NameAddr, Uri, check_request, decimal, printable,
+    reason_phrase,
 };
 
 /// What denwa itself understands.
@@ -45,8 +45,8 @@ pub(super) struct OwnRoutes {
 }
 
 impl Switch {
-    /// A request came.
-    pub(super) fn request(&mut self, flow: Flow, request: &Message<'_>) {
+    /// A request came. `credit`: a challenge may be longer than it.
+    pub(super) fn request(&mut self, flow: Flow, request: &Message<'_>, credit: bool) {
         let Some(method) = request.method() else { return };
         let Some(reply) = reply_flow(&flow, request) else { return };
         match check_request(request) {
@@ -97,7 +97,7 @@ impl Switch {
                 None => self.refuse(reply, request, 481, b""),
             };
         }
-        self.outside_dialogs(key, reply, request, method, &routes);
+        self.outside_dialogs(key, reply, request, method, &routes, credit);
     }
 
     fn outside_dialogs(
@@ -107,6 +107,7 @@ impl Switch {
         request: &Message<'_>,
         method: Method,
         routes: &OwnRoutes,
+        credit: bool,
     ) {
         let uri = Uri::parse(request.uri());
         let for_us = uri.is_some_and(|uri| uri.user.is_none() && self.is_ours(&uri.host));
@@ -131,7 +132,7 @@ impl Switch {
             let headers = [b"Unsupported: ", extensions, b"\r\n"].concat();
             return self.refuse(reply, request, 420, &headers);
         }
-        let Some(number) = self.authenticate(reply, request) else { return };
+        let Some(number) = self.authenticate(reply, request, credit) else { return };
         self.servers.open(key, method, reply);
         if method == Method::Register {
             return self.register(key, reply, request, &number);
@@ -141,7 +142,8 @@ impl Switch {
                 &reply,
                 request,
                 number.as_str(),
-                "From names another extension (see ext.N.identity)",
+                &format!("From names another extension (ext.{number}.identity)"),
+                true,
             );
             return self.answer(key, reply, request, 403, b"");
         }
@@ -151,41 +153,29 @@ impl Switch {
         }
     }
 
-    /// Whoever proves to be an extension is let in; everybody else was challenged.
-    fn authenticate(&mut self, reply: Flow, request: &Message<'_>) -> Option<Number> {
-        let verdict = self.auth.judge(&self.secret, &self.config, self.io.now, reply.source(), request);
-        if let Verdict::Is(number) = verdict {
-            return Some(number);
+    /// Whoever proves to be an extension is let in; everybody else was challenged, or ignored.
+    fn authenticate(&mut self, reply: Flow, request: &Message<'_>, credit: bool) -> Option<Number> {
+        let source = reply.source();
+        let verdict = self.auth.judge(&self.secret, &self.config, self.io.now, source, request);
+        match &verdict {
+            Verdict::Is(number) => {
+                self.io.teach(Lesson::Authenticated { source, stream: reply.stream.0 });
+                return Some(number.clone());
+            }
+            Verdict::Wrong { claimed, outside, .. } => {
+                let known = self.config.extensions.contains_key(claimed.as_str());
+                let why = match outside {
+                    true => format!("the password is right, but not from there (ext.{claimed}.allow)"),
+                    false if known => format!("wrong password (ext.{claimed})"),
+                    false => "there is no such extension".into(),
+                };
+                self.refused(&reply, request, claimed, &why, known);
+                let number = printable(claimed.as_bytes(), 64);
+                self.io.teach(Lesson::Failed { source, number });
+            }
+            Verdict::Missing | Verdict::Stale => {}
         }
-        if let Verdict::Wrong { claimed, .. } = &verdict {
-            self.io.teach(Lesson::Refused(Refusal {
-                remote: reply.remote,
-                method: printable(request.method_name(), 32),
-                number: printable(claimed.as_bytes(), 64),
-                agent: printable(request.first(Name::UserAgent).unwrap_or_default(), 64),
-                why: "wrong user or password".into(),
-                known: self.config.extensions.contains_key(claimed.as_str()),
-            }));
-        }
-        let register = request.method() == Some(Method::Register);
-        let claimed = if register { request.to() } else { request.from() };
-        let claimed = claimed.and_then(|a| a.sip_uri()).and_then(|uri| uri.number()).unwrap_or_default();
-        let status = if register { 401 } else { 407 };
-        let offer = self.auth.offer(&self.secret, &self.config, reply.source(), &claimed, &verdict);
-        let (challenge, md5) =
-            self.auth.challenge(&self.secret, &self.config, self.io.now, reply.source(), request, offer);
-        let tag = self.secret.tag(&[request.call_id(), request.from_tag()]);
-        let mut whole = true;
-        let bytes = Response::new(status, &tag, reply.remote).print_with(request, |others| {
-            // An unverified source of a datagram is not sent more than it sent, where MD5 alone
-            // makes the difference.
-            whole = reply.is_reliable() || others + challenge.len() <= request.bytes().len();
-            if whole { &challenge } else { &challenge[md5..] }
-        });
-        self.io.send(reply, bytes);
-        if whole && md5 > 0 {
-            self.auth.offered_both(&self.secret, reply.source(), &claimed);
-        }
+        self.challenge(reply, request, credit, &verdict);
         None
     }
 
@@ -299,15 +289,10 @@ impl Switch {
     /// Whether a host is one that denwa answers for. Without `domain`, every name is.
     pub(super) fn is_ours(&self, host: &Host<'_>) -> bool {
         match (host, &self.config.domain) {
-            (Host::Ip(ip), domain) => {
-                self.config.advertise.contains(ip)
-                    || self.addresses.contains(ip)
-                    // An IPv6 address stands in brackets there, as in a URI.
-                    || domain.as_deref().and_then(|d| Host::parse(d.as_bytes())) == Some(*host)
+            (Host::Ip(ip), _) => {
+                self.config.advertise.contains(ip) || self.addresses.contains(ip) || self.is_domain(host)
             }
-            (Host::Name(name), Some(domain)) => {
-                name.eq_ignore_ascii_case(domain.as_bytes()) || name.eq_ignore_ascii_case(b"localhost")
-            }
+            (Host::Name(name), Some(_)) => self.is_domain(host) || name.eq_ignore_ascii_case(b"localhost"),
             (Host::Name(_), None) => true,
         }
     }
@@ -345,30 +330,21 @@ impl Switch {
         status: u16,
         headers: &[u8],
     ) {
-        let bytes = self.stateless(reply, request, status, reason_phrase(status), headers);
-        self.servers.respond(&mut self.io, key, status, bytes);
+        self.answer_with(key, reply, request, status, reason_phrase(status), headers);
     }
 
-    /// Answers without leaving anything behind: the same again if it is asked again.
-    pub(super) fn refuse(&mut self, reply: Flow, request: &Message<'_>, status: u16, headers: &[u8]) {
-        self.refuse_with(reply, request, status, reason_phrase(status), headers);
-    }
-
-    fn refuse_with(&mut self, reply: Flow, request: &Message<'_>, status: u16, reason: &str, headers: &[u8]) {
-        let bytes = self.stateless(reply, request, status, reason, headers);
-        self.io.send(reply, bytes);
-    }
-
-    fn stateless(
-        &self,
+    /// Answers in an open transaction, with a reason phrase of its own.
+    pub(super) fn answer_with(
+        &mut self,
+        key: ServerKey,
         reply: Flow,
         request: &Message<'_>,
         status: u16,
         reason: &str,
         headers: &[u8],
-    ) -> Vec<u8> {
-        let tag = self.secret.tag(&[request.call_id(), request.from_tag()]);
-        Response { reason, headers, ..Response::new(status, &tag, reply.remote) }.print(request)
+    ) {
+        let bytes = self.stateless(&reply, request, status, reason, headers);
+        self.servers.respond(&mut self.io, key, status, bytes);
     }
 
     /// A stream that lost its framing cannot be read any further (RFC 4475 §3.3.9).

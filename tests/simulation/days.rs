@@ -16,6 +16,7 @@ use crate::phone::{Action, Forking, Manners, Reaction, Ringing, Spec};
 use crate::rng::Rng;
 use crate::scenarios::{self, DOMAIN, OTHER_V6, V4, V6, extension, number};
 use crate::sip::Hand;
+use crate::stranger;
 use crate::town::{Deed, Place, Town};
 
 /// How many days are played where `DENWA_SEEDS` says nothing.
@@ -81,12 +82,20 @@ struct Census {
     heard: BTreeMap<String, u64>,
     /// How calls ended, by what phones think of it.
     outcomes: BTreeMap<String, u64>,
+    /// Datagrams of strangers, answers to them, and those that were longer than what was asked.
+    strangers: [u64; 3],
 }
 
 impl Census {
     fn count(&mut self, town: &Town) {
         self.steps += town.steps;
         self.media_compared += town.laws.compared;
+        let strangers = &town.hospitality.census;
+        for (all, more) in
+            self.strangers.iter_mut().zip([strangers.visits, strangers.answered, strangers.longer])
+        {
+            *all += more;
+        }
         for phone in &town.phones {
             for (method, times) in &phone.heard {
                 *self.heard.entry(method.clone()).or_default() += u64::from(*times);
@@ -112,6 +121,7 @@ impl Census {
             let times = self.outcomes.get(outcome).copied().unwrap_or(0);
             assert!(times > 10, "only {times} times {outcome}");
         }
+        assert!(self.strangers.iter().all(|times| *times > 100), "{self:?}");
         assert!(self.answered > 500 && self.media_compared > 10_000, "{self:?}");
     }
 }
@@ -186,6 +196,7 @@ fn make_exchange(rng: &mut Rng) -> (Config, Vec<Place>) {
     if rng.percent(10) {
         config.media_ports = PortRange { first: 40000, last: 40000 + rng.between(7, 40) as u16 };
     }
+    config.stealth = config.domain.is_some() && rng.percent(60);
     config.call_limit = Duration::from_secs(rng.pick(&[120, 900, 1200]));
     config.media_timeout = Duration::from_secs(rng.pick(&[20, 60]));
     config.keep_alive = Duration::from_secs(rng.pick(&[0, 25, 25, 25]));
@@ -301,6 +312,9 @@ fn live(town: &mut Town, rng: &mut Rng) {
             _ => plan_talk(town, rng, at),
         }
     }
+    if rng.percent(50) {
+        plan_visits(town, rng);
+    }
     town.run(Duration::from_secs(DAY + 60));
     for phone in 0..phones {
         town.plan(Duration::ZERO, phone, Deed::Start);
@@ -317,6 +331,18 @@ fn live(town: &mut Town, rng: &mut Rng) {
     }
     town.run(Duration::from_secs(30 * 60));
     town.check_quiet();
+}
+
+/// Strangers come, one by one or in a storm.
+fn plan_visits(town: &mut Town, rng: &mut Rng) {
+    let places: Vec<SocketAddr> = town.places.iter().map(|place| place.local).collect();
+    for _ in 0..rng.below(4) {
+        let (begin, count) = (rng.between(0, DAY * 1000), rng.pick(&[1, 10, 300]));
+        for _ in 0..count {
+            let after = Duration::from_millis(begin + rng.between(0, 20_000));
+            town.plan_visit(after, stranger::visit(rng, DOMAIN, &places));
+        }
+    }
 }
 
 /// A call, what happens during it, and its end; all of it may come too early or too late.

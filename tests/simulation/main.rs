@@ -24,4 +24,5 @@ mod rng;
 mod scenarios;
 mod sdp;
 mod sip;
+mod stranger;
 mod town;

@@ -1,13 +1,13 @@
 //! A town: the exchange, its phones, what lies between them, and a clock that jumps from one event to
 //! the next. After each step the laws are checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use denwa::config::Config;
 use denwa::media;
-use denwa::switch::{Event, Input, Instant, Output, Switch};
+use denwa::switch::{Event, Input, Instant, Output, StreamId, Switch, Transport};
 
 use crate::laws::Laws;
 use crate::network::{Delivery, Network, Weather};
@@ -15,6 +15,7 @@ use crate::phone::{Action, Call, Manners, Phone, Spec};
 use crate::relay::Relay;
 use crate::rng::Rng;
 use crate::sip::Message;
+use crate::stranger::{Hospitality, Visit};
 
 /// Where the exchange is: as the phones know it, and where it really listens.
 #[derive(Clone, Copy, Debug)]
@@ -58,9 +59,17 @@ pub struct Town {
     /// Broken laws; the first one stops the town.
     pub violations: Vec<String>,
     pub steps: u64,
+    /// Connections that the exchange closed.
+    pub closed: Vec<StreamId>,
+    opened: HashSet<StreamId>,
     pub network: Network,
     pub laws: Laws,
-    places: Vec<Place>,
+    /// What strangers may expect.
+    pub hospitality: Hospitality,
+    stealth: bool,
+    visits: BTreeMap<(Instant, u64), Visit>,
+    /// Where the exchange is.
+    pub places: Vec<Place>,
     switch: Switch,
     rng: Rng,
     script: BTreeMap<(Instant, u64), (usize, Deed)>,
@@ -84,8 +93,13 @@ impl Town {
             events: Vec::new(),
             violations: Vec::new(),
             steps: 0,
+            closed: Vec::new(),
+            opened: HashSet::new(),
             network: Network::new(weather, rng.fork()),
             laws: Laws::default(),
+            hospitality: Hospitality::default(),
+            stealth: config.stealth,
+            visits: BTreeMap::new(),
             switch: Switch::new(config, secret),
             places: places.to_vec(),
             rng,
@@ -138,6 +152,12 @@ impl Town {
         self.script.insert((self.now + after, self.count), (phone, deed));
     }
 
+    /// A stranger comes later.
+    pub fn plan_visit(&mut self, after: Duration, visit: Visit) {
+        self.count += 1;
+        self.visits.insert((self.now + after, self.count), visit);
+    }
+
     /// Lets so much time pass, or until a law is broken.
     pub fn run(&mut self, time: Duration) {
         let until = self.now + time;
@@ -153,7 +173,8 @@ impl Town {
     fn step(&mut self, until: Instant) -> bool {
         let phones = self.phones.iter().filter_map(Phone::deadline).min();
         let script = self.script.keys().next().map(|(at, _)| *at);
-        let due = [script, self.network.next(), phones, self.relay.next(), self.switch.deadline()];
+        let visit = self.visits.keys().next().map(|(at, _)| *at);
+        let due = [visit, script, self.network.next(), phones, self.relay.next(), self.switch.deadline()];
         let next = due.into_iter().flatten().min().filter(|next| *next <= until);
         let Some(next) = next else {
             self.now = until;
@@ -162,7 +183,11 @@ impl Town {
         self.now = self.now.max(next);
         self.steps += 1;
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= self.now);
-        if is_due(script) {
+        if is_due(visit) {
+            if let Some((_, visit)) = self.visits.pop_first() {
+                self.receive(visit);
+            }
+        } else if is_due(script) {
             if let Some((_, (phone, deed))) = self.script.pop_first() {
                 self.perform(phone, deed);
             }
@@ -241,6 +266,9 @@ impl Town {
                 if let Ok(message) = Message::read(&bytes) {
                     self.laws.on_arrival(self.now, flow, &message);
                 }
+                if flow.transport == Transport::Tcp && self.opened.insert(flow.stream) {
+                    self.feed(Input::Opened(flow));
+                }
                 self.feed(Input::Packet { flow, bytes: &bytes });
             }
             Delivery::ToPhone(id, bytes) => {
@@ -265,6 +293,15 @@ impl Town {
                 }
             }
         }
+    }
+
+    /// A stranger's datagram comes.
+    fn receive(&mut self, visit: Visit) {
+        let (flow, bytes) = (visit.flow, visit.bytes.clone());
+        self.note(|_| format!("stranger {} ──▶ denwa  {}", flow.remote, summary(&bytes)));
+        self.hospitality.comes(visit);
+        self.feed(Input::Packet { flow, bytes: &bytes });
+        self.hospitality.goes();
     }
 
     /// Something comes to the exchange from its operator.
@@ -301,12 +338,18 @@ impl Town {
             }
             Output::Send(flow, bytes) => {
                 self.note(|town| format!("denwa ──▶ {}  {}", town.who(&flow), summary(&bytes)));
-                let broken = self.laws.on_send(self.now, &self.network, &self.phones, &flow, &bytes);
-                self.violations.extend(broken);
-                self.network.server_sends(self.now, &flow, bytes);
+                if self.network.is_known(&flow) {
+                    let broken = self.laws.on_send(self.now, &self.network, &self.phones, &flow, &bytes);
+                    self.violations.extend(broken);
+                    self.network.server_sends(self.now, &flow, bytes);
+                } else {
+                    let broken = self.hospitality.on_send(self.now, self.stealth, &flow, &bytes);
+                    self.violations.extend(broken);
+                }
             }
             Output::Close(stream) => {
                 self.note(|_| format!("denwa closes {stream:?}"));
+                self.closed.push(stream);
                 self.network.close(self.now, stream);
             }
             Output::Event(event) => {

@@ -1,0 +1,184 @@
+//! Connections on which nobody has proved who they are.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::prefix::Prefix;
+use crate::time::Instant;
+
+/// The most connections without authentication that a stranger has.
+pub(super) const MAX_OF_STRANGER: usize = 8;
+/// The most that a source of phones has.
+pub(super) const MAX_OF_PHONE: usize = 64;
+/// The most of all. At the bound the oldest goes, a stranger's before a phone's: whoever opens many
+/// pushes out its own, and those who are in earnest need a second or two.
+const MAX: usize = 1_024;
+/// How long authentication may take: as long as a transaction (RFC 3261 §17.1.1.2, 64 × T1).
+const PATIENCE: Duration = Duration::from_secs(32);
+
+/// They wait here from the opening until they are authenticated, closed or overdue.
+pub(super) struct Streams {
+    /// The oldest first.
+    strangers: VecDeque<Waiting>,
+    /// Those of sources where a phone was registered when they came, the oldest first.
+    phones: VecDeque<Waiting>,
+    /// Those of sources that were banned meanwhile.
+    condemned: VecDeque<u64>,
+}
+
+struct Waiting {
+    stream: u64,
+    source: Prefix,
+    until: Instant,
+}
+
+/// The source has as many as it may have.
+#[derive(Debug, PartialEq)]
+pub(super) struct TooMany;
+
+impl Streams {
+    pub(super) fn new() -> Streams {
+        Streams {
+            strangers: VecDeque::with_capacity(MAX),
+            phones: VecDeque::new(),
+            condemned: VecDeque::new(),
+        }
+    }
+
+    /// A connection came; it may have to take the place of another, which is named.
+    pub(super) fn open(
+        &mut self,
+        stream: u64,
+        source: Prefix,
+        phone: bool,
+        now: Instant,
+    ) -> Result<Option<u64>, TooMany> {
+        let most = if phone { MAX_OF_PHONE } else { MAX_OF_STRANGER };
+        let both = || self.strangers.iter().chain(&self.phones);
+        if both().filter(|waiting| waiting.source == source).count() >= most {
+            return Err(TooMany);
+        }
+        let oldest = if both().count() < MAX {
+            None
+        } else {
+            self.strangers.pop_front().or_else(|| self.phones.pop_front())
+        };
+        let queue = if phone { &mut self.phones } else { &mut self.strangers };
+        queue.push_back(Waiting { stream, source, until: now + PATIENCE });
+        Ok(oldest.map(|waiting| waiting.stream))
+    }
+
+    /// A connection is authenticated or closed.
+    pub(super) fn forget(&mut self, stream: u64) {
+        for queue in [&mut self.strangers, &mut self.phones] {
+            if let Some(at) = queue.iter().position(|waiting| waiting.stream == stream) {
+                queue.remove(at);
+            }
+        }
+        self.condemned.retain(|&condemned| condemned != stream);
+    }
+
+    /// A source is not heard any more: neither are its connections.
+    pub(super) fn condemn(&mut self, source: Prefix) {
+        for queue in [&mut self.strangers, &mut self.phones] {
+            let of_source = queue.iter().filter(|waiting| waiting.source == source);
+            self.condemned.extend(of_source.map(|waiting| waiting.stream));
+            queue.retain(|waiting| waiting.source != source);
+        }
+    }
+
+    /// The next that has to go; it is forgotten.
+    pub(super) fn overdue(&mut self, now: Instant) -> Option<u64> {
+        if let Some(stream) = self.condemned.pop_front() {
+            return Some(stream);
+        }
+        let mut queues = [&mut self.strangers, &mut self.phones].into_iter();
+        let late = queues.find(|queue| queue.front().is_some_and(|waiting| waiting.until <= now))?;
+        late.pop_front().map(|waiting| waiting.stream)
+    }
+
+    /// When there will be one.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if !self.condemned.is_empty() {
+            return Some(Instant(0));
+        }
+        [&self.strangers, &self.phones].into_iter().filter_map(|queue| Some(queue.front()?.until)).min()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn prefix(n: u32) -> Prefix {
+        Prefix::of(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into())
+    }
+
+    fn drain(streams: &mut Streams, now: u64) -> Vec<u64> {
+        std::iter::from_fn(|| streams.overdue(Instant(now))).collect()
+    }
+
+    #[test]
+    fn who_does_not_authenticate_goes() {
+        let mut streams = Streams::new();
+        assert_eq!(streams.deadline(), None);
+        for (stream, phone) in [(1, false), (2, true), (3, false), (4, true)] {
+            assert_eq!(streams.open(stream, prefix(1), phone, Instant(stream)), Ok(None));
+        }
+        streams.forget(1);
+        streams.forget(4);
+        streams.forget(99);
+        assert_eq!(streams.deadline(), Some(Instant(32_002)));
+        assert_eq!(drain(&mut streams, 32_001), []);
+        assert_eq!(drain(&mut streams, 32_002), [2]);
+        assert_eq!(drain(&mut streams, 100_000), [3]);
+        assert_eq!(streams.deadline(), None);
+    }
+
+    #[test]
+    fn a_source_has_few_and_one_of_phones_has_more() {
+        let mut streams = Streams::new();
+        for (source, phone, most) in [(1, false, 8), (2, true, 64)] {
+            for n in 0..most {
+                assert_eq!(
+                    streams.open(source * 1_000 + n, prefix(source as u32), phone, Instant(0)),
+                    Ok(None)
+                );
+            }
+            assert_eq!(streams.open(9_999, prefix(source as u32), phone, Instant(0)), Err(TooMany));
+        }
+        streams.forget(1_003);
+        assert_eq!(streams.open(9_999, prefix(1), false, Instant(0)), Ok(None));
+    }
+
+    #[test]
+    fn the_oldest_makes_room_and_a_stranger_before_a_phone() {
+        let mut streams = Streams::new();
+        let mut numbers = 1..;
+        let mut open =
+            |source, phone| streams.open(numbers.next().unwrap(), prefix(source), phone, Instant(0));
+        for n in 0..64 {
+            assert_eq!(open(0, true), Ok(None), "{n}");
+        }
+        for n in 64..1_024 {
+            assert_eq!(open(n, false), Ok(None), "{n}");
+        }
+        assert_eq!(open(5_000, false), Ok(Some(65)));
+        assert_eq!(open(5_001, true), Ok(Some(66)));
+        assert_eq!(streams.strangers.len() + streams.phones.len(), MAX);
+    }
+
+    #[test]
+    fn connections_of_the_banned_are_overdue() {
+        let mut streams = Streams::new();
+        for stream in 1..=6 {
+            streams.open(stream, prefix((stream % 2) as u32), stream > 3, Instant(0)).unwrap();
+        }
+        streams.condemn(prefix(1));
+        assert_eq!(streams.deadline(), Some(Instant(0)));
+        streams.forget(3);
+        assert_eq!(drain(&mut streams, 0), [1, 5]);
+        assert_eq!(drain(&mut streams, 32_000), [2, 4, 6]);
+    }
+}

@@ -1,0 +1,119 @@
+//! How much an extension uses the exchange: calls at once, and calls an hour. A phone that was taken
+//! over is stopped here before it costs much.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Config, Number};
+use crate::time::Instant;
+
+/// One hour, in milliseconds.
+const HOUR: u64 = 3_600_000;
+
+/// What each extension has used; at most one entry for each that there is.
+#[derive(Default)]
+pub(super) struct Usage(BTreeMap<Number, Used>);
+
+/// What one extension has used.
+#[derive(Default)]
+struct Used {
+    /// Its calls that have not ended.
+    calls: u16,
+    /// The hour of `begun[0]`, counted from the start.
+    hour: u64,
+    /// How many calls began in that hour and in the one before.
+    begun: [u32; 2],
+}
+
+impl Used {
+    /// How many calls began within the last hour: exact for this clock hour, and of the one before
+    /// as many as if they had been spread evenly.
+    fn within_an_hour(&mut self, now: Instant) -> u32 {
+        let hour = now.0 / HOUR;
+        self.begun = match hour - self.hour.min(hour) {
+            0 => self.begun,
+            1 => [0, self.begun[0]],
+            _ => [0, 0],
+        };
+        self.hour = hour;
+        let left = HOUR - now.0 % HOUR;
+        self.begun[0].saturating_add((u64::from(self.begun[1]) * left).div_ceil(HOUR) as u32)
+    }
+}
+
+impl Usage {
+    /// Counts a call that an extension begins.
+    ///
+    /// # Errors
+    ///
+    /// What it has too much of, in words that name the key; then nothing is counted.
+    pub(super) fn begin(&mut self, config: &Config, now: Instant, number: &Number) -> Result<(), String> {
+        let Some(extension) = config.extensions.get(number) else { return Ok(()) };
+        let used = self.0.entry(number.clone()).or_default();
+        if used.calls >= extension.max_calls {
+            return Err(format!("more than {} calls at once (ext.{number}.max-calls)", extension.max_calls));
+        }
+        if used.within_an_hour(now) >= extension.max_calls_hour {
+            let most = extension.max_calls_hour;
+            return Err(format!("more than {most} calls an hour (ext.{number}.max-calls-hour)"));
+        }
+        used.calls += 1;
+        used.begun[0] += 1;
+        Ok(())
+    }
+
+    /// A call that an extension began has ended.
+    pub(super) fn end(&mut self, number: &Number) {
+        if let Some(used) = self.0.get_mut(number) {
+            used.calls = used.calls.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn config(text: &str) -> Config {
+        let mut config = Config::parse("x", b"ext.101 = secret-one\next.102 = secret-two").unwrap();
+        for extension in config.extensions.values_mut() {
+            (extension.max_calls, extension.max_calls_hour) = match text {
+                "at once" => (2, 1000),
+                _ => (1000, 6),
+            };
+        }
+        config
+    }
+
+    #[test]
+    fn so_many_calls_at_once() {
+        let (config, mut usage) = (config("at once"), Usage::default());
+        let [one, two] = ["101", "102"].map(|number| Number::new(number).unwrap());
+        let now = Instant::default();
+        assert_eq!(usage.begin(&config, now, &one), Ok(()));
+        assert_eq!(usage.begin(&config, now, &one), Ok(()));
+        let refused = usage.begin(&config, now, &one).unwrap_err();
+        assert_eq!(refused, "more than 2 calls at once (ext.101.max-calls)");
+        assert_eq!(usage.begin(&config, now, &two), Ok(()), "each extension has its own");
+        usage.end(&one);
+        assert_eq!(usage.begin(&config, now, &one), Ok(()));
+    }
+
+    #[test]
+    fn so_many_calls_an_hour_whenever_the_hour_begins() {
+        let (config, mut usage) = (config("an hour"), Usage::default());
+        let number = Number::new("101").unwrap();
+        let mut call = |minute: u64| {
+            let now = Instant::default() + Duration::from_secs(minute * 60);
+            usage.begin(&config, now, &number).is_ok()
+        };
+        assert!((0..6).all(|_| call(50)));
+        assert!(!call(50) && !call(59) && !call(61));
+        // A third of the hour before counts a third.
+        assert!((0..4).all(|_| call(100)));
+        assert!(!call(100));
+        assert!((0..6).all(|_| call(300)));
+        assert!(!call(300));
+    }
+}
