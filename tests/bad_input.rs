@@ -811,3 +811,73 @@ fn more_networks_than_there_may_be_are_one_mistake() {
     assert!(said.contains(".conf:2: deny: too many networks; 1000 in the whole file are the most"), "{said}");
     assert!(said.trim_end().lines().count() == 2, "{said}");
 }
+
+#[test]
+fn nobody_learns_which_extensions_exist() {
+    // Equal seeds give equal nonces, so whatever differs comes of the number alone.
+    let ask = |number: &'static str| {
+        let mut exchange = Exchange::empty(Config::parse("test", CONFIG.as_bytes()).unwrap());
+        let guesser = Phone { number, password: "guessed", flow: udp(STRANGER) };
+        let mut answers = Vec::new();
+        for (method, uri) in [
+            ("REGISTER", "sip:pbx.test".to_owned()),
+            ("INVITE", "sip:102@pbx.test".to_owned()),
+            ("MESSAGE", format!("sip:{number}@pbx.test")),
+            ("OPTIONS", format!("sip:{number}@pbx.test")),
+            ("SUBSCRIBE", format!("sip:{number}@pbx.test")),
+            ("BYE", format!("sip:{number}@pbx.test")),
+        ] {
+            // Once, and so often that a phone would be asked in another way.
+            for _ in 0..4 {
+                let mut request = exchange.request(guesser, method, &uri, "", "");
+                if method == "REGISTER" {
+                    request = request.replace("To: <sip:pbx.test>", &format!("To: <sip:{number}@pbx.test>"));
+                }
+                let first = exchange.say(guesser.flow, request.as_bytes());
+                let challenge = first.iter().find(|(_, answer)| answer.contains("nonce=\""));
+                let nonce = challenge.map(|(_, answer)| between(answer, "nonce=\"", "\"").to_owned());
+                answers.extend(first);
+                for nonce in nonce.iter().map(String::as_str).chain(["made-up"]) {
+                    let again = with_credentials(&request, guesser, nonce, 1);
+                    answers.extend(exchange.say(guesser.flow, again.as_bytes()));
+                }
+                exchange.now += 1000;
+            }
+        }
+        answers.into_iter().map(|(_, answer)| answer.replace(number, "NUMBER")).collect::<Vec<_>>()
+    };
+    let (known, unknown) = (ask("101"), ask("199"));
+    assert!(known.len() > 40, "{} answers", known.len());
+    for (known, unknown) in known.iter().zip(&unknown) {
+        assert_eq!(known, unknown);
+    }
+    assert_eq!(known.len(), unknown.len());
+}
+
+#[test]
+fn there_are_only_so_many_bindings() {
+    const CONTACTS: usize = 32;
+    let numbers: Vec<String> = (1000..2025).map(|number| number.to_string()).collect();
+    let mut text = String::from("domain = pbx.test\n");
+    for number in &numbers {
+        text += &format!("ext.{number} = kitchen-secret\next.{number}.max-contacts = {CONTACTS}\n");
+    }
+    let mut exchange = Exchange::empty(Config::parse("test", text.as_bytes()).unwrap());
+    let mut register = |number: &str, contacts: std::ops::Range<usize>| {
+        let number: &'static str = Box::leak(number.to_owned().into_boxed_str());
+        let phone = Phone { number, password: "kitchen-secret", flow: udp("192.0.2.77:5060") };
+        let more: String =
+            contacts.map(|n| format!("Contact: <sip:{number}@192.0.2.77:{}>\r\n", 10_000 + n)).collect();
+        let request = exchange.request(phone, "REGISTER", "sip:pbx.test", &more, "");
+        let request = request
+            .replace("To: <sip:pbx.test>", &format!("To: <sip:{number}@pbx.test>"))
+            .replace(&format!("Contact: <sip:{number}@192.0.2.77:5060>\r\n"), "");
+        statuses(&exchange.ask(phone, &request).0)
+    };
+    let (last, rest) = numbers.split_last().unwrap();
+    for number in rest {
+        assert_eq!(register(number, 0..CONTACTS), [200], "{number}");
+    }
+    assert_eq!(register(last, 0..1), [503], "the table is full");
+    assert_eq!(register(&numbers[0], 0..CONTACTS), [200], "what is there can be refreshed");
+}
