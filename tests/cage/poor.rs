@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::net::UdpSocket;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
@@ -16,7 +17,9 @@ use crate::run::{self, Myself, nobody, with_rights};
 use crate::scene::Scene;
 use crate::{Verdict, sys};
 
-pub(crate) const TESTS: &[(&str, fn(&Scene) -> Verdict)] = &[
+type Test = (&'static str, fn(&Scene) -> Verdict);
+
+pub(crate) const TESTS: &[Test] = &[
     ("poor::off_does_nothing_and_says_so", off),
     ("poor::a_kernel_without_landlock", no_landlock),
     ("poor::a_kernel_without_seccomp", no_seccomp),
@@ -27,6 +30,7 @@ pub(crate) const TESTS: &[(&str, fn(&Scene) -> Verdict)] = &[
     ("poor::a_state_folder_that_is_a_file", state_is_a_file),
     ("poor::a_state_folder_is_made_and_given", state_is_given),
     ("poor::a_user_that_is_not_there", no_such_user),
+    ("poor::a_failure_ends_as_everywhere", abort),
     ("keeper::keeps_what_it_needs", keeper),
 ];
 
@@ -55,6 +59,9 @@ pub(crate) fn inside(name: &str, scene: &Scene) -> ExitCode {
             println!("error\n{error}");
             return ExitCode::SUCCESS;
         }
+    }
+    if system == "abort" {
+        std::process::abort();
     }
     println!("passwd: {}", fs::read("/etc/passwd").is_ok());
     println!("netlink: {}", sys::call(libc::SYS_socket, &[libc::AF_NETLINK as usize, 3, 0]).is_ok());
@@ -235,6 +242,15 @@ fn state_is_given(scene: &Scene) -> Verdict {
     chown(&new, Some(12345), Some(12345)).unwrap();
     prepare_state(&new, Some(&nobody())).unwrap();
     assert_eq!(owner(&new).0, 12345);
+    Ok(())
+}
+
+/// What watches the exchange is told how it ended: each libc has its own way to abort.
+fn abort(scene: &Scene) -> Verdict {
+    scene.fill(scene.is_root.then(nobody).as_ref());
+    let (status, output) = run::inside(scene, &scene.program(), false, &["poor", "abort best-effort"]);
+    assert_eq!(status.signal(), Some(libc::SIGABRT), "{output}");
+    assert!(!status.core_dumped());
     Ok(())
 }
 
