@@ -6,12 +6,19 @@
 //! answer. Rounds alternate between the programs, so that a disturbance of the machine meets all,
 //! and the medians are printed.
 
+mod auc;
 mod bare;
+mod drain;
+mod flood;
 mod media;
 mod message;
 mod phones;
+mod probe;
 mod program;
+mod refresh;
 mod rows;
+mod storm;
+mod strangers;
 mod sys;
 mod table;
 
@@ -51,15 +58,21 @@ struct Arguments {
     #[argh(switch)]
     #[allow(dead_code, reason = "cargo bench says it to every bench target")]
     bench: bool,
-    /// rows: register, call, relay, capacity, memory, start, size; all if none is named
+    /// rows: register, call, relay, capacity, memory, start, size, flood, guard, tcp, restart, timing;
+    /// all if none is named
     #[argh(positional)]
     rows: Vec<String>,
 }
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some(bare::ARGUMENT) {
-        return match bare::run(words) {
+    let loops = match words.next().as_deref() {
+        Some(bare::ARGUMENT) => Some(bare::run(words)),
+        Some(drain::ARGUMENT) => Some(drain::run(words)),
+        _ => None,
+    };
+    if let Some(ended) = loops {
+        return match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(e) => {
                 eprintln!("bare loop: {e}");
@@ -91,9 +104,11 @@ fn measure(arguments: Arguments) -> Result<bool, String> {
         kinds.push(Kind::Kamailio);
     }
     sys::many_files().map_err(|e| format!("limit of open files: {e}"))?;
-    if let Err(e) = sys::leave_network() {
+    let network = sys::leave_network();
+    if let Err(e) = &network {
         eprintln!("bench: on the machine's own network, where ports may be taken ({e})");
     }
+    let own_network = network.is_ok();
     // Whatever else the machine does should not be measured. Without the right to it: as it is.
     sys::take_precedence();
     if sys::cores() > 1 {
@@ -105,6 +120,8 @@ fn measure(arguments: Arguments) -> Result<bool, String> {
         setting: Setting { denwa, folder: folder.clone(), ip, tuned_rival: arguments.tuned_rival },
         kinds,
         rounds: if arguments.quick { 3 } else { 7 },
+        own_network,
+        ipv6_strangers: own_network && flood::prepare_sources(),
         profile: arguments.profile.then(|| folder.join("perf.data")),
     };
     let busy = sys::load();

@@ -111,6 +111,17 @@ impl Media {
     /// With `single` each packet is sent on its own at its own moment, which is what latency is
     /// measured with; else those that are due leave together, which costs the bench least.
     pub(crate) fn run(&mut self, calls: usize, time: Duration, single: bool) -> Result<Outcome, String> {
+        self.run_beside(calls, time, single, &mut || Ok(()))
+    }
+
+    /// The same, with something else to do in each spare moment, for at most some 100 µs.
+    pub(crate) fn run_beside(
+        &mut self,
+        calls: usize,
+        time: Duration,
+        single: bool,
+        aside: &mut dyn FnMut() -> Result<(), String>,
+    ) -> Result<Outcome, String> {
         let active = (calls * 2).min(self.streams.len());
         if active == 0 {
             return Err("no call is up".into());
@@ -132,6 +143,7 @@ impl Media {
         while next < total {
             let now = realtime();
             outcome.behind = outcome.behind.max(now.saturating_sub(due(next)));
+            aside()?;
             if single {
                 if due(next) <= now {
                     self.send(stream(next))?;
@@ -153,6 +165,7 @@ impl Media {
         }
         let end = realtime() + 2 * LATE;
         while realtime() < end {
+            aside()?;
             self.receive(&mut outcome, EVENTS, single)?;
         }
         for stream in &self.streams[..active] {

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// The processor that the measured programs share; the bench itself runs on another.
 pub(crate) const SERVER_CORE: usize = 0;
 
+/// Where denwa listens.
+pub(crate) const DENWA: u16 = 9060;
+
 /// What can be measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -38,6 +41,16 @@ pub(crate) struct Setting {
     pub(crate) tuned_rival: bool,
 }
 
+/// To whom denwa is open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum House {
+    /// To the bench's phones alone, of which a hundred share an address and call as fast as they can: no
+    /// budget stands in their way, and what is measured is the work.
+    Trusted,
+    /// To the Internet, on every address, by UDP and TCP, with the defaults of all that guards it.
+    Open,
+}
+
 /// A running program.
 pub(crate) struct Program {
     /// Which one.
@@ -58,10 +71,28 @@ impl Program {
         ports: (u16, u16),
     ) -> Result<(Program, Duration), String> {
         let (sip, commands) = match kind {
-            Kind::Denwa => (SocketAddr::new(setting.ip, 9060), vec![denwa(setting, users, ports)?]),
+            Kind::Denwa => {
+                (SocketAddr::new(setting.ip, DENWA), vec![denwa(setting, House::Trusted, users, ports)?])
+            }
             Kind::Kamailio => (SocketAddr::new(setting.ip, 9070), kamailio(setting, users, ports)?),
             Kind::Bare => return Err("the bare loop is started with its calls".into()),
         };
+        Program::start_at(setting, kind, sip, commands)
+    }
+
+    /// Starts a denwa that is open to the Internet.
+    pub(crate) fn start_open(setting: &Setting, users: usize, ports: (u16, u16)) -> Result<Program, String> {
+        let sip = SocketAddr::new(setting.ip, DENWA);
+        let command = denwa(setting, House::Open, users, ports)?;
+        Program::start_at(setting, Kind::Denwa, sip, vec![command]).map(|(program, _)| program)
+    }
+
+    fn start_at(
+        setting: &Setting,
+        kind: Kind,
+        sip: SocketAddr,
+        commands: Vec<Command>,
+    ) -> Result<(Program, Duration), String> {
         let log = setting.folder.join(format!("{kind:?}.log"));
         let mut program = Program { kind, sip, children: Vec::new(), log };
         // Kamailio would share the port with a stranger rather than complain.
@@ -119,6 +150,23 @@ impl Program {
         }
         drop(stdin);
         Ok((program, ports))
+    }
+
+    /// Starts the loop that receives and forgets, at these addresses.
+    pub(crate) fn start_drain(setting: &Setting, at: &[SocketAddr]) -> Result<Program, String> {
+        let own = std::env::current_exe().map_err(|e| e.to_string())?;
+        let mut command = Command::new(own);
+        command.arg(crate::drain::ARGUMENT).args(at.iter().map(SocketAddr::to_string));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let log = setting.folder.join("Drain.log");
+        let sip = at.first().copied().unwrap_or(SocketAddr::new(setting.ip, 0));
+        let mut program = Program { kind: Kind::Bare, sip, children: Vec::new(), log };
+        program.spawn(command)?;
+        let stdout = program.children[0].stdout.take().ok_or("the bare loop has no pipe")?;
+        match BufReader::new(stdout).lines().next() {
+            Some(Ok(_)) => Ok(program),
+            _ => Err(program.last_words()),
+        }
     }
 
     fn spawn(&mut self, mut command: Command) -> Result<(), String> {
@@ -195,15 +243,33 @@ impl Program {
         lines[lines.len().saturating_sub(12)..].join("\n")
     }
 
-    /// All processes: each child leads a session and its group, where its own children are too.
+    /// All processes: those that the bench started, their children, and whoever else is in their groups.
     fn processes(&self) -> Vec<u32> {
-        let group = |pid: &u32| -> Option<u32> {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // After the name, which may hold blanks: state, parent, group.
-            stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(2)?.parse().ok()
-        };
-        let ours = |pid: &u32| group(pid).is_some_and(|g| self.children.iter().any(|c| c.id() == g));
-        numbers("/proc").into_iter().filter(ours).collect()
+        let mut found: Vec<u32> = self.children.iter().map(Child::id).collect();
+        let mut others: Vec<(u32, Kin)> =
+            numbers("/proc").into_iter().filter_map(|pid| Some((pid, kin(pid)?))).collect();
+        // Whoever has left the group, as a daemon may, is still a child of somebody found.
+        loop {
+            let before = found.len();
+            others.retain(|&(pid, Kin { parent, group })| {
+                let ours = found.contains(&group) || found.contains(&parent);
+                if ours && !found.contains(&pid) {
+                    found.push(pid);
+                }
+                !ours
+            });
+            if found.len() == before {
+                // A child that has ended and is not yet collected has no kin any more.
+                found.retain(|&pid| kin(pid).is_some());
+                return found;
+            }
+        }
+    }
+
+    /// The process that denwa's keeper has put into the cage, if there is one.
+    pub(crate) fn caged(&self) -> Option<u32> {
+        let keeper = self.children.first()?.id();
+        self.processes().into_iter().find(|&pid| kin(pid).is_some_and(|kin| kin.parent == keeper))
     }
 
     /// CPU time used so far by all processes and threads.
@@ -222,6 +288,30 @@ impl Program {
     /// Proportional set size of all processes, in KiB.
     pub(crate) fn pss(&self) -> u64 {
         self.processes().iter().map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum()
+    }
+
+    /// Resident memory of all processes, in KiB: what they share counts for each. With `peak`, the most
+    /// that it was since [`Program::forget_peak`].
+    pub(crate) fn rss(&self, peak: bool) -> u64 {
+        let key = if peak { "VmHWM:" } else { "VmRSS:" };
+        self.processes().iter().map(|pid| kib(&format!("/proc/{pid}/status"), key)).sum()
+    }
+
+    /// Lets the peak of resident memory count from now on.
+    pub(crate) fn forget_peak(&self) -> Result<(), String> {
+        let forget = |pid: &u32| fs::write(format!("/proc/{pid}/clear_refs"), "5");
+        self.processes().iter().try_for_each(forget).map_err(|e| format!("/proc/…/clear_refs: {e}"))
+    }
+
+    /// How long its log is, in bytes.
+    pub(crate) fn log_size(&self) -> u64 {
+        fs::metadata(&self.log).map_or(0, |log| log.len())
+    }
+
+    /// Stops all processes where they are, or lets them go on.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        let signal = if frozen { libc::SIGSTOP } else { libc::SIGCONT };
+        self.processes().into_iter().for_each(|pid| sys::signal(pid, signal));
     }
 
     /// The size of all files that are mapped with code in them, in octets.
@@ -270,6 +360,23 @@ impl Drop for Program {
     }
 }
 
+/// Parent and group of a process.
+#[derive(Clone, Copy)]
+struct Kin {
+    parent: u32,
+    group: u32,
+}
+
+/// The kin of a process that lives.
+fn kin(pid: u32) -> Option<Kin> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which may hold blanks: state, parent, group.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    let kin = Kin { parent: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()? };
+    (state != "Z").then_some(kin)
+}
+
 /// Unreclaimable and reclaimable kernel slab of the whole machine, in KiB.
 pub(crate) fn slab() -> u64 {
     kib("/proc/meminfo", "Slab:")
@@ -290,20 +397,35 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-fn denwa(setting: &Setting, users: usize, ports: (u16, u16)) -> Result<Command, String> {
+fn denwa(setting: &Setting, house: House, users: usize, ports: (u16, u16)) -> Result<Command, String> {
     let state = setting.folder.join("denwa-state");
     fs::create_dir_all(&state).map_err(|e| format!("{}: {e}", state.display()))?;
-    let listen = SocketAddr::new(setting.ip, 9060);
-    // Like the rival: no keep-alives, no log line for each call, silence allowed.
+    // Like the rival: no keep-alives, silence allowed.
     let mut text = format!(
-        "domain = {DOMAIN}\nlisten = udp:{listen}\nmedia-ports = {}-{}\nstate = {}\n\
-         keep-alive = 0s\nmedia-timeout = 2h\nlog = warn\n",
+        "domain = {DOMAIN}\nmedia-ports = {}-{}\nstate = {}\nkeep-alive = 0s\nmedia-timeout = 2h\n",
         ports.0,
         ports.1,
         state.display()
     );
+    match house {
+        House::Open => {
+            let _ = write!(text, "listen = udp:{DENWA} tcp:{DENWA}\nlog = info\n");
+        }
+        House::Trusted => {
+            let listen = SocketAddr::new(setting.ip, DENWA);
+            // Like the rival: no log line for each call.
+            let _ = write!(text, "listen = udp:{listen}\nlog = warn\nban = never\n");
+            for who in ["stranger", "strangers", "phone"] {
+                let _ = writeln!(text, "rate.{who} = 1000000/s");
+            }
+        }
+    }
     for i in 0..users {
-        let _ = writeln!(text, "ext.{} = {}", user(i), password(i));
+        let name = user(i);
+        let _ = writeln!(text, "ext.{name} = {}", password(i));
+        if house == House::Trusted {
+            let _ = writeln!(text, "ext.{name}.max-calls = 1000\next.{name}.max-calls-hour = 100000");
+        }
     }
     let path = setting.folder.join("denwa.conf");
     write(&path, &text)?;

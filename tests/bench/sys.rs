@@ -2,24 +2,28 @@
 //! receive stamps, pinning, limits. The only unsafe code of the bench.
 #![allow(unsafe_code)]
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::mem;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 /// Datagrams in one system call.
 pub(crate) const BATCH: usize = 64;
 /// Octets kept of one datagram; no message of the bench is longer.
 const DATAGRAM: usize = 4096;
-/// Room for the control message of one receive stamp (`cmsghdr` and `timespec`).
+/// Room for one control message: a receive stamp, or the source of a datagram (`cmsghdr` and at most 20 octets).
 const CONTROL: usize = 64;
 
 /// Receives up to [`BATCH`] datagrams with one system call.
 pub(crate) struct Inbox {
     data: Vec<[u8; DATAGRAM]>,
     control: Vec<[u64; CONTROL / 8]>,
+    /// Nobody reads them, but a server could not do without.
+    names: Vec<libc::sockaddr_in6>,
     received: Vec<(usize, u64)>,
 }
 
@@ -28,6 +32,8 @@ impl Default for Inbox {
         Inbox {
             data: vec![[0; DATAGRAM]; BATCH],
             control: vec![[0; CONTROL / 8]; BATCH],
+            // SAFETY: a plain C struct for which all zeroes is a valid value.
+            names: vec![unsafe { mem::zeroed() }; BATCH],
             received: Vec::with_capacity(BATCH),
         }
     }
@@ -44,12 +50,14 @@ impl Inbox {
             iovecs[i].iov_len = DATAGRAM;
             headers[i].msg_hdr.msg_iov = &raw mut iovecs[i];
             headers[i].msg_hdr.msg_iovlen = 1;
+            headers[i].msg_hdr.msg_name = (&raw mut self.names[i]).cast();
+            headers[i].msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_in6>() as _;
             headers[i].msg_hdr.msg_control = self.control[i].as_mut_ptr().cast();
             headers[i].msg_hdr.msg_controllen = CONTROL as _;
         }
         self.received.clear();
-        // SAFETY: each header points at one iovec and one control buffer of the stated lengths,
-        // all of which outlive the call.
+        // SAFETY: each header points at one iovec, one name and one control buffer of the stated
+        // lengths, all of which outlive the call.
         let n = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -138,69 +146,159 @@ impl Outbox {
     }
 
     fn send(&self, socket: &UdpSocket, batch: &[(usize, usize, SocketAddr)]) -> io::Result<usize> {
-        // SAFETY: plain C structs for which all zeroes is a valid value.
-        let mut iovecs: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
-        let mut names: [libc::sockaddr_in6; BATCH] = unsafe { mem::zeroed() };
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        for (i, &(start, end, to)) in batch.iter().enumerate() {
-            iovecs[i].iov_base = self.data[start..end].as_ptr().cast_mut().cast();
-            iovecs[i].iov_len = end - start;
-            headers[i].msg_hdr.msg_iov = &raw mut iovecs[i];
-            headers[i].msg_hdr.msg_iovlen = 1;
-            headers[i].msg_hdr.msg_name = (&raw mut names[i]).cast();
-            headers[i].msg_hdr.msg_namelen = match to {
-                SocketAddr::V4(to) => {
-                    // SAFETY: `sockaddr_in` is smaller than `sockaddr_in6` and not more aligned.
-                    let name = unsafe { &mut *(&raw mut names[i]).cast::<libc::sockaddr_in>() };
-                    name.sin_family = libc::AF_INET as _;
-                    name.sin_port = to.port().to_be();
-                    name.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
-                    mem::size_of::<libc::sockaddr_in>() as _
-                }
-                SocketAddr::V6(to) => {
-                    names[i].sin6_family = libc::AF_INET6 as _;
-                    names[i].sin6_port = to.port().to_be();
-                    names[i].sin6_addr.s6_addr = to.ip().octets();
-                    mem::size_of::<libc::sockaddr_in6>() as _
-                }
-            };
-        }
-        // SAFETY: each header points at one iovec and one name of the stated lengths, all of which
-        // outlive the call; the kernel only reads through them.
-        let n = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), batch.len() as _, 0) };
-        if n < 0 {
-            let error = io::Error::last_os_error();
-            return match error.kind() {
-                // The error of an earlier datagram, or a signal: nothing of this batch was sent.
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted => Ok(0),
-                _ => Err(error),
-            };
-        }
-        Ok(n as usize)
+        let parcel = |&(start, end, to): &(usize, usize, SocketAddr)| Parcel {
+            bytes: &self.data[start..end],
+            from: None,
+            to,
+        };
+        send(socket, batch.iter().map(parcel))
     }
+}
+
+/// A datagram to be sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Parcel<'a> {
+    /// What is in it.
+    pub(crate) bytes: &'a [u8],
+    /// The address to send it from, instead of the socket's own: of the family of the socket, and
+    /// one that is local here, or [`any_source`].
+    pub(crate) from: Option<IpAddr>,
+    /// Where it goes.
+    pub(crate) to: SocketAddr,
+}
+
+/// Sends at most [`BATCH`] datagrams with one system call, and returns how many were.
+pub(crate) fn send<'a>(socket: &UdpSocket, parcels: impl Iterator<Item = Parcel<'a>>) -> io::Result<usize> {
+    // SAFETY: plain C structs for which all zeroes is a valid value.
+    let mut iovecs: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
+    let mut names: [libc::sockaddr_in6; BATCH] = unsafe { mem::zeroed() };
+    let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+    let mut control = [[0_u64; CONTROL / 8]; BATCH];
+    let mut count = 0;
+    for (i, parcel) in parcels.take(BATCH).enumerate() {
+        iovecs[i].iov_base = parcel.bytes.as_ptr().cast_mut().cast();
+        iovecs[i].iov_len = parcel.bytes.len();
+        let header = &mut headers[i].msg_hdr;
+        header.msg_iov = &raw mut iovecs[i];
+        header.msg_iovlen = 1;
+        header.msg_name = (&raw mut names[i]).cast();
+        header.msg_namelen = match parcel.to {
+            SocketAddr::V4(to) => {
+                // SAFETY: `sockaddr_in` is smaller than `sockaddr_in6` and not more aligned.
+                let name = unsafe { &mut *(&raw mut names[i]).cast::<libc::sockaddr_in>() };
+                name.sin_family = libc::AF_INET as _;
+                name.sin_port = to.port().to_be();
+                name.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
+                mem::size_of::<libc::sockaddr_in>() as _
+            }
+            SocketAddr::V6(to) => {
+                names[i].sin6_family = libc::AF_INET6 as _;
+                names[i].sin6_port = to.port().to_be();
+                names[i].sin6_addr.s6_addr = to.ip().octets();
+                mem::size_of::<libc::sockaddr_in6>() as _
+            }
+        };
+        if let Some(from) = parcel.from {
+            header.msg_control = control[i].as_mut_ptr().cast();
+            header.msg_controllen = CONTROL as _;
+            header.msg_controllen = write_source(header, from) as _;
+        }
+        count += 1;
+    }
+    // SAFETY: each header points at one iovec and one name of the stated lengths, and some at a control
+    // buffer, all of which outlive the call; the kernel only reads through them.
+    let n = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, 0) };
+    if n < 0 {
+        let error = io::Error::last_os_error();
+        return match error.kind() {
+            // The error of an earlier datagram, or a signal: nothing of this batch was sent.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted => Ok(0),
+            _ => Err(error),
+        };
+    }
+    Ok(n as usize)
+}
+
+/// Writes the control message that says where a datagram comes from; returns its length.
+fn write_source(header: &libc::msghdr, from: IpAddr) -> usize {
+    // SAFETY: the header has a control buffer of [`CONTROL`] bytes, aligned for `cmsghdr`: more than
+    // either of these messages takes.
+    unsafe {
+        let control = libc::CMSG_FIRSTHDR(header);
+        let length = match from {
+            IpAddr::V4(from) => {
+                let mut info: libc::in_pktinfo = mem::zeroed();
+                info.ipi_spec_dst.s_addr = u32::from_ne_bytes(from.octets());
+                (*control).cmsg_level = libc::IPPROTO_IP;
+                (*control).cmsg_type = libc::IP_PKTINFO;
+                libc::CMSG_DATA(control).cast::<libc::in_pktinfo>().write_unaligned(info);
+                mem::size_of::<libc::in_pktinfo>()
+            }
+            IpAddr::V6(from) => {
+                let mut info: libc::in6_pktinfo = mem::zeroed();
+                info.ipi6_addr.s6_addr = from.octets();
+                (*control).cmsg_level = libc::IPPROTO_IPV6;
+                (*control).cmsg_type = libc::IPV6_PKTINFO;
+                libc::CMSG_DATA(control).cast::<libc::in6_pktinfo>().write_unaligned(info);
+                mem::size_of::<libc::in6_pktinfo>()
+            }
+        };
+        (*control).cmsg_len = libc::CMSG_LEN(length as _) as _;
+        libc::CMSG_SPACE(length as _) as usize
+    }
+}
+
+/// Lets a socket of either family use addresses that no interface has.
+pub(crate) fn any_source(socket: &impl AsRawFd, is_ipv6: bool) -> io::Result<()> {
+    let (level, option) =
+        if is_ipv6 { (libc::SOL_IPV6, libc::IPV6_FREEBIND) } else { (libc::SOL_IP, libc::IP_FREEBIND) };
+    set_option(socket, level, option, 1)
 }
 
 /// A UDP socket with a receive buffer that does not overflow while the bench looks elsewhere.
 pub(crate) fn roomy_socket(at: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(at).map_err(|e| io::Error::new(e.kind(), format!("{at}: {e}")))?;
-    set_option(&socket, libc::SO_RCVBUFFORCE, 16 << 20)
-        .or_else(|_| set_option(&socket, libc::SO_RCVBUF, 16 << 20))?;
-    set_option(&socket, libc::SO_SNDBUFFORCE, 4 << 20)
-        .or_else(|_| set_option(&socket, libc::SO_SNDBUF, 4 << 20))?;
+    let set = |option, value| set_option(&socket, libc::SOL_SOCKET, option, value);
+    set(libc::SO_RCVBUFFORCE, 16 << 20).or_else(|_| set(libc::SO_RCVBUF, 16 << 20))?;
+    set(libc::SO_SNDBUFFORCE, 4 << 20).or_else(|_| set(libc::SO_SNDBUF, 4 << 20))?;
+    Ok(socket)
+}
+
+/// A socket as large as denwa's that, like denwa's, tells where each datagram was sent to.
+pub(crate) fn listening_socket(at: SocketAddr) -> io::Result<UdpSocket> {
+    let family = if at.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = rustix::net::socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    if at.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    let socket = UdpSocket::from(socket);
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, 4 << 20)?;
+    let (level, option) = if at.is_ipv6() {
+        (libc::SOL_IPV6, libc::IPV6_RECVPKTINFO)
+    } else {
+        (libc::SOL_IP, libc::IP_PKTINFO)
+    };
+    set_option(&socket, level, option, 1)?;
+    rustix::net::bind(&socket, &at).map_err(|e| io::Error::new(e.kind(), format!("{at}: {e}")))?;
     Ok(socket)
 }
 
 /// Asks the kernel to stamp each datagram that `socket` receives.
 pub(crate) fn stamp_receipts(socket: &UdpSocket) -> io::Result<()> {
-    set_option(socket, libc::SO_TIMESTAMPNS, 1)
+    set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
 }
 
-fn set_option(socket: &UdpSocket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+fn set_option(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the option's value is a C int, given by address and size.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             option,
             (&raw const value).cast(),
             mem::size_of::<libc::c_int>() as _,
@@ -262,6 +360,42 @@ pub(crate) fn leave_network() -> io::Result<()> {
     // SAFETY: this request reads one ifreq with a name that ends in zeroes.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets the receiving half of loopback, which otherwise runs where the sender does, run on one
+/// processor, or (`None`) as before: so a server's processor does all the work that its network
+/// makes, as it does on a machine that has no other. Only after [`leave_network`].
+pub(crate) fn receive_on(core: Option<usize>) -> io::Result<()> {
+    let folder = std::env::temp_dir().join(format!("denwa-bench-sys-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes())?;
+    let mask = core.map_or(0, |core| 1_u64 << core);
+    // The devices of a network show themselves where sysfs is mounted from within it.
+    let kind = c"sysfs".as_ptr();
+    // SAFETY: all are strings that end in zero and outlive the call; sysfs takes no data.
+    let mounted = unsafe { libc::mount(kind, path.as_ptr(), kind, 0, std::ptr::null()) };
+    let outcome = if mounted == 0 {
+        let steered = std::fs::write(folder.join("class/net/lo/queues/rx-0/rps_cpus"), format!("{mask:x}"));
+        // SAFETY: a string that ends in zero.
+        unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
+        steered
+    } else {
+        Err(io::Error::last_os_error())
+    };
+    std::fs::remove_dir(&folder)?;
+    outcome
+}
+
+/// For how long a processor was not idle since the machine started, to 10 ms.
+pub(crate) fn busy(core: usize) -> Duration {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let name = format!("cpu{core} ");
+    let ticks = text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |line| {
+        let field = |i: usize| line.split_ascii_whitespace().nth(i).and_then(|n| n.parse::<u64>().ok());
+        // user, nice, system, then idle and iowait, then irq and softirq.
+        [0, 1, 2, 5, 6].into_iter().filter_map(field).sum::<u64>()
+    });
+    Duration::from_millis(ticks * 10)
 }
 
 /// How many programs wanted a processor during the last minute, on average.

@@ -10,14 +10,18 @@ pub(crate) type Cell = Option<Result<Vec<f64>, String>>;
 /// When a goal is reached.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
-    /// At most this, in the row's unit, for each figure.
+    /// At most this, in the row's unit, for the first figures.
     AtMost(&'static [f64]),
+    /// At least this, in the row's unit, for the first figures.
+    AtLeast(&'static [f64]),
     /// At most this share of what the rival took.
     ShareOfRival(f64),
     /// More than the rival.
     MoreThanRival,
     /// At most this multiple of the bare loop's.
     TimesBare(f64),
+    /// At most so much more than the bare loop's.
+    AboveBare(f64),
 }
 
 /// One row: the same work for every program.
@@ -71,7 +75,7 @@ impl Table {
                 show(&row.denwa, row.digits),
                 show(&row.rival, row.digits),
                 show(&row.bare, row.digits),
-                row.goals.iter().map(|g| g.text(row.digits)).collect::<Vec<_>>().join(", "),
+                row.goals.iter().map(|g| g.text()).collect::<Vec<_>>().join(", "),
                 row.verdict(),
                 row.earlier.into(),
             ]);
@@ -110,23 +114,26 @@ impl Table {
 }
 
 impl Goal {
-    fn text(self, digits: usize) -> String {
+    fn text(self) -> String {
         match self {
-            Goal::AtMost(limits) => format!("≤ {}", join(limits, digits.min(1))),
+            Goal::AtMost(limits) => format!("≤ {}", plain(limits)),
+            Goal::AtLeast(limits) => format!("≥ {}", plain(limits)),
             Goal::ShareOfRival(share) => format!("< 1/{:.0} of the rival", 1.0 / share),
             Goal::MoreThanRival => "> the rival".into(),
             Goal::TimesBare(times) => format!("≤ {times} × bare"),
+            Goal::AboveBare(more) => format!("≤ bare + {more}"),
         }
     }
 
-    /// The most that `i`th figure may be (or, for `MoreThanRival`, the least).
+    /// The most that `i`th figure may be (or, for `AtLeast` and `MoreThanRival`, the least).
     fn limit(self, i: usize, row: &Row) -> Option<f64> {
         let of = |cell: &Cell| cell.as_ref()?.as_ref().ok()?.get(i).copied();
         match self {
-            Goal::AtMost(limits) => limits.get(i).copied(),
+            Goal::AtMost(limits) | Goal::AtLeast(limits) => limits.get(i).copied(),
             Goal::ShareOfRival(share) => of(&row.rival).map(|r| r * share),
             Goal::MoreThanRival => of(&row.rival),
             Goal::TimesBare(times) => of(&row.bare).map(|b| b * times),
+            Goal::AboveBare(more) => of(&row.bare).map(|b| b + more),
         }
     }
 }
@@ -144,9 +151,11 @@ impl Row {
                     continue;
                 };
                 let excess = match goal {
-                    Goal::MoreThanRival => limit / figure,
+                    Goal::AtLeast(_) | Goal::MoreThanRival => limit / figure,
                     _ => figure / limit,
                 };
+                // What is no number reaches nothing.
+                let excess = if excess.is_nan() { f64::INFINITY } else { excess };
                 worst = Some(worst.unwrap_or(0.0).max(excess));
             }
         }
@@ -164,6 +173,11 @@ fn show(cell: &Cell, digits: usize) -> String {
         Some(Ok(figures)) => join(figures, digits),
         Some(Err(_)) => "failed".into(),
     }
+}
+
+/// Goals as they were written.
+fn plain(limits: &[f64]) -> String {
+    limits.iter().map(f64::to_string).collect::<Vec<_>>().join(" / ")
 }
 
 fn join(figures: &[f64], digits: usize) -> String {

@@ -48,6 +48,11 @@ impl Hospitality {
         self.now = Some(visit);
     }
 
+    /// A stranger of a story sends this next, and is heard or not.
+    pub fn expects(&mut self, flow: Flow, bytes: &[u8], knows: bool) {
+        self.comes(Visit { flow, bytes: bytes.to_vec(), knows });
+    }
+
     /// It is over.
     pub fn goes(&mut self) {
         self.now = None;
@@ -73,7 +78,7 @@ impl Hospitality {
             return Some(format!("a stranger is told:\n{}", text()));
         }
         let (asked, answered) = (visit.bytes.len(), bytes.len());
-        if answered <= asked {
+        if answered <= asked || flow.transport == Transport::Tcp {
             return None;
         }
         self.census.longer += 1;

@@ -1,13 +1,13 @@
 //! A town: the exchange, its phones, what lies between them, and a clock that jumps from one event to
 //! the next. After each step the laws are checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use denwa::config::Config;
 use denwa::media;
-use denwa::switch::{Event, Input, Instant, Output, Switch};
+use denwa::switch::{Event, Input, Instant, Output, StreamId, Switch, Transport};
 
 use crate::laws::Laws;
 use crate::network::{Delivery, Network, Weather};
@@ -59,6 +59,9 @@ pub struct Town {
     /// Broken laws; the first one stops the town.
     pub violations: Vec<String>,
     pub steps: u64,
+    /// Connections that the exchange closed.
+    pub closed: Vec<StreamId>,
+    opened: HashSet<StreamId>,
     pub network: Network,
     pub laws: Laws,
     /// What strangers may expect.
@@ -90,6 +93,8 @@ impl Town {
             events: Vec::new(),
             violations: Vec::new(),
             steps: 0,
+            closed: Vec::new(),
+            opened: HashSet::new(),
             network: Network::new(weather, rng.fork()),
             laws: Laws::default(),
             hospitality: Hospitality::default(),
@@ -261,6 +266,9 @@ impl Town {
                 if let Ok(message) = Message::read(&bytes) {
                     self.laws.on_arrival(self.now, flow, &message);
                 }
+                if flow.transport == Transport::Tcp && self.opened.insert(flow.stream) {
+                    self.feed(Input::Opened(flow));
+                }
                 self.feed(Input::Packet { flow, bytes: &bytes });
             }
             Delivery::ToPhone(id, bytes) => {
@@ -341,6 +349,7 @@ impl Town {
             }
             Output::Close(stream) => {
                 self.note(|_| format!("denwa closes {stream:?}"));
+                self.closed.push(stream);
                 self.network.close(self.now, stream);
             }
             Output::Event(event) => {

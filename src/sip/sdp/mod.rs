@@ -136,6 +136,7 @@ impl<'a> Sdp<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Sdp<'a>, SdpError> {
         let mut sdp = Sdp { body, media: Vec::new(), has_connection: false };
         let mut session = Inherited::default();
+        let mut has_connection = false; // in this part: the session's or one `m=` line's
         let mut lines = Lines::of(body).filter(|line| !line.text.is_empty());
 
         if !lines.next().is_some_and(|line| line.is(b'v')) {
@@ -147,12 +148,16 @@ impl<'a> Sdp<'a> {
                 (b'm', _) => {
                     let media = Media::parse(value, &session).ok_or(SdpError::BadMedia)?;
                     sdp.media.push(media).map_err(|_| SdpError::TooManyMedia)?;
+                    has_connection = false;
                 }
-                (b'c', None) => {
-                    session.connection = Connection::parse(value)?;
-                    sdp.has_connection = true;
+                (b'c', media) => {
+                    let connection = Connection::parse(value)?;
+                    sdp.has_connection |= media.is_none();
+                    // The first one counts, and is the one that [`relay`] keeps.
+                    if !std::mem::replace(&mut has_connection, true) {
+                        *media.map_or(&mut session.connection, |media| &mut media.connection) = connection;
+                    }
                 }
-                (b'c', Some(media)) => media.connection = Connection::parse(value)?,
                 (b'a', None) => session.attribute(value),
                 (b'a', Some(media)) => media.attribute(value),
                 _ => {}

@@ -225,6 +225,26 @@ fn the_origin_changes_only_with_the_family() {
 }
 
 #[test]
+fn of_several_addresses_the_first_counts() {
+    let body = lines(&[
+        "v=0",
+        "c=IN IP4 192.0.2.1",
+        "c=IN IP4 0.0.0.0",
+        "m=audio 5004 RTP/AVP 0",
+        "m=video 5006 RTP/AVP 31",
+        "c=IN IP4 0.0.0.0",
+        "c=IN IP4 192.0.2.2",
+    ]);
+    let sdp = Sdp::parse(&body).unwrap();
+    assert_eq!(sdp.media()[0].rtp(), Some("192.0.2.1:5004".parse().unwrap()));
+    assert_eq!(sdp.media()[1].rtp(), None);
+    let written = rewritten(&body, V4, &[Some(40_000), Some(40_002)]);
+    let written = Sdp::parse(&written).unwrap();
+    assert_eq!(written.media()[0].rtp(), Some("203.0.113.5:40000".parse().unwrap()));
+    assert_eq!(written.media()[1].rtp(), None, "held, as it was understood");
+}
+
+#[test]
 fn hold_stays_hold() {
     let old = lines(&["v=0", "c=IN IP4 0.0.0.0", "t=0 0", "m=audio 5004 RTP/AVP 0"]);
     let sdp = Sdp::parse(&old).unwrap();

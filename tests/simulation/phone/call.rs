@@ -57,7 +57,7 @@ pub struct Call {
     pub media: Negotiation,
     /// The provisional statuses that came.
     pub progress: Vec<u16>,
-    /// `Reason` of the CANCEL or BYE that ended it.
+    /// `Reason` of the CANCEL, BYE or answer that ended it (RFC 3326).
     pub reason: Option<String>,
     /// The user wants it to end as soon as that is possible.
     pub(super) wants_out: bool,

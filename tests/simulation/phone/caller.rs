@@ -128,6 +128,7 @@ impl Phone {
         }
         let Some(call) = self.call(key) else { return };
         call.media.abandon();
+        call.reason = response.get("Reason").map(str::to_owned);
         call.end(match status {
             487 if wants_out => Outcome::Cancelled,
             408 if response.to_tag().is_none() => Outcome::TimedOut,

@@ -1,0 +1,83 @@
+//! The one folder that the exchange may write, `state`.
+
+use std::fs::{self, DirBuilder, File, Metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown};
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::{Error, User};
+
+/// Only its owner may look into it: it will hold who calls whom.
+const MODE: u32 = 0o700;
+
+/// Makes the folder `path` if there is none, and gives it to `user` if that is its purpose: a folder that
+/// was just made, or an empty one of root's. One that already holds something is left as it is;
+/// whether `user` can use it shows when the process becomes that user ([`super::confine_keeper`]).
+///
+/// # Errors
+///
+/// The folder cannot be made or given away, or there is something else in its place; and without a
+/// `user`, it cannot be used.
+pub fn prepare_state(path: &Path, user: Option<&User>) -> Result<(), Error> {
+    let made = make(path, user);
+    made.map_err(|error| Error::Create { state: path.to_owned(), error })?;
+    match user {
+        Some(_) => Ok(()),
+        None => check(path, &User::current()),
+    }
+}
+
+fn make(path: &Path, user: Option<&User>) -> io::Result<()> {
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        fs::create_dir_all(above)?;
+    }
+    match DirBuilder::new().mode(MODE).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => (),
+    }
+    // What is examined and what is given away is the same folder, whoever may rename it meanwhile.
+    let folder = File::open(path)?;
+    let metadata = folder.metadata()?;
+    match user {
+        _ if !metadata.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+        Some(user) if is_unused(&metadata, path)? => give(&folder, user),
+        _ => Ok(()),
+    }
+}
+
+/// Whether it is root's and empty, so that nobody else can have put it to use.
+fn is_unused(folder: &Metadata, path: &Path) -> io::Result<bool> {
+    Ok(folder.uid() == 0 && fs::read_dir(path)?.next().is_none())
+}
+
+fn give(folder: &File, user: &User) -> io::Result<()> {
+    match fchown(folder, Some(user.uid), Some(user.gid)) {
+        // A container without that user: root will not become it either.
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
+        done => done,
+    }
+}
+
+/// Whether this process, which is `user` by now, can read and write the folder `path`. Capabilities
+/// don't count: the child will have none.
+pub(super) fn check(path: &Path, user: &str) -> Result<(), Error> {
+    // `access` asks for the real user, without capabilities unless that is root.
+    let Err(errno) = access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) else {
+        return Ok(());
+    };
+    let closed = path
+        .ancestors()
+        .skip(1)
+        .filter(|above| !above.as_os_str().is_empty())
+        .filter(|above| access(*above, Access::EXEC_OK) == Err(Errno::ACCESS))
+        .last();
+    Err(Error::State {
+        state: path.to_owned(),
+        user: user.to_owned(),
+        closed: closed.map(Path::to_owned),
+        error: errno.into(),
+    })
+}

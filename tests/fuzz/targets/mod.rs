@@ -1,0 +1,21 @@
+//! What is fuzzed, one module each: `run` takes any bytes at all and panics if a promise is broken.
+
+pub mod config;
+pub mod cost;
+pub mod digest;
+pub mod framer;
+pub mod message;
+mod rest;
+pub mod sdp;
+
+/// Takes an input, and panics at what should not be.
+pub type Target = fn(&[u8]);
+
+/// All of them, by the names of their folders in `corpus/` and files in `fuzz_targets/`.
+pub const ALL: [(&str, Target); 5] = [
+    ("message", message::run),
+    ("framer", framer::run),
+    ("sdp", sdp::run),
+    ("config", config::run),
+    ("digest", digest::run),
+];
