@@ -333,7 +333,7 @@ fn who_is_refused_is_gone_at_once_and_leaves_nothing() {
         }
     }
     let time = begin.elapsed();
-    phone.is_unaffected(Duration::from_millis(50));
+    phone.is_unaffected(Duration::from_millis(200));
 
     let after = server.memory();
     println!("100,000 connects in {time:?}: {memory} bytes before, {after} after");
@@ -391,7 +391,7 @@ fn strangers_make_room_for_strangers_and_dawdlers_are_cut_off() {
     assert_eq!((report.strangers, report.closed), (0, STRANGERS as u64), "each end was told once");
     registered.write_all(&message("silence between messages is allowed")).unwrap();
     expect(&mut registered, &message("silence between messages is allowed"));
-    phone.is_unaffected(Duration::from_millis(50));
+    phone.is_unaffected(Duration::from_millis(200));
 }
 
 #[test]
@@ -455,7 +455,7 @@ fn unfinished_messages_share_a_fixed_amount_of_memory() {
     thread::sleep(Duration::from_millis(100));
     good.write_all(tail).unwrap();
     expect(&mut good, &[head, tail].concat());
-    phone.is_unaffected(Duration::from_millis(50));
+    phone.is_unaffected(Duration::from_millis(200));
 
     drop(comers);
     let begin = Moment::now();

@@ -14,7 +14,7 @@ use smol::Timer;
 use super::Machine;
 use super::clock::Clock;
 use super::streams::Streams;
-use super::sys::{BATCH, Inbox};
+use super::sys::Inbox;
 use super::trouble::{Trouble, Troubles};
 use super::udp::{Udp, Unsent};
 use crate::media;
@@ -70,13 +70,13 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.flush(now);
     }
 
-    /// Receives what is there on a UDP socket, at most a batch, and does all that comes of it. Returns
-    /// whether there may be more.
+    /// Receives what is there on a UDP socket, at most [`super::sys::BATCH`] datagrams, and does all that comes
+    /// of it. Returns how many there were.
     ///
     /// # Errors
     ///
     /// Those of [`Inbox::receive`].
-    pub(super) fn receive(&mut self, index: usize, inbox: &mut Inbox) -> io::Result<bool> {
+    pub(super) fn receive(&mut self, index: usize, inbox: &mut Inbox) -> io::Result<usize> {
         let count = inbox.receive(&*self.udp[index].socket)?;
         let now = self.now();
         for datagram in inbox.datagrams() {
@@ -89,7 +89,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             }
         }
         self.flush(now);
-        Ok(count >= BATCH)
+        Ok(count)
     }
 
     /// Feeds what the relay reports.

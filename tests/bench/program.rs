@@ -414,11 +414,18 @@ fn denwa(setting: &Setting, house: House, users: usize, ports: (u16, u16)) -> Re
         House::Trusted => {
             let listen = SocketAddr::new(setting.ip, DENWA);
             // Like the rival: no log line for each call.
-            let _ = write!(text, "listen = udp:{listen}\nlog = warn\n");
+            let _ = write!(text, "listen = udp:{listen}\nlog = warn\nban = never\n");
+            for who in ["stranger", "strangers", "phone"] {
+                let _ = writeln!(text, "rate.{who} = 1000000/s");
+            }
         }
     }
     for i in 0..users {
-        let _ = writeln!(text, "ext.{} = {}", user(i), password(i));
+        let name = user(i);
+        let _ = writeln!(text, "ext.{name} = {}", password(i));
+        if house == House::Trusted {
+            let _ = writeln!(text, "ext.{name}.max-calls = 1000\next.{name}.max-calls-hour = 100000");
+        }
     }
     let path = setting.folder.join("denwa.conf");
     write(&path, &text)?;

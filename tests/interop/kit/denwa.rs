@@ -9,6 +9,10 @@ use super::{Family, Machine, Program, Scene, ports};
 /// The domain of every exchange here. It is in no DNS: phones use the address as outbound proxy.
 pub const DOMAIN: &str = "denwa.test";
 
+/// What guards an exchange from strangers by default. Without these lines the exchanges here have no
+/// budgets: all that a scenario sends comes from the one address of loopback, and is meant to be read.
+pub const GUARDED: &str = "rate.stranger = 10/s\nrate.strangers = 500/s\nrate.phone = 500/s";
+
 /// A running exchange that serves UDP and TCP on one port of every address.
 pub struct Denwa {
     pub program: Program,
@@ -37,8 +41,11 @@ impl Denwa {
             ("media-ports", format!("{media}-{}", media + 97)),
             ("state", scene.path("state").display().to_string()),
             ("log", "debug".to_owned()),
+            ("rate.stranger", "1000000/s".to_owned()),
+            ("rate.strangers", "1000000/s".to_owned()),
+            ("rate.phone", "1000000/s".to_owned()),
         ] {
-            if !settings.lines().any(|line| line.starts_with(key)) {
+            if !settings.lines().any(|line| line.starts_with(&format!("{key} "))) {
                 text.push_str(&format!("\n{key} = {value}"));
             }
         }
