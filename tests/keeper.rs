@@ -535,6 +535,16 @@ fn what_cannot_start_says_why_once() {
     assert!(said.starts_with("state = ") && said.lines().count() == 1, "{said}");
     fs::remove_file(folder.0.join("state")).unwrap();
 
+    if geteuid().is_root() {
+        // Root becomes somebody who may not execute what is root's alone.
+        let own = folder.0.join("denwa");
+        fs::copy(binary(), &own).unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+        let said = failure(Command::new(&own).arg("run").arg("--config").arg(folder.configure(&free)));
+        let expected = format!("{} cannot be executed: Permission denied", own.display());
+        assert!(said.starts_with(&expected) && said.lines().count() == 1, "{said}");
+    }
+
     let said = failure(&mut run(&folder.0.join("nothing.conf")));
     assert!(said.contains("nothing.conf: there is no such file") && said.lines().count() == 2, "{said}");
 }
