@@ -113,7 +113,7 @@ fn serves() {
     eprintln!("{}", sockets.udp[0].local_addr().unwrap());
     eprintln!("{}", sockets.tcp[0].local_addr().unwrap());
     let tell = &mut |event: &Event| eprintln!("{event:?}");
-    net::run(Door::default(), sockets, media::Relay::start().unwrap(), tell).unwrap();
+    net::run(Door::default(), sockets, media::Relay::start().unwrap(), None, tell).unwrap();
 }
 
 /// A process that serves, until the end of its test.
