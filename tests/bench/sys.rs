@@ -273,8 +273,11 @@ pub(crate) fn listening_socket(at: SocketAddr) -> io::Result<UdpSocket> {
     }
     let socket = UdpSocket::from(socket);
     set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, 4 << 20)?;
-    let (level, option) =
-        if at.is_ipv6() { (libc::SOL_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::SOL_IP, libc::IP_PKTINFO) };
+    let (level, option) = if at.is_ipv6() {
+        (libc::SOL_IPV6, libc::IPV6_RECVPKTINFO)
+    } else {
+        (libc::SOL_IP, libc::IP_PKTINFO)
+    };
     set_option(&socket, level, option, 1)?;
     rustix::net::bind(&socket, &at).map_err(|e| io::Error::new(e.kind(), format!("{at}: {e}")))?;
     Ok(socket)

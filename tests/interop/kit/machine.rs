@@ -100,7 +100,8 @@ impl Machine {
     pub fn sent(&self) -> Sent {
         let [ipv4, ipv6] = self.enter(|| {
             // Of the thread: the process as a whole is elsewhere.
-            ["netstat", "snmp6"].map(|table| std::fs::read_to_string(format!("/proc/thread-self/net/{table}")))
+            ["netstat", "snmp6"]
+                .map(|table| std::fs::read_to_string(format!("/proc/thread-self/net/{table}")))
         });
         let (ipv4, ipv6) = (ipv4.unwrap(), ipv6.unwrap());
         let mut lines = ipv4.lines().filter(|line| line.starts_with("IpExt:"));
