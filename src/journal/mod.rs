@@ -1,0 +1,437 @@
+//! What survives a crash: records, appended to the file `journal` of the state folder before anybody is
+//! told what they say.
+//!
+//! ```text
+//! let (journal, state) = Journal::open(…)?;    // what was recorded, and where to go on
+//! journal.add(&record);                        // any number of records of one batch
+//! journal.turn(now, |each| …);                 // one write; now the answers may leave
+//! ```
+//!
+//! After `kill -9` all of it is there. After a power cut, at most the last `sync` is missing: by then a
+//! thread has put on the disk what was written ([`disk`]); nobody waits for it. Records that repeat what
+//! is known are not worth that; they lie on the disk when the next one does, or when the system writes
+//! back what it holds, after half a minute.
+//!
+//! When the file has grown larger than 64 KiB and four times what is alive in it, all that is alive is
+//! written to a new one, which takes its place in one step. So is it after any trouble with the disk: as
+//! long as that lasts nothing is recorded, and the exchange goes on.
+//!
+//! | in the folder | |
+//! |---|---|
+//! | `journal` | the records ([`frame`]) |
+//! | `journal.new` | the next one, until it is whole |
+//! | `journal.damaged` | what stood in the place of a journal and was none |
+//! | `lock` | who has the folder: one process at a time |
+
+mod disk;
+mod frame;
+mod lock;
+mod record;
+mod state;
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use frame::{MAX_RECORD, VERSION};
+pub use record::{Address, Binding, Clocks, Flow, Record, Refresh, Secret, Term, Transport};
+pub use state::State;
+
+use crate::time::Instant;
+use disk::{DAMAGED, Disk, Done, NAME, NEXT};
+use frame::{Found, HEADER};
+use lock::{Lock, NoLock};
+
+/// Up to this size, in octets, a file is not worth being written anew.
+const SMALL: u64 = 64 << 10;
+
+/// Beyond so many times what is alive, it is.
+const SLACK: u64 = 4;
+
+/// How soon the journal is tried again after trouble.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// How soon it is looked whether the disk has done its work.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A state folder's journal.
+pub struct Journal {
+    folder: PathBuf,
+    /// How long a record may wait to be put on the disk.
+    interval: Duration,
+    /// What is appended to.
+    file: Option<Appended>,
+    /// What will take its place; it is appended to both.
+    next: Option<Appended>,
+    /// How large the journal is with nothing in it but what is alive, as far as that is known.
+    alive: u64,
+    /// When it is to be written anew, since there is none, or it cannot be relied on.
+    anew: Option<Instant>,
+    /// Whether people were told that nothing is recorded.
+    has_failed: bool,
+    batch: Vec<u8>,
+    /// Whether there is something in the batch that is worth a sync.
+    is_urgent: bool,
+    /// Since when there is something in the file that is.
+    unsynced: Option<Instant>,
+    disk: Disk,
+    /// When the disk was asked for something.
+    asked: Instant,
+    _lock: Option<Lock>,
+}
+
+/// A file, and how long it is.
+struct Appended {
+    file: Arc<File>,
+    length: u64,
+}
+
+/// What people should know.
+#[derive(Debug)]
+pub enum News {
+    /// Nothing is recorded from now on.
+    Failed(io::Error),
+    /// All is recorded again.
+    Recovered,
+}
+
+/// Why a folder's journal cannot be used, and must not be replaced.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process uses the folder.
+    InUse {
+        /// Which folder.
+        folder: PathBuf,
+        /// Which process, by its own word.
+        holder: Option<u32>,
+    },
+    /// The journal is of a version that this program does not know.
+    Version {
+        /// Where it is.
+        path: PathBuf,
+        /// Which.
+        version: u32,
+    },
+    /// It is there and cannot be read.
+    Unreadable {
+        /// Where it is.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The system has no room for a thread.
+    Thread(io::Error),
+}
+
+impl std::error::Error for OpenError {}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::InUse { folder, holder } => {
+                write!(f, "the state folder {} is used by another denwa", folder.display())?;
+                if let Some(holder) = holder {
+                    write!(f, ", process {holder}")?;
+                }
+                f.write_str("; stop that one, or give this one a folder of its own (state)")
+            }
+            OpenError::Version { path, version } => write!(
+                f,
+                "{} is of version {version}, and this denwa knows {VERSION}: start the newer denwa that wrote it, \
+                 or remove the file, and phones have to register anew; it was left as it is",
+                path.display()
+            ),
+            OpenError::Unreadable { path, error } => {
+                write!(f, "{} cannot be read: {error}; it was left as it is", path.display())
+            }
+            OpenError::Thread(error) => write!(f, "a thread cannot be started: {error}"),
+        }
+    }
+}
+
+/// What [`Journal::open`] gives back.
+pub struct Opened {
+    /// To go on with.
+    pub journal: Journal,
+    /// What was recorded, carried over to this process.
+    pub state: State,
+    /// What was wrong, and what was done about it, in sentences.
+    pub notices: Vec<String>,
+}
+
+impl Journal {
+    /// Takes a state folder, and reads its journal if there is one. `holder` is the process that others
+    /// are to stop who want it; `interval` is how long a record may wait to be put on the disk; `clocks`
+    /// are those of this process.
+    ///
+    /// A tail that is torn or damaged is cut off. A file that is no journal is put aside. Where nothing
+    /// can be written, that is told by [`Journal::turn`], and tried again.
+    ///
+    /// # Errors
+    ///
+    /// Only where going on would destroy what is another's.
+    pub fn open(
+        folder: &Path,
+        holder: u32,
+        interval: Duration,
+        clocks: Clocks,
+    ) -> Result<Opened, OpenError> {
+        let lock = match Lock::take(folder, holder) {
+            Ok(lock) => Some(lock),
+            Err(NoLock::Held(holder)) => {
+                return Err(OpenError::InUse { folder: folder.to_owned(), holder });
+            }
+            // Where no file can be made, none can be damaged.
+            Err(NoLock::System(_)) => None,
+        };
+        let path = folder.join(NAME);
+        let mut state = State::default();
+        let mut notices = Vec::new();
+        let found = File::open(&path).and_then(|file| {
+            let whole = file.metadata()?.len();
+            Ok((frame::read(file, |record| state.apply(record))?, whole))
+        });
+        let end = match found {
+            Ok((Found::Records { end }, whole)) => {
+                if end < whole {
+                    notices.push(format!(
+                        "{}: the last {} bytes are torn or damaged, and were cut off; {end} bytes are whole",
+                        path.display(),
+                        whole - end
+                    ));
+                }
+                Some(end)
+            }
+            Ok((Found::Version(version), _)) => return Err(OpenError::Version { path, version }),
+            Ok((Found::Foreign, whole)) => {
+                notices.push(put_aside(folder, whole));
+                None
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(OpenError::Unreadable { path, error }),
+        };
+        let disk = Disk::start(folder.to_owned()).map_err(OpenError::Thread)?;
+        let file = end.and_then(|end| Appended::open(&path, end).ok());
+        // Without a secret it holds nothing that counts.
+        let is_sound = file.is_some() && state.secret.is_some();
+        let mut journal = Journal {
+            folder: folder.to_owned(),
+            interval,
+            file,
+            next: None,
+            alive: HEADER as u64,
+            anew: (!is_sound).then_some(clocks.now),
+            has_failed: false,
+            batch: Vec::new(),
+            is_urgent: false,
+            unsynced: None,
+            disk,
+            asked: clocks.now,
+            _lock: lock,
+        };
+        state.resume(clocks);
+        state.records(|record| journal.add(record));
+        journal.alive += journal.batch.len() as u64;
+        journal.batch.clear();
+        journal.add(&Record::Started(clocks));
+        Ok(Opened { journal, state, notices })
+    }
+
+    /// Adds a record to the batch. One that is longer than [`MAX_RECORD`] is not recorded; nothing that
+    /// comes by a datagram makes one.
+    pub fn add(&mut self, record: &Record) {
+        self.is_urgent |= frame::write(&mut self.batch, record) && record.is_urgent();
+    }
+
+    /// Writes the batch, if there is one, and does what is due. To be called before anybody is told what
+    /// the records say, and at [`Journal::deadline`]. `snapshot` gives all records of what is alive, the
+    /// effects of the batch included, if they are wanted.
+    pub fn turn(
+        &mut self,
+        now: Instant,
+        snapshot: impl FnOnce(&mut dyn FnMut(&Record)),
+    ) -> Option<News> {
+        let written = self.hear(now).and_then(|()| self.write(now));
+        let written = written.and_then(|()| match self.wants_snapshot(now) {
+            true => self.begin_anew(now, snapshot),
+            false => Ok(()),
+        });
+        if let (Some(since), Some(appended), None) = (self.unsynced, &self.file, self.anew)
+            && since + self.interval <= now
+            && !self.disk.is_syncing
+        {
+            self.disk.sync(&appended.file);
+            (self.unsynced, self.asked) = (None, now);
+        }
+        match written {
+            Err(error) => {
+                self.anew = Some(now + RETRY);
+                self.has_failed = true;
+                Some(News::Failed(error))
+            }
+            Ok(()) if self.has_failed && self.anew.is_none() => {
+                self.has_failed = false;
+                Some(News::Recovered)
+            }
+            Ok(()) => None,
+        }
+    }
+
+    /// When [`Journal::turn`] has something to do, if nothing comes before.
+    pub fn deadline(&self) -> Option<Instant> {
+        let sync = self.unsynced.filter(|_| !self.disk.is_syncing).map(|since| since + self.interval);
+        let done = self.disk.is_busy().then_some(self.asked + LOOK);
+        let anew = self.anew.filter(|_| !self.disk.is_replacing);
+        [sync, done, anew].into_iter().flatten().min()
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes what is left and waits until it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// It is not.
+    pub fn close(mut self, now: Instant) -> io::Result<()> {
+        let written = self.write(now);
+        self.disk.finish();
+        let heard = self.hear(now);
+        if let Some(Appended { file, .. }) = self.file.filter(|_| self.unsynced.is_some()) {
+            file.sync_data()?;
+        }
+        written.and(heard)
+    }
+
+    /// Appends the batch to the journal, and to the one that will take its place.
+    fn write(&mut self, now: Instant) -> io::Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let mut written = Ok(());
+        if let Some(file) = self.file.as_mut().filter(|_| self.anew.is_none()) {
+            written = file.append(&self.batch);
+        }
+        if let Some(next) = &mut self.next
+            && let Err(error) = next.append(&self.batch)
+        {
+            self.next = None;
+            written = Err(error);
+        }
+        self.batch.clear();
+        if std::mem::take(&mut self.is_urgent) {
+            self.unsynced.get_or_insert(now);
+        }
+        written
+    }
+
+    fn wants_snapshot(&self, now: Instant) -> bool {
+        let length = self.file.as_ref().map_or(0, |file| file.length);
+        let is_large = length > SMALL && length > SLACK * self.alive;
+        !self.disk.is_replacing && self.anew.map_or(is_large, |due| due <= now)
+    }
+
+    /// Writes all that is alive to a new file, and has it take the place of the journal.
+    fn begin_anew(
+        &mut self,
+        now: Instant,
+        snapshot: impl FnOnce(&mut dyn FnMut(&Record)),
+    ) -> io::Result<()> {
+        let mut next = Appended::create(&self.folder.join(NEXT))?;
+        let mut written = Ok(());
+        let mut chunk = frame::header().to_vec();
+        snapshot(&mut |record| {
+            frame::write(&mut chunk, record);
+            if chunk.len() > MAX_RECORD {
+                if written.is_ok() {
+                    written = next.append(&chunk);
+                }
+                chunk.clear();
+            }
+        });
+        written.and_then(|()| next.append(&chunk))?;
+        self.alive = next.length;
+        if self.file.is_none() {
+            // There is nothing to go on with meanwhile.
+            disk::replace(&self.folder, &next.file)?;
+            (self.file, self.anew, self.unsynced) = (Some(next), None, None);
+            return Ok(());
+        }
+        self.disk.replace(&next.file);
+        self.asked = now;
+        self.next = Some(next);
+        Ok(())
+    }
+
+    /// Hears what the disk has done.
+    fn hear(&mut self, now: Instant) -> io::Result<()> {
+        let mut heard = Ok(());
+        while let Some(done) = self.disk.done() {
+            match done {
+                Done::Synced(Ok(())) => {}
+                Done::Replaced(Ok(())) => {
+                    if let Some(next) = self.next.take() {
+                        (self.file, self.anew) = (Some(next), None);
+                    }
+                }
+                Done::Synced(Err(error)) => heard = Err(error),
+                Done::Replaced(Err(error)) => {
+                    self.next = None;
+                    heard = Err(error);
+                }
+            }
+        }
+        if self.disk.is_busy() {
+            self.asked = self.asked.max(now);
+        }
+        heard
+    }
+}
+
+impl Appended {
+    /// Opens a file to go on at `end`; what is behind it goes.
+    fn open(path: &Path, end: u64) -> io::Result<Appended> {
+        let file = OpenOptions::new().append(true).open(path)?;
+        if file.metadata()?.len() > end {
+            file.set_len(end)?;
+        }
+        Ok(Appended { file: Arc::new(file), length: end })
+    }
+
+    /// Makes an empty one that only its owner may read; one that is there goes.
+    fn create(path: &Path) -> io::Result<Appended> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Appended { file: Arc::new(file), length: 0 })
+    }
+
+    /// Appends all or nothing.
+    fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        let written = (&*self.file).write_all(octets);
+        match written {
+            Ok(()) => self.length += octets.len() as u64,
+            // So that the file is whole, should it be the last one.
+            Err(_) => self.file.set_len(self.length)?,
+        }
+        written
+    }
+}
+
+/// Puts a file aside that stands in the place of the journal; says so.
+fn put_aside(folder: &Path, length: u64) -> String {
+    let path = folder.join(NAME);
+    let what = format!("{} ({length} bytes) is no journal of denwa", path.display());
+    match fs::rename(&path, folder.join(DAMAGED)) {
+        Ok(()) => format!("{what}, and is now called {DAMAGED}; phones have to register anew"),
+        Err(error) => format!("{what}, and cannot be renamed: {error}"),
+    }
+}

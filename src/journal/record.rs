@@ -1,0 +1,176 @@
+//! What is written down: one kind of record for each kind of thing that must survive.
+//!
+//! A record says what is so now, not how it came about, so any of them can be replayed on whatever was
+//! there before. New kinds go to the end of [`Record`]; a change to one that is there needs a new
+//! [`super::VERSION`].
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Instant;
+
+/// One change of what must survive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// What the exchange's lasting secrets are made of.
+    Secret(Secret),
+    /// A process took over from the one before: its clock has nothing to do with that of the records above.
+    Started(Clocks),
+    /// The wall clock was told, or set.
+    Clock(Clocks),
+    /// A binding is there that was not, or was another.
+    Bound(Box<Binding>),
+    /// A binding holds longer, and nothing else of it has changed.
+    Refreshed(Refresh),
+    /// The binding of this number is gone.
+    Unbound(u64),
+}
+
+impl Record {
+    /// Whether the record is worth a write to the disk of its own. What is not is on the disk half a
+    /// minute later, when the system writes what it holds back, and in any case with the next that is.
+    pub(super) fn is_urgent(&self) -> bool {
+        match self {
+            Record::Secret(_) | Record::Started(_) | Record::Bound(_) | Record::Unbound(_) => true,
+            // A lost one is made up for by the grace of the one before.
+            Record::Clock(_) | Record::Refreshed(_) => false,
+        }
+    }
+}
+
+/// 32 random octets, made once; never printed.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret(pub [u8; 32]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What two clocks say at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clocks {
+    /// The one that only goes forward, and begins anew with each process.
+    pub now: Instant,
+    /// The one on the wall, in milliseconds since 1970. It may be wrong: machines start in 1970.
+    pub wall: u64,
+}
+
+/// One phone of an extension (RFC 3261 §10), as it registered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Binding {
+    /// Which: numbers are given in the order in which bindings come.
+    pub id: u64,
+    /// The extension.
+    pub number: Box<str>,
+    /// The contact's URI, exactly as the phone wrote it.
+    pub uri: Box<[u8]>,
+    /// The contact's other parameters.
+    pub params: Box<[u8]>,
+    /// `+sip.instance` and `reg-id` (RFC 5626).
+    pub device: Option<(Box<[u8]>, u64)>,
+    /// Path (RFC 3327); empty for none.
+    pub path: Box<[u8]>,
+    /// Preference in thousandths.
+    pub q: u16,
+    /// How the phone is reached.
+    pub flow: Flow,
+    /// Whether the contact is another address than the one that it sends from.
+    pub behind_nat: bool,
+    /// The Call-ID of its registrations.
+    pub call_id: Box<[u8]>,
+    /// For how long it holds.
+    pub term: Term,
+}
+
+/// A binding was refreshed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Refresh {
+    /// Which.
+    pub id: u64,
+    /// For how long it holds now.
+    pub term: Term,
+}
+
+/// For how long a binding holds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Term {
+    /// The CSeq number of the REGISTER that said so.
+    pub cseq: u32,
+    /// When this was written.
+    pub at: Instant,
+    /// How much time was left then, in milliseconds.
+    left: u32,
+    /// How much more it may have by now, in milliseconds: a refresh that adds less is not written down. It
+    /// is granted when the records are replayed, once.
+    grace: u32,
+}
+
+impl Term {
+    /// Durations are cut off at 49 days.
+    pub fn new(cseq: u32, at: Instant, left: Duration, grace: Duration) -> Term {
+        let milliseconds = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        Term { cseq, at, left: milliseconds(left), grace: milliseconds(grace) }
+    }
+
+    /// When it ends, without grace.
+    pub fn expires(&self) -> Instant {
+        self.at + Duration::from_millis(self.left.into())
+    }
+
+    /// See [`Term::new`].
+    pub fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace.into())
+    }
+}
+
+/// A way to reach somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Datagrams, or a stream, which does not survive.
+    pub transport: Transport,
+    /// Our side.
+    pub local: Address,
+    /// The other side.
+    pub remote: Address,
+}
+
+/// What carries a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// A stream.
+    Tcp,
+}
+
+/// An address and a port, with the interface that a link-local address needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    ip: IpAddr,
+    port: u16,
+    scope: u32,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        let scope = match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(v6) => v6.scope_id(),
+        };
+        Address { ip: address.ip(), port: address.port(), scope }
+    }
+}
+
+impl From<Address> for SocketAddr {
+    fn from(Address { ip, port, scope }: Address) -> SocketAddr {
+        match ip {
+            IpAddr::V4(_) => SocketAddr::new(ip, port),
+            IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, scope).into(),
+        }
+    }
+}
