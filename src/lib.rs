@@ -10,8 +10,8 @@
 //!
 //! [`switch::Switch`] is the exchange itself: a state machine without sockets, clocks or threads.
 //! It asks the [`guard`] first. [`net`] feeds it, [`media`] moves the sound, [`journal`] keeps what must
-//! survive, [`console`] tells people what happened. Two processes do all that: the [`keeper`] holds the listening sockets, and in the
-//! cage that [`sandbox`] builds the exchange serves them.
+//! survive a crash, [`console`] tells people what happened. Two processes do all that: the [`keeper`]
+//! holds the listening sockets, and in the cage that [`sandbox`] builds the exchange serves them.
 
 pub mod config;
 pub mod console;

@@ -4,12 +4,14 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use argh::FromArgs;
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::{Log, Summary, own_addresses};
+use denwa::journal::{Clocks, Journal, Opened, State};
 use denwa::keeper::{self, Handover, Keeper};
-use denwa::switch::Switch;
+use denwa::switch::{Instant, Switch};
 use denwa::{media, net};
 
 /// The arguments of the program.
@@ -130,9 +132,24 @@ fn exchange() -> Done {
 
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let clocks = Clocks { now: Instant::default(), wall };
+    let (journal, state) = match has_state {
+        true => {
+            let Opened { journal, state, notices } =
+                Journal::open(&config.state, keeper::pid(), config.sync, clocks)?;
+            notices.iter().for_each(|notice| log.say(LogLevel::Warn, notice));
+            (Some(journal), state)
+        }
+        false => {
+            log.say(LogLevel::Warn, "there is no state folder: phones have to register anew after a restart");
+            (None, State::default())
+        }
+    };
     let relay = media::Relay::start()?;
-    let switch = Switch::new(config, seed);
-    net::run(switch, sockets, relay, Some(link), &mut |event| log.event(event))?;
+    let switch = Switch::restore(config, seed, &state, clocks);
+    drop(state);
+    net::run(switch, sockets, journal, relay, Some(link), &mut |event| log.event(event))?;
     log.say(LogLevel::Info, "stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -35,6 +35,8 @@ impl Echo {
 }
 
 impl Machine for Echo {
+    fn snapshot(&self, _: &mut dyn FnMut(&Record)) {}
+
     fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Packet { flow, bytes } => {
@@ -101,7 +103,7 @@ fn start(transport: Transport) -> (Sockets, Receiver<String>) {
             let Event::Notice(text) = event else { return };
             let _ = sender.send(text.clone());
         };
-        net::run(Echo::default(), copy, media::Relay::start().unwrap(), None, tell).unwrap();
+        net::run(Echo::default(), copy, None, media::Relay::start().unwrap(), None, tell).unwrap();
     });
     assert_eq!(receiver.recv_timeout(SOON).unwrap(), "clock");
     (sockets, receiver)
@@ -346,7 +348,7 @@ fn stopped_by_signals() {
     let sockets = keeper::bind(&listen(Transport::Udp, Some(Ipv6Addr::LOCALHOST.into()), 0)).unwrap();
     eprintln!("{}", sockets.udp[0].local_addr().unwrap());
     let tell = &mut |event: &Event| eprintln!("{event:?}");
-    net::run(Echo::default(), sockets, media::Relay::start().unwrap(), None, tell).unwrap();
+    net::run(Echo::default(), sockets, None, media::Relay::start().unwrap(), None, tell).unwrap();
 }
 
 struct Process(Child, Receiver<String>);

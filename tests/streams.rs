@@ -49,6 +49,8 @@ struct Door {
 }
 
 impl Machine for Door {
+    fn snapshot(&self, _: &mut dyn FnMut(&Record)) {}
+
     fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Opened(flow) => {
@@ -113,7 +115,7 @@ fn serves() {
     eprintln!("{}", sockets.udp[0].local_addr().unwrap());
     eprintln!("{}", sockets.tcp[0].local_addr().unwrap());
     let tell = &mut |event: &Event| eprintln!("{event:?}");
-    net::run(Door::default(), sockets, media::Relay::start().unwrap(), None, tell).unwrap();
+    net::run(Door::default(), sockets, None, media::Relay::start().unwrap(), None, tell).unwrap();
 }
 
 /// A process that serves, until the end of its test.

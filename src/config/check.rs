@@ -39,6 +39,9 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
             .unwrap_or(default.media_ports),
         listen,
         state: said(file.state).unwrap_or(default.state),
+        sync: check
+            .time(|| "sync".into(), file.sync, "0s to 1m", |t| t <= SECOND * 60)
+            .unwrap_or(default.sync),
         register_expires: check.register_expires(file.register_expires).unwrap_or(default.register_expires),
         keep_alive: check
             .time(

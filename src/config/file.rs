@@ -30,6 +30,7 @@ pub(super) struct File {
     pub(super) advertise: List<Address>,
     pub(super) media_ports: Key<PortRange>,
     pub(super) state: Key<PathBuf>,
+    pub(super) sync: Key<Time>,
     pub(super) register_expires: Key<(Time, Time)>,
     pub(super) keep_alive: Key<Time>,
     pub(super) ext: Each<ExtensionKeys>,

@@ -34,7 +34,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -77,6 +77,9 @@ pub struct Config {
     pub media_ports: PortRange,
     /// `state`: the folder for what must survive a restart.
     pub state: PathBuf,
+    /// `sync`: how long what must survive may wait to be put on the disk, at most 1 min; `0s`: no longer
+    /// than it takes. Default 1 s.
+    pub sync: Duration,
     /// `register-expires`: the shortest and longest time a binding may ask for, in whole
     /// seconds, up to 7 days. Default 60 s, 3600 s.
     pub register_expires: ExpiresRange,
@@ -133,6 +136,7 @@ impl Default for Config {
             advertise: Vec::new(),
             media_ports: PortRange { first: 40000, last: 40999 },
             state: PathBuf::from("/var/lib/denwa"),
+            sync: Duration::from_secs(1),
             register_expires: ExpiresRange { min: Duration::from_secs(60), max: Duration::from_secs(3600) },
             keep_alive: Duration::from_secs(25),
             extensions: BTreeMap::new(),
@@ -181,6 +185,14 @@ impl Config {
         }
         mistakes.sort();
         Err(mistakes)
+    }
+
+    /// Whether what comes to this address and port of ours is heard, as far as [`Config::listen`] goes.
+    pub fn listens(&self, transport: Transport, at: SocketAddr) -> bool {
+        self.listen.iter().any(|place| {
+            (place.transport, place.port) == (transport, at.port())
+                && place.address.is_none_or(|address| address == at.ip())
+        })
     }
 
     /// Reads the configuration in the file at `path`.

@@ -51,6 +51,10 @@ impl fmt::Display for Summary<'_> {
         let (limit, silence) = (Time(config.call_limit), Time(config.media_timeout));
         row(f, "calls end", format_args!("after {limit}, or {silence} without sound"))?;
         row(f, "state is kept in", config.state.display())?;
+        match config.sync.is_zero() {
+            true => row(f, "a power cut loses", "what is on its way to the disk")?,
+            false => row(f, "a power cut loses", format_args!("the last {} of it", Time(config.sync)))?,
+        }
         row(f, "the log has", level(config.log))?;
         row(f, "the sandbox is", sandbox(config.sandbox))?;
         match &config.user {

@@ -1,7 +1,7 @@
 //! One exchange for each state folder.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -22,8 +22,8 @@ pub(super) struct Lock {
 pub(super) enum NoLock {
     /// Another process has it, by its own word this one.
     Held(Option<u32>),
-    /// The system does not do it.
-    System(io::Error),
+    /// The system does not do it: nothing can be written there.
+    Impossible,
 }
 
 impl Lock {
@@ -31,11 +31,11 @@ impl Lock {
     pub(super) fn take(folder: &Path, holder: u32) -> Result<Lock, NoLock> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(folder.join(NAME)).map_err(NoLock::System)?;
+        let mut file = options.open(folder.join(NAME)).map_err(|_| NoLock::Impossible)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(NoLock::Held(read(&file))),
-            Err(error) => return Err(NoLock::System(error.into())),
+            Err(_) => return Err(NoLock::Impossible),
         }
         // The lock is what counts; where the disk is full, nobody is told who has it.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{holder}"));

@@ -186,7 +186,7 @@ impl Journal {
                 return Err(OpenError::InUse { folder: folder.to_owned(), holder });
             }
             // Where no file can be made, none can be damaged.
-            Err(NoLock::System(_)) => None,
+            Err(NoLock::Impossible) => None,
         };
         let path = folder.join(NAME);
         let mut state = State::default();
@@ -283,7 +283,8 @@ impl Journal {
 
     /// When [`Journal::turn`] has something to do, if nothing comes before.
     pub fn deadline(&self) -> Option<Instant> {
-        let sync = self.unsynced.filter(|_| !self.disk.is_syncing).map(|since| since + self.interval);
+        let can_sync = self.anew.is_none() && !self.disk.is_syncing;
+        let sync = self.unsynced.filter(|_| can_sync).map(|since| since + self.interval);
         let done = self.disk.is_busy().then_some(self.asked + LOOK);
         let anew = self.anew.filter(|_| !self.disk.is_replacing);
         [sync, done, anew].into_iter().flatten().min()

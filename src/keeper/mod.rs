@@ -72,6 +72,11 @@ impl Keeper {
     }
 }
 
+/// The process that keeps this exchange, for people who want to stop both.
+pub fn pid() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
 /// Why the keeper cannot do its work.
 #[derive(Debug)]
 pub enum StartError {

@@ -17,12 +17,14 @@ use super::streams::Streams;
 use super::sys::Inbox;
 use super::trouble::{Trouble, Troubles};
 use super::udp::{Udp, Unsent};
+use crate::journal::{Journal, News};
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
 
 /// The machine, its clock, and where its outputs go.
 pub(super) struct Hub<'a, M> {
     machine: M,
+    journal: Option<Journal>,
     relay: media::Relay,
     tell: &'a mut dyn FnMut(&Event),
     clock: Clock,
@@ -46,11 +48,13 @@ impl<'a, M: Machine> Hub<'a, M> {
     pub(super) fn new(
         machine: M,
         udp: Vec<UdpSocket>,
+        journal: Option<Journal>,
         relay: media::Relay,
         tell: &'a mut dyn FnMut(&Event),
     ) -> io::Result<Self> {
         Ok(Hub {
             machine,
+            journal,
             relay,
             tell,
             clock: Clock::start(),
@@ -140,6 +144,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.machine.handle(now, input);
         while let Some(output) = self.machine.poll() {
             match output {
+                Output::Record(record) => {
+                    if let Some(journal) = &mut self.journal {
+                        journal.add(&record);
+                    }
+                }
                 Output::Media(command) => self.commands.push(command),
                 Output::Send(flow, bytes) => match flow.transport {
                     Transport::Udp => self.queue(flow, bytes),
@@ -159,12 +168,13 @@ impl<'a, M: Machine> Hub<'a, M> {
         }
     }
 
-    /// Tells the relay, sends all that is queued, tells people, and sets the alarm. Costs next to nothing
+    /// Records, tells the relay, sends all that is queued, tells people, and sets the alarm. Costs next to nothing
     /// when nothing came of a batch, as with a flood of junk.
     pub(super) fn flush(&mut self, now: Instant) {
         if let Some(wall) = self.clock.wall_news(now) {
             self.handle(now, Input::Clock(wall));
         }
+        self.record(now);
         // All at once: the relay is a thread, and each time that it wakes costs more than what it does.
         if !self.commands.is_empty() {
             self.relay.send_all(self.commands.drain(..));
@@ -180,9 +190,41 @@ impl<'a, M: Machine> Hub<'a, M> {
         for event in self.events.drain(..) {
             (self.tell)(&event);
         }
-        let deadlines = [self.machine.deadline(), self.streams.deadline(), self.troubles.deadline()];
+        let journal = self.journal.as_ref().and_then(Journal::deadline);
+        let deadlines =
+            [self.machine.deadline(), self.streams.deadline(), self.troubles.deadline(), journal];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             self.alarm.set(&self.clock, deadline);
+        }
+    }
+
+    /// Writes down what must survive, all of a batch at once.
+    fn record(&mut self, now: Instant) {
+        let Some(journal) = &mut self.journal else { return };
+        let news = journal.turn(now, |each| self.machine.snapshot(each));
+        let folder = journal.folder().display();
+        match news {
+            None => {}
+            Some(News::Recovered) => {
+                self.events.push(Event::Notice(format!("the state folder {folder} can be written again")));
+            }
+            Some(News::Failed(error)) => {
+                let sentence = format!(
+                    "the state folder {folder} cannot be written: {error}; until it can, what changes is lost at \
+                     a restart"
+                );
+                self.complain(now, Trouble::Unrecorded, || sentence);
+            }
+        }
+    }
+
+    /// Leaves to the next process what must survive.
+    pub(super) fn leave(self) {
+        let (Some(journal), now) = (self.journal, self.clock.now()) else { return };
+        let folder = journal.folder().to_owned();
+        if let Err(error) = journal.close(now) {
+            let folder = folder.display();
+            (self.tell)(&Event::Notice(format!("the state folder {folder} cannot be written: {error}")));
         }
     }
 

@@ -36,6 +36,7 @@ use std::time::Duration;
 use smol::future::{or, yield_now};
 use smol::{Async, LocalExecutor, Timer};
 
+use crate::journal::{Journal, Record};
 use crate::keeper::{Link, Sockets};
 use crate::media;
 use crate::switch::{Event, Input, Instant, Output, Switch};
@@ -66,6 +67,8 @@ pub trait Machine {
     fn deadline(&self) -> Option<Instant>;
     /// How many calls there are; after SIGINT the loop ends when there are none.
     fn calls(&self) -> usize;
+    /// Gives all records of what must survive.
+    fn snapshot(&self, each: &mut dyn FnMut(&Record));
 }
 
 impl Machine for Switch {
@@ -84,6 +87,10 @@ impl Machine for Switch {
     fn calls(&self) -> usize {
         Switch::calls(self)
     }
+
+    fn snapshot(&self, each: &mut dyn FnMut(&Record)) {
+        Switch::snapshot(self, each);
+    }
 }
 
 /// Runs the exchange until it is told to stop: SIGINT ends the calls first and waits for that, at
@@ -91,6 +98,9 @@ impl Machine for Switch {
 /// comes next. SIGHUP, from a terminal that is closed, does what SIGINT does. It also stops at once
 /// when its `keeper`, if it has one, is gone: that one is told when all is ready, and might have been
 /// told to stop in a way that nobody can pass on (SIGKILL).
+///
+/// What must survive is written to the `journal`, if there is one, before anything is sent that says so;
+/// at the end it is waited for until it is on the disk.
 ///
 /// `tell` is given what people should know, after it was done.
 ///
@@ -100,6 +110,7 @@ impl Machine for Switch {
 pub fn run(
     machine: impl Machine,
     sockets: Sockets,
+    journal: Option<Journal>,
     relay: media::Relay,
     keeper: Option<Link>,
     tell: &mut dyn FnMut(&Event),
@@ -111,7 +122,7 @@ pub fn run(
     for listener in sockets.tcp {
         listeners.push(Async::new(listener)?);
     }
-    let hub = RefCell::new(Hub::new(machine, sockets.udp, relay, tell)?);
+    let hub = RefCell::new(Hub::new(machine, sockets.udp, journal, relay, tell)?);
     hub.borrow_mut().start();
     let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
     let scratch = RefCell::new(vec![0; serve::READ_SIZE]);
@@ -152,7 +163,10 @@ pub fn run(
     if let Some(keeper) = &keeper {
         keeper.get_ref().ready();
     }
-    smol::block_on(or(stopped, work))
+    let stopped = smol::block_on(or(stopped, work));
+    drop((executor, crowd));
+    hub.into_inner().leave();
+    stopped
 }
 
 /// Feeds what comes by one UDP socket.

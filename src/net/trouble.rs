@@ -16,10 +16,13 @@ pub(super) enum Trouble {
     Unsent,
     /// A connection began with something else than SIP.
     Foreign,
+    /// What must survive could not be written down.
+    Unrecorded,
 }
 
 impl Trouble {
-    const ALL: [Trouble; 4] = [Trouble::Full, Trouble::Exhausted, Trouble::Unsent, Trouble::Foreign];
+    const ALL: [Trouble; 5] =
+        [Trouble::Full, Trouble::Exhausted, Trouble::Unsent, Trouble::Foreign, Trouble::Unrecorded];
 
     /// What happened, behind a number.
     fn again(self) -> &'static str {
@@ -28,6 +31,7 @@ impl Trouble {
             Trouble::Exhausted => "more connections could not be accepted: the system had no room for them",
             Trouble::Unsent => "more times datagrams could not be sent",
             Trouble::Foreign => "more connections began with TLS or HTTP, where SIP without TLS is spoken",
+            Trouble::Unrecorded => "more times the state folder could not be written",
         }
     }
 }

@@ -47,9 +47,12 @@ impl Switch {
         self.registrar.closed(stream);
     }
 
-    /// The guard learns what was found out, and says what it has to say.
+    /// What has changed is put on record. The guard learns what was found out, and says what it has to say.
     pub(super) fn consult(&mut self) {
         let now = self.io.now;
+        for record in self.registrar.records() {
+            self.io.record(record);
+        }
         for lesson in self.registrar.lessons().chain(self.io.lessons()) {
             self.guard.learn(now, lesson);
         }

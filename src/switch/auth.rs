@@ -213,7 +213,7 @@ impl Authenticator {
             Some(extension) => extension.digest == DigestOffer::Md5,
             None => {
                 let (md5_only, all) = self.md5_only;
-                secret.mac(Purpose::Nonce, &[b"offer", claimed.as_bytes()]) % all < md5_only
+                secret.mac(Purpose::Offer, &[claimed.as_bytes()]) % all < md5_only
             }
         };
         let puzzled = self.hints.get(&hint(secret, source, claimed)).is_some_and(|n| *n >= PUZZLED);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::flow::{Flow, StreamId};
 use crate::config::Number;
 use crate::guard::News;
+use crate::journal::Record;
 use crate::media;
 
 /// One thing that happened to the exchange.
@@ -32,10 +33,13 @@ pub enum Input<'a> {
     HangUp(&'static str),
 }
 
-/// One thing that the exchange wants done. Drained in this order: media, sends, events, so that
-/// a packet never invites media to a port that is not open, and nobody is told of what was not done.
+/// One thing that the exchange wants done. Drained in this order: records, media, sends, events, so that
+/// no promise leaves before it is on record, a packet never invites media to a port that is not open, and
+/// nobody is told of what was not done.
 #[derive(Debug)]
 pub enum Output {
+    /// For the journal: what must survive a crash from now on.
+    Record(Record),
     /// For the relay.
     Media(media::Command),
     /// Bytes to a flow; one message.

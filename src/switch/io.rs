@@ -8,6 +8,7 @@ use super::flow::{Flow, StreamId};
 use super::timer::{T1_64, Timers};
 use super::transaction::{ClientId, Kind, ServerKey};
 use crate::guard::Lesson;
+use crate::journal::Record;
 use crate::media;
 use crate::sip::printable;
 use crate::time::Instant;
@@ -45,6 +46,7 @@ pub(super) struct Io {
     /// Whether each message is told: the log is at `debug`.
     trace: bool,
     timers: Timers<Timer>,
+    records: VecDeque<Record>,
     media: VecDeque<media::Command>,
     sends: VecDeque<Output>,
     events: VecDeque<Event>,
@@ -59,6 +61,7 @@ impl Io {
             wall: 0,
             trace,
             timers: Timers::new(),
+            records: VecDeque::new(),
             media: VecDeque::new(),
             sends: VecDeque::new(),
             events: VecDeque::new(),
@@ -107,6 +110,11 @@ impl Io {
         self.sends.push_back(Output::Close(stream));
     }
 
+    /// This must survive.
+    pub(super) fn record(&mut self, record: Record) {
+        self.records.push_back(record);
+    }
+
     pub(super) fn media(&mut self, command: media::Command) {
         self.media.push_back(command);
     }
@@ -126,9 +134,10 @@ impl Io {
     }
 
     pub(super) fn poll(&mut self) -> Option<Output> {
-        self.media
+        self.records
             .pop_front()
-            .map(Output::Media)
+            .map(Output::Record)
+            .or_else(|| self.media.pop_front().map(Output::Media))
             .or_else(|| self.sends.pop_front())
             .or_else(|| self.events.pop_front().map(Output::Event))
     }

@@ -10,7 +10,8 @@
 //! `auth` asks who speaks, and `register`, or a `fork` with its branches, takes it. The fork of an
 //! INVITE makes a `call`, with a leg for each phone; requests inside its dialogs find it by the
 //! `token` that denwa wrote into Record-Route, and `dialog` sends them on. `negotiation` and
-//! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end.
+//! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end. `survival` is
+//! about the next process, which goes on where this one ends.
 
 mod admission;
 mod answer;
@@ -36,8 +37,8 @@ mod ring;
 mod route;
 mod secret;
 mod stateless;
+mod survival;
 mod table;
-
 mod timer;
 mod token;
 mod transaction;
@@ -91,10 +92,13 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// An exchange on a configuration. `seed` is 32 random bytes: all its secrets and identifiers
-    /// come from them, so equal seeds and inputs give equal outputs.
+    /// An exchange on a configuration, with no past. `seed` is 32 random bytes: all its secrets and
+    /// identifiers come from them, so equal seeds and inputs give equal outputs.
     pub fn new(config: Config, seed: [u8; 32]) -> Switch {
-        let secret = secret::Secret::new(seed);
+        Switch::with_secret(config, secret::Secret::new(seed, seed))
+    }
+
+    fn with_secret(config: Config, secret: secret::Secret) -> Switch {
         Switch {
             io: Io::new(config.log >= LogLevel::Debug),
             ports: PortAllocator::new(config.media_ports),
@@ -127,7 +131,7 @@ impl Switch {
             Input::Opened(flow) => self.opened(flow),
             Input::Closed(stream) => self.closed(stream),
             Input::Media(event) => self.media_event(event),
-            Input::Clock(unix) => self.io.wall = i128::from(unix) - i128::from(self.io.now.0),
+            Input::Clock(unix) => self.clock(unix),
             Input::Tick => {}
             Input::HangUp(why) => self.hang_up_all(why),
         }

@@ -1,5 +1,7 @@
 //! Who is where: bindings of extensions to contacts (RFC 3261 §10, RFC 5626, RFC 3327).
 
+mod survival;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use super::timer::T1_64;
 use super::transaction::ClientId;
 use crate::config::{Config, Number};
 use crate::guard::Lesson;
+use crate::journal::Record;
 use crate::sip::{Host, Message, Name, NameAddr, Uri, decimal, find_param, params};
 use crate::time::Instant;
 
@@ -45,6 +48,10 @@ pub(super) struct Binding {
     /// Whether the contact is another address than the one that it sends from.
     pub(super) behind_nat: bool,
     expires: Instant,
+    /// How much longer than on record it may hold from the next record on: half of what it was given.
+    grace: Duration,
+    /// When it ends and with what grace, by what is on record.
+    noted: (Instant, Duration),
     call_id: Box<[u8]>,
     cseq: u32,
     /// When its timer comes next.
@@ -84,6 +91,8 @@ impl Binding {
             connected: true,
             behind_nat: false,
             expires: Instant::default(),
+            grace: Duration::ZERO,
+            noted: (Instant::default(), Duration::ZERO),
             call_id: Box::default(),
             cseq: 0,
             wake: Instant(u64::MAX),
@@ -118,6 +127,8 @@ pub(super) struct Registrar {
     flows: Table<Flow, u32>,
     /// What the guard is to know of flows that came and went.
     lessons: Vec<Lesson>,
+    /// What must survive of what has changed.
+    records: Vec<Record>,
     made: BindingId,
 }
 
@@ -162,6 +173,7 @@ impl Registrar {
             streams: Table::default(),
             flows: Table::default(),
             lessons: Vec::new(),
+            records: Vec::new(),
             made: 0,
         }
     }
@@ -304,7 +316,8 @@ impl Registrar {
                 Some(list) => list,
                 None => self.by_number.entry(number.clone()).or_default(),
             };
-            let binding = match list.iter().position(|b| b.is_of(&contact, &uri)) {
+            let known = list.iter().position(|b| b.is_of(&contact, &uri));
+            let binding = match known {
                 Some(at) => &mut list[at],
                 None => {
                     if list.len() >= most {
@@ -344,20 +357,24 @@ impl Registrar {
                     ids.push(binding.id);
                 }
             }
-            renew(&mut binding.uri, contact.uri);
-            renew(&mut binding.call_id, call_id);
-            renew(&mut binding.path, &path);
-            if find_param(contact.params, "expires").is_some() {
-                binding.params = without_expires(contact.params);
-            } else {
-                renew(&mut binding.params, contact.params);
-            }
-            binding.q = contact.param("q").map_or(1000, preference);
+            let mut is_news = known.is_none() || before != flow;
+            is_news |= renew(&mut binding.uri, contact.uri);
+            is_news |= renew(&mut binding.call_id, call_id);
+            is_news |= renew(&mut binding.path, &path);
+            is_news |= match find_param(contact.params, "expires") {
+                Some(_) => renew(&mut binding.params, &without_expires(contact.params)),
+                None => renew(&mut binding.params, contact.params),
+            };
+            let (q, behind_nat) =
+                (contact.param("q").map_or(1000, preference), uri.host != Host::Ip(flow.source()));
+            is_news |= (binding.q, binding.behind_nat) != (q, behind_nat);
+            (binding.q, binding.behind_nat) = (q, behind_nat);
             binding.connected = true;
-            binding.behind_nat = uri.host != Host::Ip(flow.source());
             binding.expires = now + lifetime;
+            binding.grace = lifetime / 2;
             binding.cseq = cseq;
             binding.unanswered = 0;
+            self.records.extend(binding.note(now, number, is_news));
         }
         for (old, new) in &changes.moved {
             self.came(*new);
@@ -379,6 +396,7 @@ impl Registrar {
     }
 
     fn forget(&mut self, binding: &Binding) {
+        self.records.push(Record::Unbound(binding.id));
         self.left(binding.flow);
         self.numbers.remove(&binding.id);
         if let Some(ping) = binding.ping {
@@ -510,11 +528,13 @@ fn device<'a>(contact: &NameAddr<'a>) -> Option<(&'a [u8], u64)> {
     Some((instance, contact.param("reg-id").and_then(decimal).unwrap_or(0)))
 }
 
-/// Takes a new value; a refresh that changes nothing allocates nothing.
-fn renew(old: &mut Box<[u8]>, new: &[u8]) {
-    if **old != *new {
+/// Takes a new value; whether it is another one. A refresh that changes nothing allocates nothing.
+fn renew(old: &mut Box<[u8]>, new: &[u8]) -> bool {
+    let is_other = **old != *new;
+    if is_other {
         *old = new.into();
     }
+    is_other
 }
 
 fn preference(q: &[u8]) -> u16 {

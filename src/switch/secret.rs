@@ -1,7 +1,10 @@
 //! What nobody else can make: tokens, branches, nonces, tags.
 //!
-//! All of them come from one seed through SipHash-2-4, a keyed function made for short inputs, so
-//! the switch needs no randomness after its start and can be replayed exactly.
+//! All of them come from two seeds through SipHash-2-4, a keyed function made for short inputs, so
+//! the switch needs no randomness after its start and can be replayed exactly. One seed is the
+//! exchange's for good: what phones keep, as the tokens in their dialogs, opens after a restart too. The
+//! other one is of this process: what is counted from one, or must not be used again, is not mistaken
+//! for what the process before has made.
 
 use std::hash::Hasher;
 
@@ -23,6 +26,16 @@ pub(super) enum Purpose {
     Loop,
     /// Transaction keys.
     Key,
+    /// Which algorithms somebody is offered.
+    Offer,
+}
+
+impl Purpose {
+    /// Whether it holds for this process alone. Which uses of a nonce were right is forgotten with it,
+    /// and so are the requests that branches belong to.
+    fn is_of_process(self) -> bool {
+        matches!(self, Purpose::Branch | Purpose::Nonce)
+    }
 }
 
 /// Text made of a few payload bytes and 64 bits of seal, in lower-case base32: at most 26 characters.
@@ -35,15 +48,24 @@ const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// The keys of one exchange.
 pub(super) struct Secret {
+    /// The seed that the next process is to have as well.
+    lasting: [u8; 32],
     seal: (u64, u64),
+    /// Instead of `seal`, for this process alone.
+    own: (u64, u64),
     table: (u64, u64),
     made: u64,
 }
 
 impl Secret {
-    pub(super) fn new(seed: [u8; 32]) -> Secret {
-        let word = |at: usize| seed[at..at + 8].iter().fold(0, |n, b| n << 8 | u64::from(*b));
-        Secret { seal: (word(0), word(8)), table: (word(16), word(24)), made: 0 }
+    /// The keys from the seed of the exchange, and that of the process.
+    pub(super) fn new(lasting: [u8; 32], own: [u8; 32]) -> Secret {
+        Secret { lasting, seal: words(&lasting, 0), own: words(&own, 0), table: words(&own, 16), made: 0 }
+    }
+
+    /// The seed of the exchange.
+    pub(super) fn lasting(&self) -> [u8; 32] {
+        self.lasting
     }
 
     /// The key that tables are hashed with.
@@ -53,7 +75,11 @@ impl Secret {
 
     /// 64 bits that only this exchange can compute from these parts.
     pub(super) fn mac(&self, purpose: Purpose, parts: &[&[u8]]) -> u64 {
-        let mut hasher = SipHasher24::new_with_keys(self.seal.0, self.seal.1);
+        self.mac_by(if purpose.is_of_process() { self.own } else { self.seal }, purpose, parts)
+    }
+
+    fn mac_by(&self, key: (u64, u64), purpose: Purpose, parts: &[&[u8]]) -> u64 {
+        let mut hasher = SipHasher24::new_with_keys(key.0, key.1);
         hasher.write_u8(purpose as u8);
         for part in parts {
             hasher.write_usize(part.len());
@@ -95,13 +121,20 @@ impl Secret {
     /// A tag or Call-ID that was never used before and that nobody can foretell.
     pub(super) fn fresh(&mut self) -> heapless::Vec<u8, 26> {
         self.made += 1;
-        base32(self.mac(Purpose::Tag, &[&self.made.to_be_bytes()]).to_be_bytes().into_iter())
+        let made = self.mac_by(self.own, Purpose::Tag, &[&self.made.to_be_bytes()]);
+        base32(made.to_be_bytes().into_iter())
     }
 
     /// A tag that is always the same for the same parts: for answers that leave no state behind.
     pub(super) fn tag(&self, parts: &[&[u8]]) -> heapless::Vec<u8, 26> {
         base32(self.mac(Purpose::Tag, parts).to_be_bytes().into_iter())
     }
+}
+
+/// Two words of a seed, from an octet on.
+fn words(seed: &[u8; 32], at: usize) -> (u64, u64) {
+    let word = |at: usize| seed[at..at + 8].iter().fold(0, |n, b| n << 8 | u64::from(*b));
+    (word(at), word(at + 8))
 }
 
 /// The payload that a sealed text claims to carry, not yet believed.
@@ -152,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_and_nothing_else_does() {
-        let secret = Secret::new([7; 32]);
+        let secret = Secret::new([7; 32], [7; 32]);
         let text = secret.seal(Purpose::Token, &[1, 2, 3, 4, 5, 6], b"call-id");
         assert_eq!(text.len(), 23, "a token has at most 24 characters");
         assert_eq!(secret.open(Purpose::Token, &text, b"call-id"), Some([1, 2, 3, 4, 5, 6]));
@@ -163,12 +196,25 @@ mod tests {
             forged[at] = if forged[at] == b'a' { b'b' } else { b'a' };
             assert_eq!(secret.open::<6>(Purpose::Token, &forged, b"call-id"), None);
         }
-        assert_eq!(Secret::new([8; 32]).open::<6>(Purpose::Token, &text, b"call-id"), None);
+        assert_eq!(Secret::new([8; 32], [7; 32]).open::<6>(Purpose::Token, &text, b"call-id"), None);
+    }
+
+    #[test]
+    fn the_next_process_knows_tokens_and_no_nonces_and_repeats_nothing() {
+        let (mut before, mut after) = (Secret::new([7; 32], [1; 32]), Secret::new([7; 32], [2; 32]));
+        let token = before.seal(Purpose::Token, &[1, 2, 3, 4, 5, 6], b"x");
+        assert!(after.open::<6>(Purpose::Token, &token, b"x").is_some());
+        assert_eq!(before.tag(&[b"x"]), after.tag(&[b"x"]));
+        for purpose in [Purpose::Nonce, Purpose::Branch] {
+            let text = before.seal(purpose, &[1; 8], b"");
+            assert_eq!(after.open::<8>(purpose, &text, b""), None);
+        }
+        assert_ne!(before.fresh(), after.fresh());
     }
 
     #[test]
     fn branches_and_nonces_have_26_characters() {
-        let secret = Secret::new([7; 32]);
+        let secret = Secret::new([7; 32], [7; 32]);
         assert_eq!(secret.seal(Purpose::Branch, &[9; 8], b"").len(), 26);
     }
 }

@@ -1,0 +1,136 @@
+//! What is written down of bindings, and how they come back.
+
+use std::time::Duration;
+
+use super::super::flow::{Flow, StreamId, Transport};
+use super::{Binding, BindingId, MAX_BINDINGS, Registrar};
+use crate::config::{Config, Number};
+use crate::journal::{self, Record, Refresh, Term};
+use crate::time::Instant;
+
+impl Binding {
+    /// What is to be written down, now that a REGISTER was served: all of it if there is anything new but
+    /// the time; the time if it is beyond what is granted to the one on record, or is less; else nothing.
+    pub(super) fn note(&mut self, now: Instant, number: &Number, is_news: bool) -> Option<Record> {
+        let (expires, grace) = self.noted;
+        let is_covered = (expires..expires + grace).contains(&self.expires) && grace == self.grace;
+        if !is_news && is_covered {
+            return None;
+        }
+        self.noted = (self.expires, self.grace);
+        Some(match is_news {
+            true => self.record(now, number),
+            false => Record::Refreshed(Refresh { id: self.id, term: self.term(now) }),
+        })
+    }
+
+    fn record(&self, now: Instant, number: &Number) -> Record {
+        Record::Bound(Box::new(journal::Binding {
+            id: self.id,
+            number: number.as_str().into(),
+            uri: self.uri.clone(),
+            params: self.params.clone(),
+            device: self.device.clone(),
+            path: self.path.clone(),
+            q: self.q,
+            flow: journal::Flow {
+                transport: match self.flow.transport {
+                    Transport::Udp => journal::Transport::Udp,
+                    Transport::Tcp => journal::Transport::Tcp,
+                },
+                local: self.flow.local.into(),
+                remote: self.flow.remote.into(),
+            },
+            behind_nat: self.behind_nat,
+            call_id: self.call_id.clone(),
+            term: self.term(now),
+        }))
+    }
+
+    fn term(&self, now: Instant) -> Term {
+        Term::new(self.cseq, now, self.expires - now, self.grace)
+    }
+
+    /// The binding that was written down. Streams have ended, and where we do not listen any more nobody
+    /// can be called.
+    fn restored(config: &Config, kept: &journal::Binding) -> Binding {
+        let flow = Flow {
+            transport: match kept.flow.transport {
+                journal::Transport::Udp => Transport::Udp,
+                journal::Transport::Tcp => Transport::Tcp,
+            },
+            local: kept.flow.local.into(),
+            remote: kept.flow.remote.into(),
+            stream: StreamId(0),
+        };
+        let expires = kept.term.expires();
+        Binding {
+            id: kept.id,
+            uri: kept.uri.clone(),
+            params: kept.params.clone(),
+            device: kept.device.clone(),
+            path: kept.path.clone(),
+            q: kept.q,
+            flow,
+            connected: !flow.is_reliable() && config.listens(flow.transport, flow.local),
+            behind_nat: kept.behind_nat,
+            expires,
+            grace: kept.term.grace(),
+            noted: (expires, kept.term.grace()),
+            call_id: kept.call_id.clone(),
+            cseq: kept.term.cseq,
+            wake: Instant(u64::MAX),
+            ping: None,
+            unanswered: 0,
+        }
+    }
+}
+
+impl Registrar {
+    /// What must survive of what has changed.
+    pub(in super::super) fn records(&mut self) -> std::vec::Drain<'_, Record> {
+        self.records.drain(..)
+    }
+
+    /// Takes in what was written down of an exchange before, in the order in which it came: what still
+    /// holds, belongs to an extension that there is, and finds room.
+    pub(in super::super) fn restore<'a>(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        kept: impl Iterator<Item = &'a journal::Binding>,
+    ) {
+        for kept in kept {
+            self.made = self.made.max(kept.id);
+            let binding = Binding::restored(config, kept);
+            let number = Number::new(&kept.number).filter(|number| config.extensions.contains_key(number));
+            let has_room = self.numbers.len() < MAX_BINDINGS;
+            let Some(number) = number.filter(|_| has_room && binding.expires > now) else {
+                self.records.push(Record::Unbound(kept.id));
+                continue;
+            };
+            self.came(binding.flow);
+            self.numbers.insert(binding.id, number.clone());
+            self.by_number.entry(number).or_default().push(binding);
+        }
+    }
+
+    /// Gives the records of all that there is.
+    pub(in super::super) fn snapshot(&self, now: Instant, each: &mut dyn FnMut(&Record)) {
+        for (number, list) in &self.by_number {
+            for binding in list.iter().filter(|binding| binding.expires > now) {
+                each(&binding.record(now, number));
+            }
+        }
+    }
+
+    /// When each binding wants its timer, if it is not armed for that already.
+    pub(in super::super) fn all_wakes(
+        &mut self,
+        config: &Config,
+        now: Instant,
+    ) -> Vec<(Duration, BindingId)> {
+        let numbers: Vec<Number> = self.by_number.keys().cloned().collect();
+        numbers.iter().flat_map(|number| self.wakes(config, now, number.as_str())).collect()
+    }
+}
