@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant as Moment};
 
 use denwa::config::{Config, Listen};
+use denwa::journal::Record;
 use denwa::keeper::{self, Sockets};
 use denwa::media;
 use denwa::net::{self, Machine};

@@ -16,6 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant as Moment};
 
 use denwa::config::{Config, Listen};
+use denwa::journal::Record;
 use denwa::net::{self, Machine};
 use denwa::switch::{Event, Flow, Input, Instant, Output, StreamId, Transport};
 use denwa::{keeper, media};

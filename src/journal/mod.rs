@@ -28,6 +28,9 @@ mod frame;
 mod lock;
 mod record;
 mod state;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -174,12 +177,7 @@ impl Journal {
     /// # Errors
     ///
     /// Only where going on would destroy what is another's.
-    pub fn open(
-        folder: &Path,
-        holder: u32,
-        interval: Duration,
-        clocks: Clocks,
-    ) -> Result<Opened, OpenError> {
+    pub fn open(folder: &Path, holder: u32, interval: Duration, clocks: Clocks) -> Result<Opened, OpenError> {
         let lock = match Lock::take(folder, holder) {
             Ok(lock) => Some(lock),
             Err(NoLock::Held(holder)) => {
@@ -250,11 +248,7 @@ impl Journal {
     /// Writes the batch, if there is one, and does what is due. To be called before anybody is told what
     /// the records say, and at [`Journal::deadline`]. `snapshot` gives all records of what is alive, the
     /// effects of the batch included, if they are wanted.
-    pub fn turn(
-        &mut self,
-        now: Instant,
-        snapshot: impl FnOnce(&mut dyn FnMut(&Record)),
-    ) -> Option<News> {
+    pub fn turn(&mut self, now: Instant, snapshot: impl FnOnce(&mut dyn FnMut(&Record))) -> Option<News> {
         let written = self.hear(now).and_then(|()| self.write(now));
         let written = written.and_then(|()| match self.wants_snapshot(now) {
             true => self.begin_anew(now, snapshot),
@@ -339,11 +333,7 @@ impl Journal {
     }
 
     /// Writes all that is alive to a new file, and has it take the place of the journal.
-    fn begin_anew(
-        &mut self,
-        now: Instant,
-        snapshot: impl FnOnce(&mut dyn FnMut(&Record)),
-    ) -> io::Result<()> {
+    fn begin_anew(&mut self, now: Instant, snapshot: impl FnOnce(&mut dyn FnMut(&Record))) -> io::Result<()> {
         let mut next = Appended::create(&self.folder.join(NEXT))?;
         let mut written = Ok(());
         let mut chunk = frame::header().to_vec();
@@ -420,8 +410,8 @@ impl Appended {
         let written = (&*self.file).write_all(octets);
         match written {
             Ok(()) => self.length += octets.len() as u64,
-            // So that the file is whole, should it be the last one.
-            Err(_) => self.file.set_len(self.length)?,
+            // So that the file is whole, should it be the last one; if that fails, its tail is torn.
+            Err(_) => drop(self.file.set_len(self.length)),
         }
         written
     }

@@ -191,8 +191,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             (self.tell)(&event);
         }
         let journal = self.journal.as_ref().and_then(Journal::deadline);
-        let deadlines =
-            [self.machine.deadline(), self.streams.deadline(), self.troubles.deadline(), journal];
+        let deadlines = [self.machine.deadline(), self.streams.deadline(), self.troubles.deadline(), journal];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             self.alarm.set(&self.clock, deadline);
         }

@@ -28,6 +28,26 @@ const DAY: u64 = 600;
 
 #[test]
 fn no_day_breaks_a_law() {
+    let census = play_days("replay", live);
+    if let Some(census) = census {
+        census.expect_all();
+    }
+}
+
+#[test]
+fn no_restart_loses_a_registration() {
+    let census = play_days("restarts", live_with_restarts);
+    if let Some(census) = census {
+        assert!(census.survivors > 5_000 && census.answered > 500, "{census:?}");
+    }
+}
+
+/// How a day is lived.
+type Life = fn(&mut Town, &mut Rng);
+
+/// Plays as many days as are wanted; what happened in them, if they were many. `again` is the test that
+/// plays one of them again.
+fn play_days(again: &str, life: Life) -> Option<Census> {
     let seeds = std::env::var("DENWA_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
     let first = std::env::var("DENWA_FIRST_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let next = AtomicU64::new(first);
@@ -44,7 +64,7 @@ fn no_day_breaks_a_law() {
                     if seed >= first + seeds || enough {
                         break;
                     }
-                    let played = catch_unwind(AssertUnwindSafe(|| play(seed, false)));
+                    let played = catch_unwind(AssertUnwindSafe(|| play(seed, life, false)));
                     let broken = match played {
                         Ok(town) => {
                             census.lock().unwrap().count(&town);
@@ -64,12 +84,10 @@ fn no_day_breaks_a_law() {
     println!("{seeds} days in {:.1} s: {census:?}", started.elapsed().as_secs_f64());
     for (seed, broken) in &failures {
         println!("seed {seed}: {broken}");
-        println!("    DENWA_SEED={seed} cargo test --test simulation replay -- --nocapture\n");
+        println!("    DENWA_SEED={seed} cargo test --test simulation {again} -- --nocapture\n");
     }
     assert!(failures.is_empty(), "laws were broken in {} days", failures.len());
-    if seeds >= 1000 {
-        census.expect_all();
-    }
+    (seeds >= 1000).then_some(census)
 }
 
 /// What happened in all days together: a law that never had a case would prove nothing.
@@ -84,11 +102,14 @@ struct Census {
     outcomes: BTreeMap<String, u64>,
     /// Datagrams of strangers, answers to them, and those that were longer than what was asked.
     strangers: [u64; 3],
+    /// Bindings that survived a restart.
+    survivors: u64,
 }
 
 impl Census {
     fn count(&mut self, town: &Town) {
         self.steps += town.steps;
+        self.survivors += town.survivors;
         self.media_compared += town.laws.compared;
         let strangers = &town.hospitality.census;
         for (all, more) in
@@ -129,10 +150,20 @@ impl Census {
 /// Plays the day of `DENWA_SEED` and prints all that happened.
 #[test]
 fn replay() {
+    play_again(live);
+}
+
+/// The same for a day with restarts.
+#[test]
+fn restarts() {
+    play_again(live_with_restarts);
+}
+
+fn play_again(life: Life) {
     let Some(seed) = std::env::var("DENWA_SEED").ok().and_then(|seed| seed.parse().ok()) else {
         return;
     };
-    let town = play(seed, true);
+    let town = play(seed, life, true);
     assert!(town.violations.is_empty(), "{}", town.violations.join("\n"));
 }
 
@@ -152,7 +183,7 @@ fn a_day_is_the_same_each_time() {
     }
 }
 
-fn play(seed: u64, tell: bool) -> Town {
+fn play(seed: u64, life: Life, tell: bool) -> Town {
     let (mut town, mut rng) = found(seed);
     if tell {
         town.print_trace();
@@ -161,7 +192,7 @@ fn play(seed: u64, tell: bool) -> Town {
             println!("#{} {:?}", phone.id, phone.spec);
         }
     }
-    live(&mut town, &mut rng);
+    life(&mut town, &mut rng);
     town
 }
 
@@ -316,6 +347,43 @@ fn live(town: &mut Town, rng: &mut Rng) {
         plan_visits(town, rng);
     }
     town.run(Duration::from_secs(DAY + 60));
+    clear_up(town);
+}
+
+/// Registers, and whatever becomes of that, while the exchange is killed and started again at any moment;
+/// then, after the last time, people call each other.
+fn live_with_restarts(town: &mut Town, rng: &mut Rng) {
+    let phones = town.phones.len();
+    let ms = Duration::from_millis;
+    for phone in 0..phones {
+        town.plan(ms(rng.between(0, 5000)), phone, Deed::Act(Action::Register));
+    }
+    let troubled = rng.percent(40);
+    for _ in 0..rng.between(5, 30) {
+        let at = rng.between(3_000, DAY * 1000);
+        match rng.percent(70) || !troubled {
+            true => plan_chore(town, rng, at),
+            false => plan_trouble(town, rng, at),
+        }
+    }
+    for _ in 0..rng.between(0, 6) {
+        let power_cut = rng.percent(10);
+        let asleep = ms(rng.pick(&[0, 0, 0, 20, 3_000, 45_000]));
+        town.plan(ms(rng.between(0, DAY * 1000)), 0, Deed::Restart { asleep, power_cut });
+    }
+    town.run(Duration::from_secs(DAY));
+    town.plan(Duration::ZERO, 0, Deed::Restart { asleep: Duration::ZERO, power_cut: false });
+    for _ in 0..rng.between(1, 6) {
+        let at = rng.between(0, 20_000);
+        plan_talk(town, rng, at);
+    }
+    town.run(Duration::from_secs(180));
+    clear_up(town);
+}
+
+/// Everybody hangs up and goes.
+fn clear_up(town: &mut Town) {
+    let phones = town.phones.len();
     for phone in 0..phones {
         town.plan(Duration::ZERO, phone, Deed::Start);
         let peace = Manners {

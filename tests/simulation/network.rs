@@ -170,6 +170,25 @@ impl Network {
         self.post(now + soon, Delivery::PhoneSeesClosed(phone));
     }
 
+    /// The exchange's process ends, and with it all connections. Returns whose. Datagrams wait for the next.
+    pub fn server_dies(&mut self, now: Instant) -> Vec<usize> {
+        self.queue.retain(|_, delivery| match delivery {
+            Delivery::ToServer(flow, _) => flow.transport == Transport::Udp,
+            Delivery::ServerSeesClosed(_) => false,
+            _ => true,
+        });
+        let mut cut = Vec::new();
+        for phone in 0..self.links.len() {
+            if let Some(stream) = self.links[phone].stream.take() {
+                self.closed.insert(stream);
+                let after = (now + self.delay()).max(self.links[phone].arrivals[1]);
+                self.post(after, Delivery::PhoneSeesClosed(phone));
+                cut.push(phone);
+            }
+        }
+        cut
+    }
+
     /// The exchange closes a connection, after what it sent on it.
     pub fn close(&mut self, now: Instant, stream: StreamId) {
         if let Some(phone) = self.links.iter().position(|link| link.stream == Some(stream)) {

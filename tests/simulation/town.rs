@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use denwa::config::Config;
+use denwa::journal::{Clocks, Record, State};
 use denwa::media;
 use denwa::switch::{Event, Input, Instant, Output, StreamId, Switch, Transport};
 
@@ -40,6 +41,12 @@ pub enum Deed {
     Rebind,
     /// The relay refuses the next session.
     FailRelay,
+    /// The exchange is killed, and started again so much later, while the whole town sleeps. Of the journal
+    /// there is all, or what was written until a second ago.
+    Restart {
+        asleep: Duration,
+        power_cut: bool,
+    },
 }
 
 /// What becomes of the ladder of messages.
@@ -48,6 +55,9 @@ enum Trace {
     Kept(Vec<String>),
     Printed,
 }
+
+/// What the clock on the wall says when the town's begins, in milliseconds since 1970.
+const WALL: u64 = 1_790_000_000_000;
 
 pub struct Town {
     pub now: Instant,
@@ -66,6 +76,13 @@ pub struct Town {
     pub laws: Laws,
     /// What strangers may expect.
     pub hospitality: Hospitality,
+    /// What the exchange has put on record, and when.
+    journal: Vec<(Instant, Record)>,
+    /// What that comes to.
+    kept: State,
+    /// Bindings that survived a restart.
+    pub survivors: u64,
+    config: Config,
     stealth: bool,
     visits: BTreeMap<(Instant, u64), Visit>,
     /// Where the exchange is.
@@ -98,9 +115,13 @@ impl Town {
             network: Network::new(weather, rng.fork()),
             laws: Laws::default(),
             hospitality: Hospitality::default(),
+            journal: Vec::new(),
+            kept: State::default(),
+            survivors: 0,
             stealth: config.stealth,
             visits: BTreeMap::new(),
-            switch: Switch::new(config, secret),
+            switch: Switch::new(config.clone(), secret),
+            config,
             places: places.to_vec(),
             rng,
             script: BTreeMap::new(),
@@ -108,7 +129,9 @@ impl Town {
             trace: Trace::Off,
             restless: (Instant(0), 0),
         };
-        town.feed(Input::Clock(1_790_000_000_000));
+        town.switch.snapshot(&mut |record| town.journal.push((town.now, record.clone())));
+        town.journal.iter().for_each(|(_, record)| town.kept.apply(record.clone()));
+        town.feed(Input::Clock(WALL + town.now.0));
         town
     }
 
@@ -246,6 +269,7 @@ impl Town {
                 self.network.rebind(id);
             }
             Deed::FailRelay => self.relay.fail_next = true,
+            Deed::Restart { asleep, power_cut } => self.restart(asleep, power_cut),
         }
         self.collect(id);
         self.relay_reports();
@@ -316,9 +340,10 @@ impl Town {
         let mut stage = 0;
         while let Some(output) = self.switch.poll() {
             let at = match &output {
-                Output::Media(_) => 0,
-                Output::Send(..) | Output::Close(_) => 1,
-                Output::Event(_) => 2,
+                Output::Record(_) => 0,
+                Output::Media(_) => 1,
+                Output::Send(..) | Output::Close(_) => 2,
+                Output::Event(_) => 3,
             };
             if at < stage {
                 self.violations.push(format!("an output out of order: {output:?}"));
@@ -326,10 +351,75 @@ impl Town {
             stage = at;
             self.carry_out(output);
         }
+        self.check_kept();
+    }
+
+    /// The exchange is killed, and the next one goes on with what is on record.
+    fn restart(&mut self, asleep: Duration, power_cut: bool) {
+        for phone in self.network.server_dies(self.now) {
+            self.disturb(phone);
+        }
+        if power_cut {
+            // Whoever registered within the last second has to do so again, and whoever left may be rung.
+            (0..self.phones.len()).for_each(|phone| self.disturb(phone));
+            let synced =
+                self.journal.iter().filter(|(at, _)| *at + Duration::from_secs(1) <= self.now).count();
+            self.journal.truncate(synced.max(1));
+            self.kept = State::default();
+            self.journal.iter().for_each(|(_, record)| self.kept.apply(record.clone()));
+        }
+        self.now = self.now + asleep;
+        let clocks = Clocks { now: self.now, wall: WALL + self.now.0 };
+        let mut seed = [0; 32];
+        seed.fill_with(|| self.rng.next() as u8);
+        self.keep(Record::Started(clocks));
+        self.survivors += self.kept.bindings.len() as u64;
+        self.switch = Switch::restore(self.config.clone(), seed, &self.kept, clocks);
+        self.feed(Input::Tick);
+    }
+
+    /// Puts something on record.
+    fn keep(&mut self, record: Record) {
+        self.journal.push((self.now, record.clone()));
+        self.kept.apply(record);
+    }
+
+    /// What is on record comes to what the exchange holds: each binding as it is, but for how long it holds,
+    /// which may be longer, though not beyond the grace.
+    fn check_kept(&mut self) {
+        let mut held = State::default();
+        self.switch.snapshot(&mut |record| held.apply(record.clone()));
+        if held.secret != self.kept.secret {
+            self.violations.push("the secret is not on record".into());
+        }
+        for (id, binding) in &held.bindings {
+            let Some(kept) = self.kept.bindings.get(id) else {
+                self.violations.push(format!("not on record: {binding:?}"));
+                continue;
+            };
+            let (early, late) = (kept.term.expires(), kept.term.expires() + kept.term.grace());
+            let expires = binding.term.expires();
+            if expires != early && !(early..late).contains(&expires) {
+                self.violations.push(format!("it ends at {expires:?}, on record is {kept:?}"));
+            }
+            let same = denwa::journal::Binding { term: kept.term, ..binding.clone() };
+            if same != *kept {
+                self.violations.push(format!("held is {binding:?}, on record is {kept:?}"));
+            }
+        }
+        let dead = |id: &u64| !held.bindings.contains_key(id);
+        let undead = self.kept.bindings.iter().find(|(id, kept)| dead(id) && kept.term.expires() > self.now);
+        if let Some((_, kept)) = undead {
+            self.violations.push(format!("gone, and still on record: {kept:?}"));
+        }
     }
 
     fn carry_out(&mut self, output: Output) {
         match output {
+            Output::Record(record) => {
+                self.note(|_| format!("denwa ══ journal  {record:?}"));
+                self.keep(record);
+            }
             Output::Media(command) => {
                 self.note(|_| format!("denwa ══ relay  {}", media_summary(&command)));
                 if let Err(error) = self.relay.apply(self.now, command) {

@@ -208,13 +208,15 @@ impl World {
         let mut stage = 0;
         for output in outputs {
             let at = match &output {
-                Output::Media(_) => 0,
-                Output::Send(..) | Output::Close(_) => 1,
-                Output::Event(_) => 2,
+                Output::Record(_) => 0,
+                Output::Media(_) => 1,
+                Output::Send(..) | Output::Close(_) => 2,
+                Output::Event(_) => 3,
             };
             assert!(at >= stage, "an output out of order: {output:?}");
             stage = at;
             match output {
+                Output::Record(_) => {}
                 Output::Media(command) => self.relay.apply(self.now, command).unwrap(),
                 Output::Send(flow, bytes) => {
                     self.check_sent(&flow, &bytes);
