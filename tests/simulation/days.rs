@@ -368,7 +368,7 @@ fn live_with_restarts(town: &mut Town, rng: &mut Rng) {
     }
     for _ in 0..rng.between(0, 6) {
         let power_cut = rng.percent(10);
-        let asleep = ms(rng.pick(&[0, 0, 0, 20, 3_000, 45_000]));
+        let asleep = ms(rng.pick(&[0, 0, 0, 20, 3_000, 20_000]));
         town.plan(ms(rng.between(0, DAY * 1000)), 0, Deed::Restart { asleep, power_cut });
     }
     town.run(Duration::from_secs(DAY));

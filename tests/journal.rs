@@ -1,0 +1,352 @@
+//! Registrations survive: the real program is killed, stopped, started again, and has trouble with its disk.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use denwa::sip::digest::{self, Algorithm, Ha1, Qop};
+use rustix::process::{Pid, Signal, kill_process};
+
+const SOON: Duration = Duration::from_secs(5);
+const PASSWORD: &str = "a-long-password";
+
+/// A folder of one test, open to whom root becomes.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let test = thread::current().name().unwrap_or_default().to_owned();
+        let path = std::env::temp_dir().join(format!("denwa-survives-{}-{test}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Folder(path)
+    }
+
+    fn state(&self, name: &str) -> PathBuf {
+        self.0.join("state").join(name)
+    }
+
+    /// Writes a configuration with two extensions; says where it is.
+    fn configure(&self, at: SocketAddr, more: &str) -> PathBuf {
+        let state = self.0.join("state");
+        let text = format!(
+            "ext.101 = {PASSWORD}\next.102 = {PASSWORD}\nlisten = udp:{at} tcp:{at}\nkeep-alive = 0s\n\
+             state = {}\n{more}\n",
+            state.display()
+        );
+        let path = self.0.join("denwa.conf");
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port of 127.0.0.1 that is free for UDP and TCP, and no other test's.
+fn free_port() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 27_100 + (std::process::id() % 40) as u16 * 100;
+    loop {
+        let at = SocketAddr::from(([127, 0, 0, 1], first + NEXT.fetch_add(1, Ordering::Relaxed)));
+        if UdpSocket::bind(at).is_ok() && TcpListener::bind(at).is_ok() {
+            return at;
+        }
+    }
+}
+
+/// A running program: the keeper, and by it the exchange.
+struct Program {
+    keeper: Child,
+    said: Receiver<String>,
+}
+
+impl Program {
+    fn start(folder: &Folder, at: SocketAddr, more: &str) -> Program {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_denwa"));
+        command.arg("run").arg("--config").arg(folder.configure(at, more));
+        Program::launch(command)
+    }
+
+    fn launch(mut command: Command) -> Program {
+        let mut keeper = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(keeper.stderr.take().unwrap());
+        let (sender, said) = mpsc::channel();
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let program = Program { keeper, said };
+        program.expect("runs");
+        program
+    }
+
+    /// Waits for a line that contains `part`.
+    fn expect(&self, part: &str) -> String {
+        let until = Instant::now() + 4 * SOON;
+        let mut before = Vec::new();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.said.recv_timeout(left);
+            let line = line.unwrap_or_else(|_| panic!("it does not say {part:?}, but {before:#?}"));
+            if line.contains(part) {
+                return line;
+            }
+            before.push(line);
+        }
+    }
+
+    /// Kills the process that serves, and waits for the next.
+    fn crash(&self) {
+        kill_process(self.exchange(), Signal::KILL).unwrap();
+        self.expect("it is started again");
+        self.expect("runs");
+    }
+
+    fn exchange(&self) -> Pid {
+        let path = format!("/proc/{0}/task/{0}/children", self.keeper.id());
+        let children = fs::read_to_string(path).unwrap();
+        Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+    }
+
+    fn stop(mut self) -> (ExitStatus, String) {
+        kill_process(Pid::from_child(&self.keeper), Signal::TERM).unwrap();
+        let status = self.keeper.wait().unwrap();
+        (status, self.said.iter().collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl Drop for Program {
+    /// The exchange goes with its keeper.
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
+}
+
+/// A telephone with one line, by UDP.
+struct Phone {
+    socket: UdpSocket,
+    server: SocketAddr,
+    number: &'static str,
+    sent: u32,
+}
+
+impl Phone {
+    fn new(number: &'static str, server: SocketAddr) -> Phone {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        Phone { socket, server, number, sent: 0 }
+    }
+
+    fn hear(&self) -> String {
+        let mut buffer = [0; 4_000];
+        let length = self.socket.recv(&mut buffer).expect("nothing is heard");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    /// Sends a request, and again with credentials; returns the answer to that which is no `100 Trying`.
+    fn ask(&mut self, method: &str, uri: &str, to: &str, headers: &str) -> String {
+        let (at, number) = (self.socket.local_addr().unwrap(), self.number);
+        let mut credentials = String::new();
+        loop {
+            self.sent += 1;
+            let sequence = self.sent;
+            let request = format!(
+                "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{number}-{sequence};rport\r\n\
+                 From: <sip:{number}@denwa>;tag={number}\r\nTo: <{to}>\r\nCall-ID: {method}-{number}-{port}\r\n\
+                 CSeq: {sequence} {method}\r\nContact: <sip:{number}@{at}>\r\nMax-Forwards: 70\r\n\
+                 User-Agent: a telephone {much}\r\n{headers}{credentials}Content-Length: 0\r\n\r\n",
+                port = at.port(),
+                much = "that has a long name ".repeat(8),
+            );
+            self.socket.send_to(request.as_bytes(), self.server).unwrap();
+            let mine = format!("CSeq: {sequence} {method}\r\n");
+            let answer = loop {
+                let heard = self.hear();
+                if heard.contains(&mine) && !heard.starts_with("SIP/2.0 100") {
+                    break heard;
+                }
+            };
+            let is_challenge = ["SIP/2.0 401", "SIP/2.0 407"].iter().any(|code| answer.starts_with(code));
+            if !is_challenge || !credentials.is_empty() {
+                return answer;
+            }
+            credentials = self.credentials(&answer, method, uri);
+        }
+    }
+
+    fn credentials(&self, challenge: &str, method: &str, uri: &str) -> String {
+        let named = |name: &str| {
+            let (_, rest) = challenge.split_once(&format!("{name}=\"")).unwrap();
+            rest.split_once('"').unwrap().0.to_owned()
+        };
+        let (realm, nonce, number) = (named("realm"), named("nonce"), self.number);
+        let (algorithm, name) = match challenge.contains("SHA-256") {
+            true => (Algorithm::Sha256, "SHA-256"),
+            false => (Algorithm::Md5, "MD5"),
+        };
+        let ha1 = Ha1::new(number.as_bytes(), realm.as_bytes(), PASSWORD.as_bytes());
+        let response =
+            digest::respond(algorithm, &ha1, method.as_bytes(), uri.as_bytes(), nonce.as_bytes(), &Qop::None);
+        let header = if method == "REGISTER" { "Authorization" } else { "Proxy-Authorization" };
+        format!(
+            "{header}: Digest username=\"{number}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+             response=\"{}\", algorithm={name}\r\n",
+            response.unwrap()
+        )
+    }
+
+    fn register(&mut self, expires: u32) {
+        let to = format!("sip:{}@denwa", self.number);
+        let answer = self.ask("REGISTER", "sip:denwa", &to, &format!("Expires: {expires}\r\n"));
+        assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+    }
+
+    /// Calls another one, which hears of it and declines.
+    fn reaches(&mut self, other: &Phone) {
+        let uri = format!("sip:{}@{}", other.number, self.server);
+        thread::scope(|scope| {
+            let answer = scope.spawn(|| self.ask("INVITE", &uri, &uri, ""));
+            let invite = loop {
+                let heard = other.hear();
+                if heard.starts_with("INVITE ") {
+                    break heard;
+                }
+            };
+            let response = format!(
+                "SIP/2.0 486 Busy Here\r\n{}Content-Length: 0\r\n\r\n",
+                invite
+                    .split_inclusive("\r\n")
+                    .filter(|line| {
+                        ["Via:", "From:", "To:", "Call-ID:", "CSeq:"]
+                            .iter()
+                            .any(|name| line.starts_with(name))
+                    })
+                    .map(|line| match line.starts_with("To:") {
+                        true => line.replace("\r\n", ";tag=busy\r\n"),
+                        false => line.to_owned(),
+                    })
+                    .collect::<String>()
+            );
+            other.socket.send_to(response.as_bytes(), other.server).unwrap();
+            let answer = answer.join().unwrap();
+            assert!(answer.starts_with("SIP/2.0 486"), "{answer}");
+        });
+    }
+}
+
+#[test]
+fn after_kill_9_a_phone_rings_that_does_not_register_again() {
+    let (folder, at) = (Folder::new(), free_port());
+    let program = Program::start(&folder, at, "");
+    let (mut one, mut two) = (Phone::new("101", at), Phone::new("102", at));
+    two.register(600);
+    one.register(600);
+    for _ in 0..2 {
+        program.crash();
+        one.reaches(&two);
+    }
+    // What was taken back stays so.
+    two.register(0);
+    program.crash();
+    let uri = format!("sip:102@{at}");
+    let answer = one.ask("INVITE", &uri, &uri, "");
+    assert!(answer.starts_with("SIP/2.0 480"), "{answer}");
+}
+
+#[test]
+fn a_stop_and_a_start_keep_registrations() {
+    let (folder, at) = (Folder::new(), free_port());
+    let (mut one, mut two) = (Phone::new("101", at), Phone::new("102", at));
+    let program = Program::start(&folder, at, "sync = 1m");
+    two.register(600);
+    one.register(600);
+    let (status, said) = program.stop();
+    assert!(status.success() && !said.contains("warn"), "{status} {said}");
+    let _program = Program::start(&folder, at, "");
+    one.reaches(&two);
+}
+
+#[test]
+fn a_torn_journal_is_told_of_and_used() {
+    let (folder, at) = (Folder::new(), free_port());
+    let (mut one, mut two) = (Phone::new("101", at), Phone::new("102", at));
+    let program = Program::start(&folder, at, "");
+    two.register(600);
+    one.register(600);
+    assert!(program.stop().0.success());
+    let mut journal = fs::OpenOptions::new().append(true).open(folder.state("journal")).unwrap();
+    std::io::Write::write_all(&mut journal, &[0; 123]).unwrap();
+    let program = Program::start(&folder, at, "");
+    program.expect("the last 123 bytes are torn or damaged, and were cut off");
+    one.reaches(&two);
+}
+
+/// Runs the program, which must not start; what it says.
+fn failure(folder: &Folder, at: SocketAddr) -> String {
+    let config = folder.configure(at, "");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_denwa"));
+    let output = command.arg("run").arg("--config").arg(config).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn the_second_on_a_folder_and_an_old_one_on_a_new_journal_are_refused() {
+    let (folder, at) = (Folder::new(), free_port());
+    let program = Program::start(&folder, at, "");
+    let said = failure(&folder, free_port());
+    let expected = format!("is used by another denwa, process {};", program.keeper.id());
+    assert!(said.contains(&expected), "{said}");
+    assert!(program.stop().0.success());
+
+    let mut octets = fs::read(folder.state("journal")).unwrap();
+    octets[8] += 1;
+    fs::write(folder.state("journal"), &octets).unwrap();
+    let said = failure(&folder, at);
+    assert!(said.contains("is of version 2, and this denwa knows 1"), "{said}");
+    assert_eq!(fs::read(folder.state("journal")).unwrap(), octets);
+}
+
+#[test]
+fn without_room_it_goes_on_says_so_and_recovers() {
+    let (folder, at) = (Folder::new(), free_port());
+    let rates = "rate.stranger = 1000/s\nrate.strangers = 1000/s\nrate.phone = 1000/s";
+    let config = folder.configure(at, rates);
+    // No file may be larger than 16 blocks of 512 bytes. Whoever has too much is told, not killed.
+    let mut shell = Command::new("sh");
+    let script = "trap '' XFSZ; ulimit -f 16; exec \"$0\" run --config \"$1\"";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_denwa")]).arg(config);
+    let program = Program::launch(shell);
+    let (mut one, mut two) = (Phone::new("101", at), Phone::new("102", at));
+    one.register(600);
+    let mut said = None;
+    for round in 0..120 {
+        // Each time it is another phone, by its contact.
+        two = Phone::new("102", at);
+        two.register(if round % 2 == 0 { 600 } else { 300 });
+        said = program.said.try_iter().find(|line| line.contains("cannot be written"));
+        if said.is_some() {
+            break;
+        }
+    }
+    let said = said.expect("so much does not fit");
+    assert!(said.contains("File too large") && said.contains("lost at a restart"), "{said}");
+    // It goes on, …
+    one.reaches(&two);
+    // … and with the first occasion all is on record again.
+    program.expect("can be written again");
+    program.crash();
+    one.reaches(&two);
+}
