@@ -5,6 +5,8 @@
 // A test target exports nothing, so its modules say `pub` for what they offer each other.
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "simulation/relay.rs"]
+mod relay;
 #[path = "torture/strict.rs"]
 mod strict;
 #[path = "fuzz/targets/mod.rs"]
@@ -62,6 +64,16 @@ fn config() {
 #[test]
 fn digest() {
     play("digest");
+}
+
+#[test]
+fn guard() {
+    play("guard");
+}
+
+#[test]
+fn switch() {
+    play("switch");
 }
 
 #[test]

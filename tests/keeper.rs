@@ -90,7 +90,8 @@ impl Program {
     }
 
     fn launch(mut command: Command, folder: Folder, at: SocketAddr) -> Program {
-        let mut keeper = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut keeper =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(keeper.stderr.take().unwrap());
         let (sender, said) = mpsc::channel();
         thread::spawn(move || {
@@ -187,15 +188,16 @@ fn answer(asker: &UdpSocket) -> Option<String> {
     Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
-/// A REGISTER without credentials, which is answered with 401.
+/// A REGISTER without credentials, which is answered with 401: it is long enough for that.
 fn register(asker: &UdpSocket, number: usize) -> Vec<u8> {
     let at = asker.local_addr().unwrap();
     format!(
         "REGISTER sip:denwa SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{number}-{port};rport\r\n\
          From: <sip:101@denwa>;tag={number}\r\nTo: <sip:101@denwa>\r\nCall-ID: call-{number}-{port}\r\n\
          CSeq: {number} REGISTER\r\nContact: <sip:101@{at}>\r\nMax-Forwards: 70\r\n\
-         User-Agent: a telephone that has a name of some length, like many\r\nContent-Length: 0\r\n\r\n",
-        port = at.port()
+         User-Agent: a telephone {much}\r\nContent-Length: 0\r\n\r\n",
+        port = at.port(),
+        much = "that has a long name ".repeat(8)
     )
     .into_bytes()
 }
@@ -214,9 +216,9 @@ fn is_alive(pid: Pid) -> bool {
 
 #[test]
 fn after_a_crash_the_next_one_answers_and_no_datagram_is_lost() {
-    let program = Program::start();
+    let much = "rate.stranger = 1000/s\nrate.strangers = 10000/s";
+    let program = Program::start_by(Command::new(binary()), Folder::new(), much);
     let exchange = program.exchange();
-    // Many sources, of which none is a flood.
     let askers: Vec<UdpSocket> =
         (1..=20).map(|n| UdpSocket::bind((Ipv4Addr::new(127, 0, 1, n), 0)).unwrap()).collect();
     let ask = |numbers: std::ops::Range<usize>| {
@@ -438,7 +440,8 @@ fn the_exchange_is_given_nothing_else() {
     let exchange = program.exchange();
     for link in links(exchange) {
         let kind = link.to_str().unwrap().split(['/', ':']).next().unwrap().to_owned();
-        assert!(["socket", "pipe", "anon_inode"].contains(&kind.as_str()), "{link:?}");
+        let known = ["socket", "pipe", "anon_inode"].contains(&kind.as_str());
+        assert!(known || link.to_str() == Some("/dev/null"), "{link:?}");
     }
     let comm = fs::read_to_string(format!("/proc/{}/comm", exchange.as_raw_nonzero())).unwrap();
     let arguments = fs::read(format!("/proc/{}/cmdline", exchange.as_raw_nonzero())).unwrap();
@@ -534,6 +537,16 @@ fn what_cannot_start_says_why_once() {
     assert!(said.starts_with("state = ") && said.lines().count() == 1, "{said}");
     fs::remove_file(folder.0.join("state")).unwrap();
 
+    if geteuid().is_root() {
+        // Root becomes somebody who may not execute what is root's alone.
+        let own = folder.0.join("denwa");
+        fs::copy(binary(), &own).unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+        let said = failure(Command::new(&own).arg("run").arg("--config").arg(folder.configure(&free)));
+        let expected = format!("{} cannot be executed: Permission denied", own.display());
+        assert!(said.starts_with(&expected) && said.lines().count() == 1, "{said}");
+    }
+
     let said = failure(&mut run(&folder.0.join("nothing.conf")));
     assert!(said.contains("nothing.conf: there is no such file") && said.lines().count() == 2, "{said}");
 }
@@ -545,7 +558,9 @@ fn an_exchange_that_cannot_start_is_not_tried_again() {
     let config =
         folder.configure(&format!("listen = udp:127.0.0.1:{}\nsandbox = off\nlog = error", free_port()));
     let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -n 10; exec 3>&- \"$0\" run --config \"$1\"", binary()]).arg(config);
+    shell
+        .args(["-c", "ulimit -n 9; exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- \"$0\" run --config \"$1\"", binary()])
+        .arg(config);
     let said = failure(&mut shell);
     assert!(said.contains("Too many open files") && said.lines().count() == 1, "{said}");
 }

@@ -215,6 +215,7 @@ fn password(text: &str) -> Result<Password, Why> {
 fn name(text: &str) -> Result<Name, Why> {
     const LONGEST: usize = 64;
     match text.len() {
+        _ if text.contains('\t') => Err("the name has a tab in it".into()),
         1..=LONGEST => Ok(Name(text.to_string())),
         bytes => Err(format!("the name has {bytes} bytes; {LONGEST} are the most")),
     }

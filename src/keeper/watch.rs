@@ -10,9 +10,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{self, WaitOptions, WaitStatus};
 
-use super::Keeper;
 use super::backoff::{Again, Backoff};
 use super::child::Exchange;
+use super::{Keeper, StartError};
 use crate::config::LogLevel;
 use crate::net::sys::{Signal, Signals};
 
@@ -31,14 +31,16 @@ impl Keeper {
     ///
     /// If the first exchange cannot be started, or the system refuses what the keeper cannot live
     /// without.
-    pub fn run(self) -> io::Result<ExitCode> {
-        let signals = Signals::catch_with_children()?;
-        let exchange = self.binary.start(&self.parcel)?;
+    pub fn run(self) -> Result<ExitCode, StartError> {
+        let signals = Signals::catch_with_children().map_err(StartError::System)?;
+        let exchange = self.binary.start(&self.parcel);
+        let exchange =
+            exchange.map_err(|error| StartError::Execute { program: self.binary.path(), error })?;
         let state = State::Running(exchange);
         let mut watch =
             Watch { keeper: self, state, backoff: Backoff::default(), was_ready: false, stop: None };
         loop {
-            watch.wait(&signals)?;
+            watch.wait(&signals).map_err(StartError::System)?;
             watch.listen();
             while let Some(signal) = signals.next() {
                 if let Some(code) = watch.forward(signal) {

@@ -384,9 +384,9 @@ mod tests {
         assert_eq!(says(libc::SYS_prlimit64, &[1]), REFUSE);
         assert_eq!(says(libc::SYS_prctl, &[libc::PR_SET_NAME as u64]), ALLOW);
         assert_eq!(says(libc::SYS_prctl, &[libc::PR_SET_DUMPABLE as u64, 1]), REFUSE);
-        assert_eq!(says(libc::SYS_ioctl, &[0, libc::FIONBIO as u64]), ALLOW);
+        assert_eq!(says(libc::SYS_ioctl, &[0, libc::FIONBIO]), ALLOW);
         // The kernel looks at 32 bits of it.
-        assert_eq!(says(libc::SYS_ioctl, &[0, libc::TIOCSTI as u64 | 1 << 32]), REFUSE);
+        assert_eq!(says(libc::SYS_ioctl, &[0, libc::TIOCSTI | 1 << 32]), REFUSE);
     }
 
     #[test]

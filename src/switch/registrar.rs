@@ -166,6 +166,11 @@ impl Registrar {
         }
     }
 
+    /// Whether there is no binding, and nothing that belonged to one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.numbers.is_empty() && self.pings.is_empty() && self.streams.is_empty() && self.flows.is_empty()
+    }
+
     /// The bindings of an extension that can be tried.
     pub(super) fn alive<'r>(
         &'r self,

@@ -67,8 +67,8 @@ impl Street {
     }
 
     /// What becomes of datagrams that the stranger sends, so many a second for so long.
-    fn hail(&self, denwa: &Denwa, junk: &[Vec<u8>], rate: u32, time: Duration) -> u32 {
-        let server = SocketAddr::new(ip(ABROAD), denwa.port);
+    fn hail(&self, port: u16, junk: &[Vec<u8>], rate: u32, time: Duration) -> u32 {
+        let server = SocketAddr::new(ip(ABROAD), port);
         self.stranger.enter(|| {
             let socket = UdpSocket::bind((STRANGER, 0)).unwrap();
             let begun = Instant::now();
@@ -222,7 +222,7 @@ fn ten_thousand_packets_of_a_scan_are_a_few_lines_of_log() {
     let before = lines();
     let methods = ["OPTIONS", "REGISTER", "INVITE", "ACK", "CANCEL"];
     let junk: Vec<Vec<u8>> = (0..500).map(|n| request(methods[n as usize % 5], ABROAD, n)).collect();
-    let sent = street.hail(&denwa, &junk, 2000, Duration::from_millis(5500));
+    let sent = street.hail(denwa.port, &junk, 2000, Duration::from_millis(5500));
     assert!(sent >= 10_000, "{sent}");
     street.scanner(&denwa).war(&scene, RANGE, &["--force"]);
 
@@ -250,14 +250,15 @@ fn a_phone_goes_on_calling_while_strangers_attack() {
         })
         .collect();
     std::thread::scope(|scope| {
-        let hail = scope.spawn(|| street.hail(&denwa, &junk, 10_000, Duration::from_secs(8)));
-        let scan =
-            scope.spawn(|| street.scanner(&denwa).war(&scene, RANGE, &["--force", "--domain", DOMAIN]));
+        let (port, mut scanner) = (denwa.port, street.scanner(&denwa));
+        let (street, scene, junk) = (&street, &scene, &junk);
+        let hail = scope.spawn(move || street.hail(port, junk, 10_000, Duration::from_secs(8)));
+        let scan = scope.spawn(move || scanner.war(scene, RANGE, &["--force", "--domain", DOMAIN]));
         for _ in 0..3 {
             calls(&mut kitchen);
         }
         // One that comes home in the middle of it.
-        let mut study = street.phone(102).tone(1000.0).register(&scene, &denwa);
+        let mut study = street.phone(102).tone(1000.0).register(scene, &denwa);
         study.dial("101");
         kitchen.answer();
         study.talks();
@@ -283,7 +284,7 @@ fn what_nobody_waits_for_an_answer_to_gets_none() {
     // An ACK is never answered, whoever sends it; a CANCEL by a stranger is not.
     junk.extend((0..200).map(|n| request("ACK", [DOMAIN, ABROAD][n as usize % 2], n)));
     junk.extend((0..200).map(|n| request("CANCEL", ABROAD, n)));
-    street.hail(&denwa, &junk, 5_000, Duration::from_secs(3));
+    street.hail(denwa.port, &junk, 5_000, Duration::from_secs(3));
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(street.server.sent(), before);
     assert!(denwa.resident_kib() < 24 * 1024, "{} KiB", denwa.resident_kib());

@@ -11,7 +11,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)] // nothing outside a test binary could reach anything
 
-mod attacks;
 mod bad_input;
 mod kit;
 

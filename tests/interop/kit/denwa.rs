@@ -66,18 +66,25 @@ impl Denwa {
         Denwa { program, port: 5060 }
     }
 
-    /// How much memory it has in KiB, in all its processes.
+    /// How much memory both of its processes have in KiB. What they share counts twice.
     pub fn resident_kib(&self) -> u64 {
         let keeper = self.program.pid();
         let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
-        let children = children.split_ascii_whitespace().map(|pid| pid.parse().unwrap());
-        children.chain([keeper]).map(resident_kib).sum()
+        let pids: Vec<u32> = children.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+        assert_eq!(pids.len(), 1, "the keeper has one child: {children:?}");
+        pids.into_iter().chain([keeper]).map(resident_kib).sum()
     }
 
     /// Where a phone of that family finds it.
     pub fn address(&self, family: Family) -> SocketAddr {
         (family.loopback(), self.port).into()
     }
+}
+
+fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// What it logs once it serves.
@@ -94,10 +101,4 @@ pub fn in_uri(ip: IpAddr) -> String {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     }
-}
-
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
