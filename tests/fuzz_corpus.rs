@@ -67,6 +67,11 @@ fn digest() {
 }
 
 #[test]
+fn guard() {
+    play("guard");
+}
+
+#[test]
 fn switch() {
     play("switch");
 }

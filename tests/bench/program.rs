@@ -285,6 +285,14 @@ impl Program {
         Duration::from_nanos(total)
     }
 
+    /// CPU time used since `before`.
+    pub(crate) fn cpu_since(&self, before: Duration) -> Result<Duration, String> {
+        // Who has ended takes its time with it.
+        self.cpu()
+            .checked_sub(before)
+            .ok_or_else(|| format!("{:?} has ended:\n{}", self.kind, self.last_words()))
+    }
+
     /// Proportional set size of all processes, in KiB.
     pub(crate) fn pss(&self) -> u64 {
         self.processes().iter().map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum()

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::{CommandExt, parent_id};
 use std::path::Path;
 use std::process::Command;
@@ -63,7 +63,7 @@ pub(crate) const PROBES: &[Probe] = &[
         fs::hard_link(scene.outside().join("file"), scene.state().join("linked"))
     }),
     probe("symlink", FILES, |scene| symlink("/etc", scene.state().join("etc"))),
-    probe("local_socket", FILES, |scene| UnixListener::bind(scene.state().join("socket")).map(drop)),
+    probe("local_socket", FILES, |scene| UnixDatagram::bind(scene.state().join("socket")).map(drop)),
     probe("fifo", ALWAYS, |scene| {
         let mode = libc::S_IFIFO | 0o600;
         with_path(&scene.state().join("fifo"), |path| {
@@ -88,9 +88,6 @@ pub(crate) const PROBES: &[Probe] = &[
     probe("signal_parent", ALWAYS, |_| Ok(kill_process(parent(), Signal::URG)?)),
     probe("signal_parents_thread", ALWAYS, |_| {
         call(libc::SYS_tkill, &[parent_id() as usize, libc::SIGURG as usize]).map(drop)
-    }),
-    probe("abort_parents_thread", Forbidden { landlock: 6 }, |_| {
-        call(libc::SYS_tkill, &[parent_id() as usize, 0]).map(drop)
     }),
     probe("grasp_parent", ALWAYS, |_| call(libc::SYS_pidfd_open, &[parent_id() as usize, 0]).map(drop)),
     probe("limit_parent", ALWAYS, |_| {

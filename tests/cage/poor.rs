@@ -1,19 +1,23 @@
 //! Systems that lack something, configurations that cannot work, and what the keeper keeps.
 
+use std::ffi::CString;
 use std::fs::{self, Permissions};
+use std::io;
 use std::net::UdpSocket;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use denwa::config::Sandbox;
 use denwa::sandbox::{self, User, prepare_state};
-use rustix::process::{Pid, Signal, getegid, geteuid, getgroups, kill_process};
-use rustix::thread::{CapabilitySet, capabilities, capability_is_in_bounding_set, no_new_privs};
+use rustix::process::{Gid, Pid, Signal, getegid, geteuid, getgroups, kill_process};
+use rustix::thread::{
+    CapabilitySet, capabilities, capability_is_in_bounding_set, no_new_privs, set_thread_groups,
+};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-use crate::run::{self, Myself, nobody, with_rights};
+use crate::run::{self, MYSELF, Myself, Stranger, nobody, with_rights};
 use crate::scene::Scene;
 use crate::{Verdict, sys};
 
@@ -43,6 +47,7 @@ pub(crate) fn inside(name: &str, scene: &Scene) -> ExitCode {
         _ => Sandbox::Off,
     };
     let mut user = scene.is_root.then(nobody);
+    let stranger = system.starts_with("no-").then(|| Stranger::start(scene));
     match system {
         "no-landlock" => hide(libc::SYS_landlock_create_ruleset),
         "no-seccomp" => hide(libc::SYS_seccomp),
@@ -65,9 +70,26 @@ pub(crate) fn inside(name: &str, scene: &Scene) -> ExitCode {
     }
     println!("passwd: {}", fs::read("/etc/passwd").is_ok());
     println!("netlink: {}", sys::call(libc::SYS_socket, &[libc::AF_NETLINK as usize, 3, 0]).is_ok());
+    if let Some(stranger) = stranger {
+        println!("signal: {}", stranger.signal().is_ok());
+    }
+    println!("program: {}", Command::new("/bin/true").status().is_ok());
+    println!("own program: {}", own_program(scene).is_ok());
     println!("state: {}", fs::write(scene.state().join("file"), "text").is_ok());
     println!("thread: {}", std::thread::spawn(|| true).join().unwrap());
     ExitCode::SUCCESS
+}
+
+/// Executes a file that it has written itself; whether there is a program in it shows only afterwards.
+fn own_program(scene: &Scene) -> io::Result<()> {
+    let path = scene.state().join("program");
+    fs::write(&path, "nothing of the kind")?;
+    fs::set_permissions(&path, Permissions::from_mode(0o700))?;
+    let path = CString::new(path.as_os_str().as_encoded_bytes())?;
+    match sys::call(libc::SYS_execve, &[sys::pointer(&path), 0, 0]) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => Ok(()),
+        other => other.map(drop),
+    }
 }
 
 /// What `inside` says of a system under a level of `sandbox`.
@@ -100,9 +122,13 @@ fn needs_landlock() -> Verdict {
 }
 
 fn off(scene: &Scene) -> Verdict {
-    let told = told(scene, "any", "off");
+    let told = told(scene, "no-cage", "off");
     assert_has(&told, &["complete: false", "sandbox: none, as `sandbox = off` says"]);
-    assert_has(&told, &["passwd: true", "netlink: true", "state: true", "thread: true"]);
+    assert_has(
+        &told,
+        &["passwd: true", "netlink: true", "signal: true", "\nprogram: true", "own program: true"],
+    );
+    assert_has(&told, &["state: true", "thread: true"]);
     Ok(())
 }
 
@@ -112,7 +138,11 @@ fn no_landlock(scene: &Scene) -> Verdict {
         &best,
         &["complete: false", "no capabilities, seccomp, no core dumps; but no Landlock: Linux "],
     );
-    assert_has(&best, &["passwd: true", "netlink: false", "state: true", "thread: true"]);
+    assert_has(
+        &best,
+        &["passwd: true", "netlink: false", "signal: false", "\nprogram: false", "own program: false"],
+    );
+    assert_has(&best, &["state: true", "thread: true"]);
     let required = told(scene, "no-landlock", "require");
     assert_has(
         &required,
@@ -128,7 +158,11 @@ fn no_seccomp(scene: &Scene) -> Verdict {
         &best,
         &["complete: false", "Landlock ABI ", "no core dumps; but no seccomp: the kernel does not do it"],
     );
-    assert_has(&best, &["passwd: false", "netlink: true", "state: true", "thread: true"]);
+    assert_has(&best, &["passwd: false", "netlink: true", "\nprogram: false", "own program: false"]);
+    assert_has(&best, &["state: true", "thread: true"]);
+    if sys::landlock_abi() >= 6 {
+        assert_has(&best, &["signal: false"]);
+    }
     let required = told(scene, "no-seccomp", "require");
     assert_has(&required, &["error\nsandbox = require, but there is no seccomp: the kernel "]);
     Ok(())
@@ -294,20 +328,21 @@ fn keeper(scene: &Scene) -> Verdict {
 
 fn inside_keeper(scene: &Scene) -> ExitCode {
     let myself = Myself::open();
-    let stranger = rustix::process::getppid().unwrap();
+    let stranger = Stranger::start(scene);
+    set_thread_groups(&[Gid::from_raw(4242)]).unwrap();
     let confined =
-        with_rights(scene, Sandbox::Require, Some(&nobody()), &[myself.path()], sandbox::confine_keeper);
+        with_rights(scene, Sandbox::Require, Some(&nobody()), &[Path::new(MYSELF)], sandbox::confine_keeper);
     println!("{}", confined.unwrap());
     println!("low port: {}", (1..1024).any(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok()));
     let settings = scene.settings().join("denwa.conf");
     println!("settings: {}", fs::read(&settings).is_ok());
     println!("write settings: {}", fs::OpenOptions::new().append(true).open(&settings).is_ok());
     println!("shadow: {}", fs::read("/etc/shadow").is_ok());
-    println!("program: {}", std::process::Command::new("/bin/true").status().is_ok());
-    println!("signal to a stranger: {}", kill_process(stranger, Signal::URG).is_ok());
+    println!("program: {}", Command::new("/bin/true").status().is_ok());
+    println!("signal to a stranger: {}", stranger.signal().is_ok());
     let mut child =
         myself.command(&["poor", "keepers-child best-effort"]).stdin(Stdio::inherit()).spawn().unwrap();
-    let pid = Pid::from_raw(child.id() as i32).unwrap();
+    let pid = Pid::from_child(&child);
     println!("signal to a child: {}", kill_process(pid, Signal::URG).is_ok());
     assert!(child.wait().unwrap().success());
     ExitCode::SUCCESS

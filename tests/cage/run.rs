@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
 use denwa::config::Sandbox;
 use denwa::sandbox::{self, Achieved, Rights, User};
-use rustix::process::{PTracer, set_ptracer};
+use rustix::process::{PTracer, Pid, Signal, kill_process, set_ptracer};
 
 use crate::scene::{FOLDER, Scene};
 use crate::{Probe, forbidden, needed, poor};
@@ -126,6 +126,7 @@ pub(crate) fn role(arguments: &[String]) -> ExitCode {
         ["child", name, probe] => child(setting(name), probe),
         ["poor", name] => poor::inside(name, &Scene::inherited()),
         ["exit"] => ExitCode::SUCCESS,
+        ["wait"] => report(io::stdin().read_to_end(&mut Vec::new()).map(drop)),
         other => panic!("no such role: {other:?}"),
     }
 }
@@ -142,26 +143,46 @@ pub(crate) fn with_rights<T>(
     then(&Rights { level, user, read: &[&settings], write: &[&state], execute, open_files: OPEN_FILES })
 }
 
-/// This program by a descriptor, so that it can be executed where its path cannot be walked.
-pub(crate) struct Myself {
-    file: File,
-    path: PathBuf,
-}
+/// This program, even where its path cannot be walked.
+pub(crate) const MYSELF: &str = "/proc/self/exe";
+
+/// This program by a descriptor, so that whoever executes it is not asked for its path.
+pub(crate) struct Myself(File);
 
 impl Myself {
     pub(crate) fn open() -> Myself {
-        let path = std::env::current_exe().unwrap();
-        Myself { file: File::open(&path).unwrap(), path }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+        Myself(File::open(MYSELF).unwrap())
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
         command.arg(INSIDE).args(arguments);
         command
+    }
+}
+
+/// A process of nobody's that started before any cage, and ends when it is dropped or its parent is gone.
+pub(crate) struct Stranger(Child);
+
+impl Stranger {
+    pub(crate) fn start(scene: &Scene) -> Stranger {
+        let mut command = Command::new(scene.program());
+        if scene.is_root {
+            command.uid(nobody().uid).gid(nobody().gid);
+        }
+        Stranger(command.args([INSIDE, "wait"]).stdin(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Sends it a signal that it does not mind.
+    pub(crate) fn signal(&self) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.0), Signal::URG)?)
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 
@@ -180,7 +201,7 @@ fn parent(setting: Setting) -> ExitCode {
                 &scene,
                 Sandbox::BestEffort,
                 user.as_ref(),
-                &[myself.path()],
+                &[Path::new(MYSELF)],
                 sandbox::confine_keeper,
             );
             check_line(&achieved.unwrap());

@@ -4,6 +4,7 @@ pub mod config;
 pub mod cost;
 pub mod digest;
 pub mod framer;
+pub mod guard;
 pub mod message;
 mod rest;
 pub mod sdp;
@@ -13,11 +14,12 @@ pub mod switch;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus/` and files in `fuzz_targets/`.
-pub const ALL: [(&str, Target); 6] = [
+pub const ALL: [(&str, Target); 7] = [
     ("message", message::run),
     ("framer", framer::run),
     ("sdp", sdp::run),
     ("config", config::run),
     ("digest", digest::run),
+    ("guard", guard::run),
     ("switch", switch::run),
 ];

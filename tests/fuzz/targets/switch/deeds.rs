@@ -21,8 +21,7 @@ const OUTSIDE: [&str; 8] =
 const INSIDE: [&str; 8] = ["ACK", "BYE", "PRACK", "UPDATE", "INVITE", "INFO", "REFER", "NOTIFY"];
 
 /// How long people and machines take, in milliseconds.
-const PAUSES: [u64; 12] =
-    [0, 1, 20, 500, 1_000, 4_000, 11_000, 33_000, 61_000, 200_000, 1_000_000, 3_700_000];
+const PAUSES: [u64; 12] = [0, 1, 20, 500, 1_000, 4_000, 11_000, 33_000, 61_000, 200_000, 400_000, 700_000];
 
 /// Does what the input says next.
 pub fn do_next(world: &mut World, rest: &mut Rest<'_>) {
@@ -30,7 +29,7 @@ pub fn do_next(world: &mut World, rest: &mut Rest<'_>) {
     let peer = usize::from(rest.byte()) % world.peers.len();
     match deed % 12 {
         0 => {
-            let expires = rest.pick(&[3600, 60, 0, 20, 100_000]);
+            let expires = rest.pick(&[600, 60, 0, 20, 100_000]);
             world.register(peer, expires);
         }
         1 => {

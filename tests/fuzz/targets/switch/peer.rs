@@ -215,7 +215,10 @@ impl Peer {
     }
 }
 
+/// How all passwords begin.
+pub const PASSWORDS: &[u8] = b"correct-horse-battery-";
+
 /// The password of an extension.
 pub fn password(number: &str) -> String {
-    format!("correct-horse-battery-{number}")
+    format!("{}{number}", String::from_utf8_lossy(PASSWORDS))
 }
