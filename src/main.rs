@@ -2,14 +2,15 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::FromArgs;
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::{Log, Summary, own_addresses};
+use denwa::keeper::{self, Handover, Keeper};
 use denwa::switch::Switch;
-use denwa::{keeper, media, net};
+use denwa::{media, net};
 
 /// The arguments of the program.
 #[derive(FromArgs)]
@@ -23,6 +24,9 @@ struct Arguments {
     /// print the version and stop
     #[argh(switch)]
     version: bool,
+    /// how `denwa run` starts the process that serves
+    #[argh(switch, hidden_help)]
+    exchange: bool,
     #[argh(subcommand)]
     command: Option<Command>,
 }
@@ -35,7 +39,7 @@ enum Command {
 }
 
 /// Run the exchange in the foreground; the log goes to standard error. Ctrl-C ends all calls and
-/// stops; SIGTERM stops at once.
+/// stops; SIGTERM stops at once. A second process serves, and is started again if it dies.
 #[derive(FromArgs)]
 #[argh(
     subcommand,
@@ -58,28 +62,30 @@ struct Check {
     file: PathBuf,
 }
 
+/// How a subcommand ends; why it could not do its work is for people.
+type Done = Result<ExitCode, Box<dyn Error>>;
+
 fn main() -> ExitCode {
     let arguments: Arguments = argh::from_env();
     let done = match arguments.command {
         _ if arguments.version => version(),
+        _ if arguments.exchange => exchange(),
         None => run(Run { config: None }),
         Some(Command::Run(arguments)) => run(arguments),
         Some(Command::Check(arguments)) => check(arguments),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "{error}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "{error}");
+        ExitCode::FAILURE
+    })
 }
 
-fn version() -> Result<(), Box<dyn Error>> {
-    Ok(writeln!(io::stdout(), "denwa {}", env!("CARGO_PKG_VERSION"))?)
+fn version() -> Done {
+    writeln!(io::stdout(), "denwa {}", env!("CARGO_PKG_VERSION"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn check(check: Check) -> Result<(), Box<dyn Error>> {
+fn check(check: Check) -> Done {
     let config = Config::load(&check.file)?;
     let mut text = format!("{} is right. It means:\n\n{}", check.file.display(), Summary(&config));
     for remark in config.remarks() {
@@ -88,34 +94,47 @@ fn check(check: Check) -> Result<(), Box<dyn Error>> {
     text.push('\n');
     // In one write, for `head` and its like.
     io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-fn run(run: Run) -> Result<(), Box<dyn Error>> {
+/// The keeper.
+fn run(run: Run) -> Done {
     let found = run.config.or_else(config::find);
     let is_first = found.is_none();
     let path = match found {
         Some(path) => path,
         None => first_run()?,
     };
-    let config = Config::load(&path)?;
+    Ok(prepare(&path, is_first)?.run()?)
+}
+
+/// All that needs the configuration, which is forgotten then: the keeper stays small.
+fn prepare(path: &Path, is_first: bool) -> Result<Keeper, Box<dyn Error>> {
+    let file = Config::read(path)?;
+    let config = Config::parse(&path.display().to_string(), &file)?;
     if is_first {
-        writeln!(io::stdout(), "{}", config::welcome(&config, &path, &own_addresses()))?;
+        writeln!(io::stdout(), "{}", config::welcome(&config, path, &own_addresses()))?;
     }
-    let sockets = keeper::bind(&config)?;
+    Ok(Keeper::new(&config, path, &file)?)
+}
+
+/// The exchange, started by the keeper. No thread and no packet comes before the cage.
+fn exchange() -> Done {
+    let Handover { path, file, has_state, sockets, link } = keeper::take_over()?;
+    let config = Config::parse(&path.display().to_string(), &file)?;
+    drop(file);
+    let cage = keeper::enter_cage(&config, has_state)?;
     let mut log = Log::new(&config);
-    for notice in &sockets.notices {
-        log.say(LogLevel::Warn, notice);
-    }
     log.started(&config, &path);
+    log.say(if cage.is_complete() { LogLevel::Info } else { LogLevel::Warn }, &cage.to_string());
 
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let relay = media::Relay::start()?;
     let switch = Switch::new(config, seed);
-    net::run(switch, sockets, relay, &mut |event| log.event(event))?;
+    net::run(switch, sockets, relay, Some(link), &mut |event| log.event(event))?;
     log.say(LogLevel::Info, "stopped");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes a configuration into the current folder.

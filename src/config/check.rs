@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::de::Said;
-use super::file::{Address, Each, ExtensionKeys, File, Key, List, Time};
+use super::file::{Address, Each, ExtensionKeys, File, Key, List, Named, PlaceName, Places, Time, YesNo};
 use super::mistake::{Mistakes, Reason};
 use super::{
-    Config, ExpiresRange, Extension, Listen, MAX_EXTENSIONS, MAX_GROUPS, MAX_LISTEN, MAX_MEMBERS, NoAnswer,
-    Number, Password, PortRange, Transport,
+    Access, Config, ExpiresRange, Extension, Listen, MAX_EXTENSIONS, MAX_GROUPS, MAX_LISTEN, MAX_MEMBERS,
+    MAX_NETWORKS, Network, NoAnswer, Number, Password, PortRange, Transport,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -21,17 +21,21 @@ const DAY: Duration = Duration::from_secs(86400);
 pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
     let numbers = Numbers::of(&file, mistakes);
     let default = Config::default();
-    let mut check = Check { mistakes };
+    let mut check = Check { mistakes, networks: 0 };
 
-    let listen = match file.listen.is_empty() {
+    let has_domain = file.domain.is_some();
+    let access =
+        Access { allow: check.networks("allow", file.allow), deny: check.networks("deny", file.deny) };
+    let (listen_said, gates) = check.places(file.listen);
+    let listen = match listen_said.is_empty() {
         true => default.listen,
-        false => check.listen(&file.listen),
+        false => check.listen(&listen_said),
     };
     Config {
         domain: said(file.domain).map(|domain| domain.0),
         advertise: check.advertise(&file.advertise),
         media_ports: check
-            .media_ports(file.media_ports, &file.listen, &listen)
+            .media_ports(file.media_ports, &listen_said, &listen)
             .unwrap_or(default.media_ports),
         listen,
         state: said(file.state).unwrap_or(default.state),
@@ -54,7 +58,15 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
             .time(|| "media-timeout".into(), file.media_timeout, "1s to 1d", |t| (SECOND..=DAY).contains(&t))
             .unwrap_or(default.media_timeout),
         log: said(file.log).unwrap_or(default.log),
-        ..Config::default()
+        access,
+        gates,
+        stealth: check.stealth(file.stealth, has_domain),
+        rate_stranger: said(file.rate.stranger).unwrap_or(default.rate_stranger),
+        rate_strangers: said(file.rate.strangers).unwrap_or(default.rate_strangers),
+        rate_phone: said(file.rate.phone).unwrap_or(default.rate_phone),
+        ban: said(file.ban).map_or(default.ban, |ban| ban.0),
+        sandbox: said(file.sandbox).unwrap_or(default.sandbox),
+        user: said(file.user).map(|user| user.0),
     }
 }
 
@@ -116,8 +128,17 @@ impl Numbers {
     }
 }
 
+/// One place to listen at, as it is said.
+struct PlaceSaid {
+    key: String,
+    line: u32,
+    value: Option<Listen>,
+}
+
 struct Check<'m> {
     mistakes: &'m mut Mistakes,
+    /// How many there were so far, in all lists.
+    networks: usize,
 }
 
 impl Check<'_> {
@@ -140,7 +161,35 @@ impl Check<'_> {
         Some(time)
     }
 
-    fn listen(&mut self, said: &List<Listen>) -> Vec<Listen> {
+    /// The places of all names in the order of the file, and the lists that only some of them have.
+    fn places(&mut self, said: Places) -> (Vec<PlaceSaid>, Vec<(Listen, Access)>) {
+        let (mut all, mut gates) = (Vec::new(), Vec::new());
+        for Named { name: PlaceName(name), line, keys } in said.0 {
+            let key = match name.as_str() {
+                "" => "listen".to_string(),
+                name => format!("listen.{name}"),
+            };
+            let access = Access {
+                allow: self.networks(&format!("{key}.allow"), keys.allow),
+                deny: self.networks(&format!("{key}.deny"), keys.deny),
+            };
+            let Some(places) = keys.places else {
+                self.wrong(line, &key, Reason::NoPlaces);
+                continue;
+            };
+            if access != Access::default() {
+                let some = places.iter().filter_map(|place| place.value);
+                gates.extend(some.map(|listen| (listen, access.clone())));
+            }
+            let key =
+                |place: Said<Listen>| PlaceSaid { key: key.clone(), line: place.line, value: place.value };
+            all.extend(places.into_iter().map(key));
+        }
+        all.sort_by_key(|place| place.line);
+        (all, gates)
+    }
+
+    fn listen(&mut self, said: &[PlaceSaid]) -> Vec<Listen> {
         let mut listen: Vec<(Listen, u32)> = Vec::new();
         for entry in said {
             let Some(new) = entry.value else {
@@ -158,16 +207,43 @@ impl Check<'_> {
                         true => Reason::ListedTwice { word, first },
                         false => Reason::Overlap { word, with, first },
                     };
-                    self.wrong(entry.line, "listen", reason);
+                    self.wrong(entry.line, &entry.key, reason);
                 }
                 None if listen.len() == MAX_LISTEN => {
-                    self.wrong(entry.line, "listen", Reason::TooMany { most: MAX_LISTEN });
+                    self.wrong(entry.line, &entry.key, Reason::TooMany { most: MAX_LISTEN });
                     break;
                 }
                 None => listen.push((new, entry.line)),
             }
         }
         listen.into_iter().map(|(listen, _)| listen).collect()
+    }
+
+    /// The networks of one list. Those that overlap are no mistake.
+    fn networks(&mut self, key: &str, said: List<Network>) -> Vec<Network> {
+        let mut networks = Vec::new();
+        for entry in said {
+            self.networks += 1;
+            match entry.value {
+                _ if self.networks == MAX_NETWORKS + 1 => {
+                    self.wrong(entry.line, key, Reason::TooManyNetworks)
+                }
+                Some(network) if self.networks <= MAX_NETWORKS => networks.push(network),
+                _ => {}
+            }
+        }
+        networks
+    }
+
+    fn stealth(&mut self, said: Key<YesNo>, has_domain: bool) -> bool {
+        let Some(said) = said else {
+            return has_domain;
+        };
+        let stealth = said.value.is_some_and(|YesNo(yes)| yes);
+        if stealth && !has_domain {
+            self.wrong(said.line, "stealth", Reason::NoDomain);
+        }
+        stealth
     }
 
     fn advertise(&mut self, said: &List<Address>) -> Vec<IpAddr> {
@@ -192,7 +268,7 @@ impl Check<'_> {
     fn media_ports(
         &mut self,
         said: Key<PortRange>,
-        listen_said: &List<Listen>,
+        listen_said: &[PlaceSaid],
         listen: &[Listen],
     ) -> Option<PortRange> {
         let line = said.as_ref().map(|said| said.line);
@@ -275,7 +351,10 @@ impl Check<'_> {
             identity: said(keys.identity).unwrap_or(default.identity),
             digest: said(keys.digest).unwrap_or(default.digest),
             nat_media: said(keys.nat_media).unwrap_or(default.nat_media),
-            ..default
+            allow: self.networks(&format!("ext.{number}.allow"), keys.allow),
+            max_calls: said(keys.max_calls).map_or(default.max_calls, |most| most.0),
+            max_calls_hour: said(keys.max_calls_hour).map_or(default.max_calls_hour, |most| most.0),
+            password: default.password,
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! The sorted lines are the tree: a [`Node`] is a run of lines whose keys begin with the same
 //! parts. A struct is read from the parts that follow (its field `""` is the node's own value), a
-//! map from whatever parts there are, a list from the words of all lines of a key, a `str` from
-//! the one word of one line, a `String` from the whole text of one line.
+//! map (or a struct of nothing but `""`) from whatever parts there are, a list from the words of
+//! all lines of a key, a `str` from the one word of one line, a `String` from the whole text of one
+//! line.
 //!
 //! Serde stops at the first error; a person wants to read all of them. So every value is wrapped
 //! in [`Said`], which notes a mistake where it happens, remembers the line, and goes on. A key that
@@ -252,8 +253,12 @@ impl<'de> Parts<'de> {
         let (own, below) = node.split();
         let own = Node { lines: own, ..node };
         if !has_own {
+            let reason = match fields {
+                [] => Reason::NumberMissing,
+                known => Reason::PartMissing { known },
+            };
             for line in own.lines {
-                own.note(line, Reason::NumberMissing);
+                own.note(line, reason.clone());
             }
         }
         Parts {
@@ -261,7 +266,7 @@ impl<'de> Parts<'de> {
             fields,
             own: (has_own && !own.lines.is_empty()).then_some(own),
             next: None,
-            is_map: fields.is_empty(),
+            is_map: fields.iter().all(|field| field.is_empty()),
         }
     }
 }
@@ -270,9 +275,12 @@ impl<'de> MapAccess<'de> for Parts<'de> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        if let Some(own) = self.own.take() {
+        if let Some(own) = self.own.take()
+            && let Some(first) = own.lines.first()
+        {
             self.next = Some(own);
-            return seed.deserialize(BorrowedStrDeserializer::new("")).map(Some);
+            let key = Word { text: "", line: first, is_key: true, mistakes: own.mistakes };
+            return seed.deserialize(key).map(Some);
         }
         let Some(first) = self.node.lines.first() else {
             return Ok(None);

@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::de::Said;
-use super::{DigestOffer, Identity, Listen, LogLevel, NatMedia, Number, Password, PortRange};
+use super::{
+    Ban, DigestOffer, Identity, Listen, LogLevel, NatMedia, Network, Number, Password, PortRange, Rate,
+    Sandbox,
+};
 
 /// A key that may be there, and what it says.
 pub(super) type Key<T> = Option<Said<T>>;
@@ -23,7 +26,7 @@ pub(super) type List<T> = Vec<Said<T>>;
 #[serde(rename_all = "kebab-case", default)]
 pub(super) struct File {
     pub(super) domain: Key<Domain>,
-    pub(super) listen: List<Listen>,
+    pub(super) listen: Places,
     pub(super) advertise: List<Address>,
     pub(super) media_ports: Key<PortRange>,
     pub(super) state: Key<PathBuf>,
@@ -35,6 +38,35 @@ pub(super) struct File {
     pub(super) call_limit: Key<Time>,
     pub(super) media_timeout: Key<Time>,
     pub(super) log: Key<LogLevel>,
+    pub(super) allow: List<Network>,
+    pub(super) deny: List<Network>,
+    pub(super) stealth: Key<YesNo>,
+    pub(super) rate: RateKeys,
+    pub(super) ban: Key<Banned>,
+    pub(super) sandbox: Key<Sandbox>,
+    pub(super) user: Key<UserName>,
+}
+
+/// `listen.NAME` and the keys below it; for `listen` itself, `places` alone.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct PlaceKeys {
+    /// `None` if there is no such key.
+    #[serde(rename = "")]
+    pub(super) places: Option<List<Listen>>,
+    #[serde(default)]
+    pub(super) allow: List<Network>,
+    #[serde(default)]
+    pub(super) deny: List<Network>,
+}
+
+/// The keys below `rate`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct RateKeys {
+    pub(super) stranger: Key<Rate>,
+    pub(super) strangers: Key<Rate>,
+    pub(super) phone: Key<Rate>,
 }
 
 /// `ext.N` and the keys below it.
@@ -51,6 +83,10 @@ pub(super) struct ExtensionKeys {
     pub(super) identity: Key<Identity>,
     pub(super) digest: Key<DigestOffer>,
     pub(super) nat_media: Key<NatMedia>,
+    #[serde(default)]
+    pub(super) allow: List<Network>,
+    pub(super) max_calls: Key<Calls>,
+    pub(super) max_calls_hour: Key<CallsAnHour>,
 }
 
 /// A host name or an address in the form that URIs have.
@@ -69,6 +105,24 @@ pub(super) struct Name(pub(super) String);
 
 /// A number of contacts, 1 to 32.
 pub(super) struct Contacts(pub(super) u8);
+
+/// A number of calls, 1 to 1,000.
+pub(super) struct Calls(pub(super) u16);
+
+/// A number of calls an hour, 1 to 100,000.
+pub(super) struct CallsAnHour(pub(super) u32);
+
+/// After what a source is not heard for a while; `None` for never.
+pub(super) struct Banned(pub(super) Option<Ban>);
+
+/// `yes` or `no`.
+pub(super) struct YesNo(pub(super) bool);
+
+/// What a user of the system can be called.
+pub(super) struct UserName(pub(super) String);
+
+/// How some places to listen at are called; empty for those without a name.
+pub(super) struct PlaceName(pub(super) String);
 
 /// Keys that contain a number, in their order, and what is below each.
 pub(super) struct Each<T>(pub(super) Vec<(Said<Number>, T)>);
@@ -100,5 +154,46 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Each<T> {
         }
 
         deserializer.deserialize_map(Numbers(PhantomData))
+    }
+}
+
+/// `listen` and what is below it: places to listen at, by their names.
+#[derive(Default)]
+pub(super) struct Places(pub(super) Vec<Named>);
+
+/// The places of one name.
+pub(super) struct Named {
+    pub(super) name: PlaceName,
+    pub(super) line: u32,
+    pub(super) keys: PlaceKeys,
+}
+
+impl<'de> Deserialize<'de> for Places {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+
+        impl<'de> Visitor<'de> for Names {
+            type Value = Places;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("places to listen at, and names of more")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Places, A::Error> {
+                let mut places = Vec::new();
+                while let Some(Said { line, value }) = map.next_key()? {
+                    match value {
+                        Some(name) => places.push(Named { name, line, keys: map.next_value()? }),
+                        // Who writes `listen.allow` does not mean a place, so nothing is said of it.
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(Places(places))
+            }
+        }
+
+        // The only field is the one without a name: this is how the deserializer knows a map that
+        // has a value of its own.
+        deserializer.deserialize_struct("Places", &[""], Names)
     }
 }

@@ -159,8 +159,14 @@ echo = 114
 # A number that rings several extensions at once.
 #group.600 = 101 102
 
-# The name of this machine, as phones know it.
+# The name that phones register at; any word will do, with this machine's address as outbound
+# proxy in the phones. With a name, whoever does not use it gets no answer: scanners find nothing
+# here, but phones that register at the address instead of the name find nothing either.
+# `stealth = no` gives all of them answers.
 #domain = pbx.example.net
+
+# From where somebody is heard at all, if that is not everywhere.
+#allow = 192.0.2.0/24 2001:db8::/32
 
 # Where SIP is spoken; these are the defaults. In a firewall, open these ports and the media ports.
 #listen      = udp:5060 tcp:5060

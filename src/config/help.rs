@@ -2,10 +2,13 @@
 
 use super::nearest::nearest;
 
-/// Keys and an example of each; `N` stands for a number.
+/// Keys and an example of each; `N` stands for a number or a name.
 pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("domain", "domain = pbx.example.net"),
     ("listen", "listen = udp:5060 tcp:5060"),
+    ("listen.N", "listen.lan = udp:5080 tcp:5080"),
+    ("listen.N.allow", "listen.lan.allow = 192.168.0.0/16"),
+    ("listen.N.deny", "listen.lan.deny = 192.168.7.0/24"),
     ("advertise", "advertise = 203.0.113.5"),
     ("media-ports", "media-ports = 40000-40999"),
     ("state", "state = /var/lib/denwa"),
@@ -21,12 +24,25 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("ext.N.identity", "ext.101.identity = any"),
     ("ext.N.digest", "ext.101.digest = md5"),
     ("ext.N.nat-media", "ext.101.nat-media = learn"),
+    ("ext.N.allow", "ext.101.allow = 192.0.2.0/24"),
+    ("ext.N.max-calls", "ext.101.max-calls = 4"),
+    ("ext.N.max-calls-hour", "ext.101.max-calls-hour = 60"),
     ("group", "group.600 = 101 102"),
     ("group.N", "group.600 = 101 102"),
     ("echo", "echo = 114"),
     ("call-limit", "call-limit = 8h"),
     ("media-timeout", "media-timeout = 60s"),
     ("log", "log = info"),
+    ("allow", "allow = 192.0.2.0/24 2001:db8::/32"),
+    ("deny", "deny = 198.51.100.0/24"),
+    ("stealth", "stealth = no"),
+    ("rate", "rate.stranger = 10/s"),
+    ("rate.stranger", "rate.stranger = 10/s"),
+    ("rate.strangers", "rate.strangers = 500/s"),
+    ("rate.phone", "rate.phone = 500/s"),
+    ("ban", "ban = 30 10m"),
+    ("sandbox", "sandbox = require"),
+    ("user", "user = denwa"),
 ];
 
 /// Whether `part` is meant to be the first part of a key.
@@ -36,13 +52,12 @@ pub(super) fn resembles(part: &str) -> bool {
 
 /// How `key` is written.
 pub(super) fn example(key: &str) -> Option<&'static str> {
-    let mut parts = key.splitn(3, '.');
-    let (first, number, last) = (parts.next()?, parts.next(), parts.next());
-    EXAMPLES
-        .iter()
-        .find(|(known, _)| {
-            let mut parts = known.splitn(3, '.');
-            parts.next() == Some(first) && parts.next().is_some() == number.is_some() && parts.next() == last
+    let is_this = |known: &str| {
+        let (mut known, mut parts) = (known.splitn(3, '.'), key.splitn(3, '.'));
+        (0..3).all(|_| match (known.next(), parts.next()) {
+            (Some("N"), part) => part.is_some(),
+            (known, part) => known == part,
         })
-        .map(|&(_, example)| example)
+    };
+    EXAMPLES.iter().find(|(known, _)| is_this(known)).map(|&(_, example)| example)
 }

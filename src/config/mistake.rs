@@ -65,6 +65,11 @@ pub enum Reason {
     },
     /// `ext` or `group` without a number.
     NumberMissing,
+    /// `rate` alone.
+    PartMissing {
+        /// What must follow.
+        known: &'static [&'static str],
+    },
     /// A key that takes one value is there twice.
     SaidTwice {
         /// The other line.
@@ -138,6 +143,12 @@ pub enum Reason {
         /// How many it takes.
         most: usize,
     },
+    /// More networks than denwa takes, in all lists together.
+    TooManyNetworks,
+    /// `stealth = yes` without a `domain`.
+    NoDomain,
+    /// There are lists below a `listen.NAME` that has no places.
+    NoPlaces,
     /// There are keys below an extension that has no password.
     NoPassword,
     /// The file has no extension.
@@ -226,6 +237,7 @@ impl fmt::Display for Mistake {
             | Reason::Words { .. }
             | Reason::NoValue
             | Reason::NumberMissing
+            | Reason::PartMissing { .. }
             | Reason::OutOfRange { .. } => match help::example(&self.key) {
                 Some(example) => write!(f, " (for example `{example}`)"),
                 None => Ok(()),
@@ -284,6 +296,9 @@ impl fmt::Display for Reason {
                 Ok(())
             }
             Reason::NumberMissing => f.write_str("a number must follow this key"),
+            Reason::PartMissing { known } => {
+                write!(f, "a dot and one of these must follow this key: {}", known.join(", "))
+            }
             Reason::SaidTwice { first } => {
                 write!(f, "is on line {first} already; keep one of the two")
             }
@@ -333,6 +348,16 @@ impl fmt::Display for Reason {
                 "`{word}` and `{with}` on line {first} overlap: the one without an address serves all"
             ),
             Reason::TooMany { most } => write!(f, "too many; {most} are the most"),
+            Reason::TooManyNetworks => {
+                write!(f, "too many networks; {} in the whole file are the most", super::MAX_NETWORKS)
+            }
+            Reason::NoDomain => f.write_str(
+                "strangers are known by not using the domain, and there is none; add `domain = any-word`, \
+                 and in the phones this machine's address as outbound proxy",
+            ),
+            Reason::NoPlaces => {
+                f.write_str("these places are nowhere: they need a line `listen.NAME = udp:PORT tcp:PORT`")
+            }
             Reason::NoPassword => {
                 f.write_str("this extension has no password: it needs a line `ext.NUMBER = password`")
             }

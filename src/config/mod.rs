@@ -23,6 +23,8 @@ mod help;
 mod lines;
 mod mistake;
 mod nearest;
+mod network;
+mod reach;
 mod remarks;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ use serde::Deserialize;
 
 pub use first_run::{HERE, find, first_run, welcome};
 pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
+pub use network::Network;
 
 /// The largest file that is read, in bytes: [`MAX_EXTENSIONS`] with a few keys each fit.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -63,8 +66,8 @@ pub struct Config {
     /// an IPv4 address, or an IPv6 address in brackets. Without one, every host name in a
     /// Request-URI is taken for ours and the realm is `denwa`.
     pub domain: Option<String>,
-    /// `listen`: where SIP is spoken, at most [`MAX_LISTEN`] places, none of which covers another.
-    /// Default `udp:5060 tcp:5060`.
+    /// `listen` and `listen.NAME`: where SIP is spoken, at most [`MAX_LISTEN`] places in all, none of
+    /// which covers another, in the order of the file. Default `udp:5060 tcp:5060`.
     pub listen: Vec<Listen>,
     /// `advertise`: the address to write into Via, Record-Route and SDP instead of the local one
     /// of the same family; at most one of each family.
@@ -96,7 +99,8 @@ pub struct Config {
     pub log: LogLevel,
     /// `allow` and `deny`: from where anybody is heard at all. Default everywhere.
     pub access: Access,
-    /// `listen.NAME.allow` and `.deny`: the same for some of [`Config::listen`].
+    /// `listen.NAME.allow` and `.deny`: the same for some of [`Config::listen`], each at most once.
+    /// Whoever speaks there must be heard by these lists and by [`Config::access`].
     pub gates: Vec<(Listen, Access)>,
     /// `stealth`: whether strangers who do not use the domain get no answer. Default yes where there
     /// is a `domain`; without one it cannot be.
@@ -185,17 +189,23 @@ impl Config {
     ///
     /// All mistakes of the file, or the one reason why it cannot be read.
     pub fn load(path: &Path) -> Result<Config, Mistakes> {
-        let name = path.display().to_string();
+        Config::parse(&path.display().to_string(), &Config::read(path)?)
+    }
+
+    /// Reads the file at `path`, for [`Config::parse`]: at most a little more than [`MAX_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// The reason why it cannot be read.
+    pub fn read(path: &Path) -> Result<Vec<u8>, Mistakes> {
         let read = || -> io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
             let beyond = MAX_BYTES as u64 + 1;
             std::fs::File::open(path)?.take(beyond).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        match read() {
-            Ok(bytes) => Config::parse(&name, &bytes),
-            Err(error) => Err(Mistakes::only(&name, Reason::Unreadable(error.kind()))),
-        }
+        let name = path.display().to_string();
+        read().map_err(|error| Mistakes::only(&name, Reason::Unreadable(error.kind())))
     }
 }
 
@@ -370,37 +380,6 @@ pub struct Access {
     pub allow: Vec<Network>,
     /// Who may not, whatever `allow` says.
     pub deny: Vec<Network>,
-}
-
-/// A network in CIDR notation (RFC 4632, RFC 4291 §2.3): all addresses that begin with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Network {
-    /// The first address: all bits behind the prefix are zero. Never IPv4-mapped.
-    pub address: IpAddr,
-    /// How many bits the prefix has, 0 to 32 or to 128.
-    pub length: u8,
-}
-
-impl Network {
-    /// Whether an address is in it. An IPv4-mapped one is the IPv4 address that it maps.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        fn same(a: u128, b: u128, width: u32, length: u8) -> bool {
-            let behind = width - u32::from(length).min(width);
-            (a ^ b).checked_shr(behind).unwrap_or(0) == 0
-        }
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32, self.length),
-            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128, self.length),
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Network {
-    /// As it is written in the file.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.length)
-    }
 }
 
 /// So many a second: `10/s`, 1 to 1,000,000.

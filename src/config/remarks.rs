@@ -1,6 +1,8 @@
 //! What is allowed in a configuration, but probably not what its author wants.
 
-use super::{Config, Extension, Number};
+use std::net::Ipv4Addr;
+
+use super::{Config, Extension, Number, reach};
 
 /// A password shorter than this many bytes is remarked on: strangers on the Internet try millions.
 const SHORT: usize = 8;
@@ -47,7 +49,28 @@ impl Config {
                 remarks.push(format!("extension {}{more}: {what}", numbers.join(", ")));
             }
         }
+        remarks.extend(self.of_stealth().map(String::from));
+        if self.user.as_deref() == Some("root") {
+            remarks.push("user: root may do everything, and so may whoever breaks in; name another".into());
+        }
+        remarks.append(&mut reach::remarks(self));
         remarks
+    }
+
+    fn of_stealth(&self) -> Option<&'static str> {
+        let domain = self.domain.as_deref()?;
+        let is_address = domain.starts_with('[') || domain.parse::<Ipv4Addr>().is_ok();
+        match (self.stealth, is_address) {
+            (true, true) => Some(
+                "domain: strangers call an exchange by its address, so stealth hides nothing from them; with a \
+                 name it does, even `domain = any-word`",
+            ),
+            (false, false) => Some(
+                "stealth: strangers who do not use the domain are answered, so whoever scans the Internet \
+                 finds this exchange",
+            ),
+            _ => None,
+        }
     }
 }
 
@@ -84,6 +107,27 @@ mod tests {
             ]
         );
         assert!(remarks.iter().all(|remark| !remark.contains("a-long")));
+    }
+
+    #[test]
+    fn what_a_domain_hides() {
+        let remarks = |text: &str| {
+            let text = format!("ext.101 = correct-horse\n{text}");
+            Config::parse("x", text.as_bytes()).unwrap().remarks()
+        };
+        for (text, about) in [
+            ("domain = pbx.example.net", None),
+            ("domain = pbx.example.net\nstealth = no", Some("stealth: strangers who")),
+            ("domain = 203.0.113.5", Some("domain: strangers call")),
+            ("domain = 2001:db8::5", Some("domain: strangers call")),
+            ("domain = 203.0.113.5\nstealth = no", None),
+            ("user = root", Some("user: root may do everything")),
+            ("user = denwa", None),
+        ] {
+            let said = remarks(text);
+            assert_eq!(said.len(), usize::from(about.is_some()), "{text}: {said:?}");
+            assert!(said.iter().all(|said| said.starts_with(about.unwrap())), "{text}: {said:?}");
+        }
     }
 
     #[test]

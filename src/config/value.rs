@@ -1,19 +1,23 @@
 //! How each kind of value is written, and what is said when it is not.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use super::file::{Address, Contacts, Domain, Name, Time};
-use super::mistake::printable;
-use super::{Listen, MAX_CONTACTS, Number, Password, PortRange, Transport};
+use super::file::{
+    Address, Banned, Calls, CallsAnHour, Contacts, Domain, Name, PlaceName, Time, UserName, YesNo,
+};
+use super::mistake::{Reason, printable};
+use super::network::{bare_address, network};
+use super::{Ban, Listen, MAX_CONTACTS, Network, Number, Password, PortRange, Rate, Transport};
 
 /// Why a word is not a value: a sentence for the person who wrote it.
 type Why = String;
 
-/// `$kind` is read from one word (`deserialize_str`) or from a whole text (`deserialize_string`).
+/// `$kind` is read from one word (`deserialize_str`), from a whole text (`deserialize_string`), or from
+/// a part of a key (`deserialize_identifier`).
 macro_rules! written_as {
     ($($kind:ty: $deserialize:ident by $parse:path;)*) => {$(
         impl<'de> Deserialize<'de> for $kind {
@@ -32,8 +36,16 @@ written_as! {
     Time: deserialize_str by time;
     Number: deserialize_str by number;
     Contacts: deserialize_str by contacts;
+    Calls: deserialize_str by calls;
+    CallsAnHour: deserialize_str by calls_an_hour;
+    Network: deserialize_str by network;
+    Rate: deserialize_str by rate;
+    YesNo: deserialize_str by yes_no;
+    UserName: deserialize_str by user_name;
+    PlaceName: deserialize_identifier by place_name;
     Password: deserialize_string by password;
     Name: deserialize_string by name;
+    Banned: deserialize_string by ban;
 }
 
 struct Written<T>(fn(&str) -> Result<T, Why>);
@@ -92,11 +104,103 @@ fn number(word: &str) -> Result<Number, Why> {
     })
 }
 
+/// Decimal digits and nothing else.
+fn whole<T: std::str::FromStr>(word: &str) -> Option<T> {
+    word.parse().ok().filter(|_| word.bytes().all(|b| b.is_ascii_digit()))
+}
+
 fn contacts(word: &str) -> Result<Contacts, Why> {
-    match word.parse() {
-        Ok(most @ 1..=MAX_CONTACTS) => Ok(Contacts(most)),
+    match whole(word) {
+        Some(most @ 1..=MAX_CONTACTS) => Ok(Contacts(most)),
         _ => Err(format!("`{}` is not a number of phones from 1 to {MAX_CONTACTS}", shown(word))),
     }
+}
+
+fn calls(word: &str) -> Result<Calls, Why> {
+    match whole(word) {
+        Some(most @ 1..=1000) => Ok(Calls(most)),
+        _ => Err(format!("`{}` is not a number of calls from 1 to 1000", shown(word))),
+    }
+}
+
+fn calls_an_hour(word: &str) -> Result<CallsAnHour, Why> {
+    match whole(word) {
+        Some(most @ 1..=100_000) => Ok(CallsAnHour(most)),
+        _ => Err(format!("`{}` is not a number of calls an hour from 1 to 100000", shown(word))),
+    }
+}
+
+/// So many a second: `10/s`.
+fn rate(word: &str) -> Result<Rate, Why> {
+    const MOST: u32 = 1_000_000;
+    let word_shown = shown(word);
+    if whole::<u32>(word).is_some() {
+        return Err(format!("`{word_shown}` has no unit; write {word_shown}/s for so many a second"));
+    }
+    match word.strip_suffix("/s").map(whole) {
+        Some(Some(rate @ 1..=MOST)) => Ok(Rate(rate)),
+        Some(_) => Err(format!("`{word_shown}` is not a rate from 1/s to {MOST}/s")),
+        None => Err(format!("`{word_shown}` is not a rate; a rate is so many a second, like 10/s")),
+    }
+}
+
+/// `10 1h` or `never`.
+fn ban(text: &str) -> Result<Banned, Why> {
+    const MINUTE: Duration = Duration::from_secs(60);
+    const WEEK: Duration = Duration::from_secs(7 * 86400);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if text.contains('#') {
+        return Err(Reason::Comment.to_string());
+    }
+    let (failures, after) = match words.as_slice() {
+        ["never"] => return Ok(Banned(None)),
+        [failures, after] => (failures, after),
+        _ => {
+            let shown = shown(text);
+            return Err(format!(
+                "`{shown}` is neither `never` nor a number of wrong passwords and a duration"
+            ));
+        }
+    };
+    let Some(failures @ 3..=1000) = whole(failures) else {
+        return Err(format!("`{}` is not a number of wrong passwords from 3 to 1000", shown(failures)));
+    };
+    match time(after)? {
+        Time(time) if (MINUTE..=WEEK).contains(&time) => Ok(Banned(Some(Ban { failures, time }))),
+        _ => Err(format!("`{}` is not a duration from 1m to 7d", shown(after))),
+    }
+}
+
+fn yes_no(word: &str) -> Result<YesNo, Why> {
+    match word {
+        "yes" => Ok(YesNo(true)),
+        "no" => Ok(YesNo(false)),
+        "on" | "true" | "1" | "Yes" | "YES" => Err(format!("`{word}` is not `yes` or `no`; write `yes`")),
+        "off" | "false" | "0" | "No" | "NO" => Err(format!("`{word}` is not `yes` or `no`; write `no`")),
+        _ => Err(format!("`{}` is not `yes` or `no`", shown(word))),
+    }
+}
+
+fn user_name(word: &str) -> Result<UserName, Why> {
+    if is_name(word) && !word.starts_with('-') {
+        return Ok(UserName(word.to_string()));
+    }
+    Err(format!("`{}` is not a user name; it takes 1 to 32 of a-z A-Z 0-9 _ -, and no - first", shown(word)))
+}
+
+/// Empty for the places that have no name.
+fn place_name(part: &str) -> Result<PlaceName, Why> {
+    match part {
+        "allow" | "deny" => Err(format!(
+            "a list for some places needs their name, `listen.NAME.{part}`; one for all is just `{part}`"
+        )),
+        _ if part.is_empty() || is_name(part) => Ok(PlaceName(part.to_string())),
+        _ => Err(format!("`{}` is not a name; it takes 1 to 32 of a-z A-Z 0-9 - _", shown(part))),
+    }
+}
+
+fn is_name(word: &str) -> bool {
+    (1..=32).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
 /// Never repeats what it was given.
@@ -124,14 +228,6 @@ fn address(word: &str) -> Result<Address, Why> {
     }
 }
 
-/// An address, IPv6 with or without brackets.
-fn bare_address(word: &str) -> Option<IpAddr> {
-    match word.strip_prefix('[').and_then(|w| w.strip_suffix(']')) {
-        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-        None => word.parse().ok(),
-    }
-}
-
 /// `first-last`.
 fn port_range(word: &str) -> Result<PortRange, Why> {
     let not_ports = || format!("`{}` is not a range of ports", shown(word));
@@ -144,8 +240,7 @@ fn port_range(word: &str) -> Result<PortRange, Why> {
 
 /// Decimal digits, 1 to 65535.
 fn port(word: &str) -> Option<u16> {
-    let digits = word.bytes().all(|b| b.is_ascii_digit());
-    word.parse().ok().filter(|&port| digits && port > 0)
+    whole(word).filter(|&port| port > 0)
 }
 
 /// `udp:5060`, `tcp:192.0.2.1:5060`, `udp:[2001:db8::1]:5060`.
@@ -331,6 +426,53 @@ mod tests {
         }
         assert!(read(&"a.".repeat(127)).is_ok());
         assert!(read(&"a.".repeat(128)).is_err());
+    }
+
+    #[test]
+    fn rates_and_calls() {
+        assert_eq!(rate("10/s"), Ok(Rate(10)));
+        assert!(rate("10").unwrap_err().contains("write 10/s"));
+        for wrong in
+            ["/s", "s", "10s", "10/", "10/S", "10/sec", "0/s", "1000001/s", "1.5/s", "+1/s", "99999999999/s"]
+        {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["0", "1001", "70000", "+1", "", "4/h"] {
+            assert!(calls(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["0", "100001", "99999999999", "-1", ""] {
+            assert!(calls_an_hour(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bans() {
+        let read = |text: &str| ban(text).map(|ban| ban.0);
+        let hour = Duration::from_secs(3600);
+        assert_eq!(read("10 1h"), Ok(Some(Ban { failures: 10, time: hour })));
+        assert_eq!(read("3\t60m"), Ok(Some(Ban { failures: 3, time: hour })));
+        assert_eq!(read("never"), Ok(None));
+        for wrong in
+            ["", "Never", "10", "1h", "1h 10", "10 1h 1h", "2 1h", "1001 1h", "10 59s", "10 0s", "10 169h"]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        for right in ["denwa", "_x", "D-9", "0"] {
+            assert_eq!(user_name(right).map(|user| user.0), Ok(right.to_string()));
+        }
+        for wrong in ["", "-x", "a.b", "a b", "a/b", "電話", &"x".repeat(33)] {
+            assert!(user_name(wrong).is_err(), "{wrong}");
+        }
+        for right in ["", "lan", "-", "9", "Allow"] {
+            assert_eq!(place_name(right).map(|name| name.0), Ok(right.to_string()));
+        }
+        for wrong in ["allow", "deny", "a+b", "電話", &"x".repeat(33)] {
+            assert!(place_name(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

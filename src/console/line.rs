@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::words::{Count, Foreign, Things, Time};
+use super::news;
+use super::words::{Count, Foreign, StartLine, Things, Time};
 use crate::config::{Config, LogLevel, Number};
-use crate::guard::News;
 use crate::media::Counters;
 use crate::switch::{CallParties, CallRecord, Cause, Event, Flow, Gone};
 
@@ -68,7 +68,7 @@ pub fn line(event: &Event, names: &Names) -> (LogLevel, String) {
             };
             (LogLevel::Info, said)
         }
-        Event::Guard(news) => guarded(news),
+        Event::Guard(news) => news::sentence(news),
         Event::CallStarted(parties) => (LogLevel::Info, format!("{} ringing", Call(parties))),
         Event::CallAnswered(parties) => {
             let by = match &parties.by {
@@ -80,30 +80,13 @@ pub fn line(event: &Event, names: &Names) -> (LogLevel, String) {
         Event::CallEnded(record) => (level(record.cause), ended(record)),
         Event::Message { came, flow, first_line } => {
             let way = if *came { "from" } else { "to" };
-            let said = format!("{way} {}: {}", At(flow), Foreign { text: first_line, most: 160 });
+            let said = format!("{way} {}: {}", At(flow), StartLine(first_line));
             (LogLevel::Debug, said)
         }
         Event::Notice(text) => {
             let said = Foreign { text, most: 300 }.to_string();
             (LogLevel::Warn, said)
         }
-    }
-}
-
-/// What the guard tells.
-fn guarded(news: &News) -> (LogLevel, String) {
-    match news {
-        News::Refused(refusal) => {
-            let method = Foreign { text: &refusal.method, most: 32 };
-            let number = match refusal.number.as_str() {
-                "" => String::new(),
-                text => format!(" of {}", Foreign { text, most: 64 }),
-            };
-            let why = Foreign { text: &refusal.why, most: 200 };
-            let done = if refusal.answered { "refused" } else { "did not answer" };
-            (LogLevel::Info, format!("{done} {method}{number} from {}: {why}", refusal.remote))
-        }
-        News::Summary(_) | News::Others { .. } | News::Banned { .. } => (LogLevel::Info, format!("{news:?}")),
     }
 }
 
@@ -343,19 +326,6 @@ mod tests {
 
     #[test]
     fn what_strangers_send_is_harmless_and_short() {
-        let refused = Event::Guard(News::Refused(crate::guard::Refusal {
-            remote: "198.51.100.9:5071".parse().unwrap(),
-            method: "REGISTER\r\n".into(),
-            number: "\u{1b}[2J電".repeat(100),
-            agent: String::new(),
-            why: "wrong password (ext.N)".into(),
-            answered: true,
-            known: true,
-        }));
-        let said_of_it = said(refused);
-        assert!(said_of_it.starts_with("refused REGISTER?? of ?[2J??[2J?"), "{said_of_it}");
-        assert!(said_of_it.ends_with("... from 198.51.100.9:5071: wrong password (ext.N)"), "{said_of_it}");
-        assert!(said_of_it.len() < 200 && said_of_it.bytes().all(|b| (b' '..=b'~').contains(&b)));
         let message = Event::Message {
             came: true,
             flow: flow(Transport::Udp, "203.0.113.7:5060"),

@@ -1,14 +1,16 @@
 //! What people read: the log, and what a configuration means in words.
 
 mod addresses;
+mod ceiling;
 mod line;
+mod news;
 mod summary;
 mod utc;
 mod words;
 
 use std::io::Write;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use addresses::own_addresses;
 pub use line::{Names, line};
@@ -16,6 +18,7 @@ pub use summary::Summary;
 
 use crate::config::{Config, LogLevel};
 use crate::switch::Event;
+use ceiling::{Ceiling, LeftOut};
 use utc::Utc;
 use words::Things;
 
@@ -24,10 +27,15 @@ use words::Things;
 /// ```text
 /// 2026-11-22 23:51:46 info  101 Kitchen registered from 203.0.113.7:5060 (udp) for 60 min
 /// ```
+///
+/// It has a ceiling: at most 300 lines a minute, or 3,000 at `debug`, and 60 errors besides. What is
+/// beyond is counted, and told with the first line of a later minute.
 pub struct Log {
     level: LogLevel,
     names: Names,
+    ceiling: Ceiling,
     to: Box<dyn Write + Send>,
+    clock: Box<dyn Fn() -> Duration + Send>,
 }
 
 impl Log {
@@ -38,7 +46,22 @@ impl Log {
 
     /// A log that is written to `to`, one `write` a line.
     pub fn to(config: &Config, to: impl Write + Send + 'static) -> Log {
-        Log { level: config.log, names: Names::of(config), to: Box::new(to) }
+        Log::with_clock(config, to, || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    /// The same by a clock that tells the time since 1970.
+    pub fn with_clock(
+        config: &Config,
+        to: impl Write + Send + 'static,
+        clock: impl Fn() -> Duration + Send + 'static,
+    ) -> Log {
+        Log {
+            level: config.log,
+            names: Names::of(config),
+            ceiling: Ceiling::of(config.log),
+            to: Box::new(to),
+            clock: Box::new(clock),
+        }
     }
 
     /// Whether something of this level is written, or would be lost.
@@ -64,13 +87,31 @@ impl Log {
         self.say(level, &sentence);
     }
 
-    /// Writes one sentence, which must hold nothing unprintable.
+    /// Writes one sentence, which must hold nothing unprintable, unless the ceiling is reached.
     pub fn say(&mut self, level: LogLevel, sentence: &str) {
         if !self.says(level) {
             return;
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = Utc(now.map_or(0, |time| time.as_secs()));
+        let now = (self.clock)();
+        if let Some(LeftOut { lines, errors }) = self.ceiling.turn(now) {
+            let lines = Things(lines, "line");
+            let (level, among) = match errors {
+                0 => (LogLevel::Warn, String::new()),
+                errors => (LogLevel::Error, format!(", among them {}", Things(errors, "error"))),
+            };
+            self.write(
+                now,
+                level,
+                &format!("{lines} of the log left out{among}: more than it takes a minute"),
+            );
+        }
+        if self.ceiling.admits(level) {
+            self.write(now, level, sentence);
+        }
+    }
+
+    fn write(&mut self, now: Duration, level: LogLevel, sentence: &str) {
+        let now = Utc(now.as_secs());
         let level = match level {
             LogLevel::Error => "error",
             LogLevel::Warn => "warn",
@@ -87,6 +128,7 @@ impl Log {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
@@ -102,20 +144,112 @@ mod tests {
         }
     }
 
+    impl Shared {
+        fn lines(&self) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+    }
+
+    /// A log, what it writes, and the seconds since 1970 that its clock shows.
+    fn log(level: LogLevel) -> (Log, Shared, Arc<AtomicU64>) {
+        let (written, seconds) = (Shared::default(), Arc::new(AtomicU64::new(1_795_391_506)));
+        let config = Config { log: level, ..Config::default() };
+        let shown = seconds.clone();
+        let clock = move || Duration::from_secs(shown.load(Ordering::Relaxed));
+        (Log::with_clock(&config, written.clone(), clock), written, seconds)
+    }
+
     #[test]
     fn says_what_the_level_wants() {
-        let written = Shared::default();
-        let config = Config { log: LogLevel::Warn, ..Config::default() };
-        let mut log = Log::to(&config, written.clone());
+        let (mut log, written, _) = log(LogLevel::Warn);
         log.say(LogLevel::Info, "a phone registered");
         log.say(LogLevel::Error, "broken");
         log.event(&Event::Notice("look".into()));
+        assert_eq!(written.lines(), ["2026-11-22 23:51:46 error broken", "2026-11-22 23:51:46 warn  look"]);
+    }
 
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        let lines: Vec<_> = text.lines().map(|line| line.split_at(20)).collect();
-        assert_eq!(lines.len(), 2, "{text}");
-        assert_eq!(lines[0].1, "error broken");
-        assert_eq!(lines[1].1, "warn  look");
-        assert!(lines[0].0.starts_with("20"), "{text}");
+    #[test]
+    fn the_time_is_the_systems() {
+        let written = Shared::default();
+        Log::to(&Config::default(), written.clone()).say(LogLevel::Info, "now");
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let line = written.lines().remove(0);
+        assert!((seconds - 2..=seconds).any(|second| line == format!("{} info  now", Utc(second))), "{line}");
+    }
+
+    #[test]
+    fn so_many_lines_a_minute_and_then_how_many_there_were_more() {
+        for (level, most) in [(LogLevel::Info, 300), (LogLevel::Debug, 3_000)] {
+            let (mut log, written, seconds) = log(level);
+            for n in 0..10_000 {
+                log.say(if n % 2 == 0 { LogLevel::Info } else { LogLevel::Warn }, "busy");
+            }
+            assert_eq!(written.lines().len(), most);
+            // Until the minute is over, nothing but errors.
+            seconds.fetch_add(59, Ordering::Relaxed);
+            log.say(LogLevel::Warn, "busy");
+            assert_eq!(written.lines().len(), most);
+            seconds.fetch_add(1, Ordering::Relaxed);
+            log.say(LogLevel::Info, "quiet");
+            let end = written.lines().split_off(most);
+            let left_out = 10_001 - most;
+            let count = words::Count(left_out as u64);
+            assert_eq!(
+                end,
+                [
+                    format!(
+                        "2026-11-22 23:52:46 warn  {count} lines of the log left out: more than it takes a \
+                         minute"
+                    ),
+                    "2026-11-22 23:52:46 info  quiet".to_owned()
+                ]
+            );
+            // And that is told once.
+            seconds.fetch_add(60, Ordering::Relaxed);
+            log.say(LogLevel::Info, "quiet");
+            assert_eq!(written.lines().len(), most + 3);
+        }
+    }
+
+    #[test]
+    fn errors_are_kept_out_by_nothing_but_errors() {
+        let (mut log, written, seconds) = log(LogLevel::Info);
+        for _ in 0..1_000 {
+            log.say(LogLevel::Info, "busy");
+            log.say(LogLevel::Error, "broken");
+        }
+        let lines = written.lines();
+        assert_eq!(lines.len(), 360);
+        assert_eq!(lines.iter().filter(|line| line.ends_with("error broken")).count(), 60);
+        seconds.fetch_add(61, Ordering::Relaxed);
+        log.say(LogLevel::Info, "quiet");
+        assert_eq!(
+            written.lines()[360],
+            "2026-11-22 23:52:47 error 1,640 lines of the log left out, among them 940 errors: more than it \
+             takes a minute"
+        );
+    }
+
+    #[test]
+    fn what_a_lower_level_would_say_does_not_count() {
+        let (mut log, written, seconds) = log(LogLevel::Error);
+        for _ in 0..1_000 {
+            log.say(LogLevel::Info, "busy");
+        }
+        seconds.fetch_add(61, Ordering::Relaxed);
+        log.say(LogLevel::Error, "broken");
+        assert_eq!(written.lines().len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_silence_the_log() {
+        let (mut log, written, seconds) = log(LogLevel::Info);
+        for _ in 0..1_000 {
+            log.say(LogLevel::Info, "busy");
+        }
+        seconds.fetch_sub(1_000_000, Ordering::Relaxed);
+        log.say(LogLevel::Info, "earlier");
+        assert_eq!(written.lines().len(), 302);
     }
 }

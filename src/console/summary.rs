@@ -3,8 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::words::{Things, Time};
-use crate::config::{Config, DigestOffer, Extension, Identity, Listen, LogLevel, NatMedia, Number};
+use super::words::{Count, Things, Time};
+use crate::config::{
+    Access, Config, DigestOffer, Extension, Identity, Listen, LogLevel, NatMedia, Network, Number, Password,
+    Sandbox,
+};
 
 /// A configuration in words, a table of some lines. Passwords are not shown.
 pub struct Summary<'a>(pub &'a Config);
@@ -20,11 +23,17 @@ impl fmt::Display for Summary<'_> {
         for (i, listen) in config.listen.iter().enumerate() {
             let title = if i == 0 { "SIP is spoken on" } else { "" };
             row(f, title, Place(listen))?;
+            if let Some((_, Access { allow, deny })) = config.gates.iter().find(|(place, _)| place == listen)
+            {
+                let but = if deny.is_empty() { "" } else { ", but not " };
+                row(f, "", format_args!("  for {}{but}{}", Allowed(allow), Networks(deny)))?;
+            }
         }
         for address in &config.advertise {
             let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
             row(f, "public address", format_args!("{address} ({family})"))?;
         }
+        guard(f, config)?;
         let ports = config.media_ports;
         let calls = Things(ports.pairs() as u64 / 2, "audio call");
         let (first, last) = (ports.first, ports.last);
@@ -43,6 +52,11 @@ impl fmt::Display for Summary<'_> {
         row(f, "calls end", format_args!("after {limit}, or {silence} without sound"))?;
         row(f, "state is kept in", config.state.display())?;
         row(f, "the log has", level(config.log))?;
+        row(f, "the sandbox is", sandbox(config.sandbox))?;
+        match &config.user {
+            Some(user) => row(f, "runs as", format_args!("{user}, if root starts it"))?,
+            None => row(f, "runs as", "who starts it; if that is root, as denwa or else nobody")?,
+        }
 
         writeln!(f, "\n  {}", Things(config.extensions.len() as u64, "extension"))?;
         for (number, extension) in &config.extensions {
@@ -75,6 +89,72 @@ fn level(level: LogLevel) -> &'static str {
         LogLevel::Warn => "what needs a look (warn)",
         LogLevel::Info => "registrations and calls (info)",
         LogLevel::Debug => "the first line of every message (debug)",
+    }
+}
+
+/// Who may speak, and how much.
+fn guard(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
+    let Access { allow, deny } = &config.access;
+    row(f, "heard is", Allowed(allow))?;
+    if !deny.is_empty() {
+        row(f, "but not", Networks(deny))?;
+    }
+    let stealth = match config.stealth {
+        true => "no answer unless they use the domain (stealth)",
+        false => "answers, though they may not call",
+    };
+    row(f, "strangers get", stealth)?;
+    let rates = [config.rate_stranger, config.rate_strangers, config.rate_phone];
+    let [stranger, strangers, phone] = rates.map(|rate| Count(rate.0.into()));
+    row(f, "packets a second", format_args!("{stranger} from each stranger, {strangers} from all of them,"))?;
+    row(f, "", format_args!("{phone} from each address where a phone is registered"))?;
+    match config.ban {
+        None => row(f, "wrong passwords", "are never too many"),
+        Some(ban) => {
+            let (failures, time) = (Count(ban.failures.into()), Time(ban.time));
+            row(
+                f,
+                "wrong passwords",
+                format_args!("{failures} of them, and their source is not heard for {time}"),
+            )
+        }
+    }
+}
+
+fn sandbox(sandbox: Sandbox) -> &'static str {
+    match sandbox {
+        Sandbox::Require => "complete, or it does not start (require)",
+        Sandbox::BestEffort => "as good as this system has it (best-effort)",
+        Sandbox::Off => "off",
+    }
+}
+
+/// `everybody`, or `10.0.0.0/8 192.0.2.0/24`.
+struct Allowed<'a>(&'a [Network]);
+
+impl fmt::Display for Allowed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("everybody"),
+            networks => Networks(networks).fmt(f),
+        }
+    }
+}
+
+/// The first of a list, and how many more there are.
+struct Networks<'a>(&'a [Network]);
+
+impl fmt::Display for Networks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 6;
+        for (i, network) in self.0.iter().take(SHOWN).enumerate() {
+            let blank = if i == 0 { "" } else { " " };
+            write!(f, "{blank}{network}")?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {} more", Count(more as u64)),
+        }
     }
 }
 
@@ -126,6 +206,16 @@ impl fmt::Display for Line<'_> {
         if extension.nat_media == NatMedia::Learn {
             f.write_str(", sound from wherever it comes first")?;
         }
+        if !extension.allow.is_empty() {
+            write!(f, ", only from {}", Networks(&extension.allow))?;
+        }
+        let usual = Extension::new(Password::new(""));
+        if extension.max_calls != usual.max_calls {
+            write!(f, ", {} at once", Things(extension.max_calls.into(), "call"))?;
+        }
+        if extension.max_calls_hour != usual.max_calls_hour {
+            write!(f, ", {} an hour", Things(extension.max_calls_hour.into(), "call"))?;
+        }
         Ok(())
     }
 }
@@ -142,25 +232,63 @@ mod tests {
             ext.101 = secret-one\next.101.name = Kitchen\next.101.busy = 102\n\
             ext.101.no-answer = 20s 600\next.101.offline = 102\next.102 = secret-two\n\
             ext.102.identity = any\next.102.digest = md5\next.102.nat-media = learn\n\
-            ext.102.max-contacts = 1\ngroup.600 = 102 101\necho = 114";
+            ext.102.max-contacts = 1\next.102.allow = 192.0.2.0/24 ::1\next.102.max-calls = 1\n\
+            ext.102.max-calls-hour = 2000\nlisten.lan = udp:70\nlisten.lan.allow = 10.0.0.0/8\n\
+            listen.wan = udp:80\nlisten.wan.deny = 10.0.0.0/8\nallow = 192.0.2.0/24 ::/0 10.0.0.0/8\n\
+            deny = 192.0.2.9\nrate.phone = 1000/s\nban = 3 90s\nsandbox = require\nuser = pbx\ngroup.600 = 102 101\necho = 114";
         let config = Config::parse("x", text).unwrap();
         let said = Summary(&config).to_string();
         for line in [
             "phones register at  pbx.example.net",
             "SIP is spoken on    udp port 60 of every IPv6 and IPv4 address",
             "                    tcp port 61 of 2001:db8::1",
+            "                    udp port 70 of every IPv6 and IPv4 address",
+            "                      for 10.0.0.0/8",
+            "                    udp port 80 of every IPv6 and IPv4 address",
+            "                      for everybody, but not 10.0.0.0/8",
+            "heard is            192.0.2.0/24 ::/0 10.0.0.0/8",
+            "but not             192.0.2.9/32",
+            "strangers get       no answer unless they use the domain (stealth)",
+            "packets a second    10 from each stranger, 500 from all of them,",
+            "                    1,000 from each address where a phone is registered",
+            "wrong passwords     3 of them, and their source is not heard for 1 min 30 s",
+            "the sandbox is      complete, or it does not start (require)",
+            "runs as             pbx, if root starts it",
             "public address      203.0.113.5 (IPv4)",
             "media ports         udp 40000-40007, enough for 2 audio calls at once (4 ports each)",
             "keep-alive          never",
             "2 extensions",
             "  101    Kitchen, up to 5 phones, busy to 102, no answer after 20 s to 600, offline to 102",
             "  102    up to 1 phone, may show any caller id, digest by MD5 alone, sound from wherever it \
-             comes first",
+             comes first, only from 192.0.2.0/24 ::1/128, 1 call at once, 2,000 calls an hour",
             "  600    rings 102 101",
             "  114",
         ] {
             assert!(said.lines().any(|said| said == format!("  {line}")), "{line}\n{said}");
         }
         assert!(!said.contains("secret"));
+    }
+
+    #[test]
+    fn says_what_is_usual() {
+        let many: String = (0..9).map(|i| format!(" 192.0.2.{i}")).collect();
+        let text = format!("ext.101 = secret-one\ndeny ={many}\nban = never\nsandbox = off");
+        let config = Config::parse("x", text.as_bytes()).unwrap();
+        let said = Summary(&config).to_string();
+        for line in [
+            "heard is            everybody",
+            "but not             192.0.2.0/32 192.0.2.1/32 192.0.2.2/32 192.0.2.3/32 192.0.2.4/32 192.0.2.5/32 and 3 more",
+            "strangers get       answers, though they may not call",
+            "wrong passwords     are never too many",
+            "the sandbox is      off",
+            "runs as             who starts it; if that is root, as denwa or else nobody",
+            "  101    up to 5 phones",
+        ] {
+            assert!(said.lines().any(|said| said == format!("  {line}")), "{line}\n{said}");
+        }
+        let usual = Config::parse("x", b"ext.101 = secret-one").unwrap();
+        let said = Summary(&usual).to_string();
+        assert!(said.contains("30 of them, and their source is not heard for 10 min"), "{said}");
+        assert!(said.contains("as good as this system has it"), "{said}");
     }
 }

@@ -68,6 +68,41 @@ impl fmt::Display for Foreign<'_> {
     }
 }
 
+/// The first line of a message from the network, of which nothing was read yet. A password in its URI
+/// (RFC 3261 §19.1.1) is not shown, nor a line that is none of a message: it may be a header with
+/// credentials. The line may have been cut off.
+pub(super) struct StartLine<'a>(pub(super) &'a str);
+
+impl fmt::Display for StartLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StartLine(line) = *self;
+        let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if first.starts_with("SIP/") {
+            return Foreign { text: line, most: LINE }.fmt(f);
+        }
+        let is_uri = ["sip:", "sips:", "tel:", "urn:"]
+            .iter()
+            .any(|scheme| rest.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+        if !is_uri {
+            return f.write_str("something that is not SIP");
+        }
+        // scheme:user:password@host
+        let user = rest.find(':').map_or(0, |scheme| scheme + 1);
+        let host = rest.rfind('@').unwrap_or(if rest.ends_with("SIP/2.0") { 0 } else { rest.len() });
+        match rest.get(user..host).and_then(|user| user.find(':')) {
+            Some(password) => {
+                let (shown, host) = (&rest[..user + password + 1], &rest[host..]);
+                let text = &format!("{first} {shown}***{host}");
+                Foreign { text, most: LINE }.fmt(f)
+            }
+            None => Foreign { text: line, most: LINE }.fmt(f),
+        }
+    }
+}
+
+/// How much of a first line is shown.
+const LINE: usize = 160;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +140,26 @@ mod tests {
         assert_eq!(said("Snom/8.7 \x1b[31mred\r\n電", 64), "Snom/8.7 ?[31mred???");
         assert_eq!(said("abcdef", 6), "abcdef");
         assert_eq!(said("abcdef", 5), "abcde...");
+    }
+
+    #[test]
+    fn a_start_line_shows_no_credentials() {
+        let said = |line| StartLine(line).to_string();
+        for line in [
+            "INVITE sip:101@pbx.test SIP/2.0",
+            "REGISTER sips:[2001:db8::1]:5061 SIP/2.0",
+            "INVITE tel:+81312345678 SIP/2.0",
+            "SIP/2.0 401 Unauthorized",
+        ] {
+            assert_eq!(said(line), line);
+        }
+        assert_eq!(said("INVITE sip:101:pass@h:5060 SIP/2.0"), "INVITE sip:101:***@h:5060 SIP/2.0");
+        assert_eq!(said("INVITE SIP:101:p@ss:w@h SIP/2.0"), "INVITE SIP:101:***@h SIP/2.0");
+        // Cut off before the host.
+        assert_eq!(said("INVITE sip:101:passwor"), "INVITE sip:101:***");
+        for line in ["Authorization: Digest response=1", "response=1", "", "電 sip", "X 電電電電"] {
+            assert_eq!(said(line), "something that is not SIP", "{line}");
+        }
+        assert!(said(&format!("X sip:{}", "電".repeat(1_000))).len() < 170);
     }
 }

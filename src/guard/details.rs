@@ -63,6 +63,7 @@ mod tests {
             number: number.into(),
             agent: String::new(),
             why: String::new(),
+            answered: false,
             known: false,
         };
         details.note(prefix(n), refusal);

@@ -102,8 +102,8 @@ impl Herald {
     /// The period is over.
     fn close(&mut self, period: Duration) {
         let report = self.tally.close();
-        for count in report.named {
-            let summary = self.summary(count, period);
+        for (source, count) in report.named {
+            let summary = self.summary(source, count, period);
             self.news.push_back(News::Summary(summary));
         }
         if report.packets > 0 {
@@ -113,13 +113,13 @@ impl Herald {
         self.details.clear();
     }
 
-    fn summary(&mut self, count: Count, period: Duration) -> Summary {
-        let (why, agent, number) = match self.details.take(count.source) {
+    fn summary(&mut self, source: Prefix, count: Count, period: Duration) -> Summary {
+        let (why, agent, number) = match self.details.take(source) {
             Some(said) if count.reason == Reason::Refused => (said.why, said.agent, said.number),
             Some(said) => (self.words.say(count.reason), said.agent, said.number),
             None => (self.words.say(count.reason), String::new(), String::new()),
         };
-        let Count { source, dropped, refused, connections, .. } = count;
+        let Count { dropped, refused, connections, .. } = count;
         Summary { source, period, dropped, refused, connections, why, agent, number }
     }
 }
@@ -148,6 +148,7 @@ mod tests {
             number: number.into(),
             agent: "friendly-scanner".into(),
             why: "no such domain (domain)".into(),
+            answered: true,
             known,
         };
         herald.refused(Instant(now), Key::new((3, 4)).source(address), refusal);

@@ -19,6 +19,7 @@ mod prefix;
 mod reason;
 mod strangers;
 mod streams;
+mod table;
 mod tally;
 
 use std::net::{IpAddr, SocketAddr};

@@ -1,52 +1,41 @@
 //! Who has the wrong password too often.
 
-use super::prefix::{Source, SourceMap};
+use super::prefix::Source;
+use super::table::{Place, Table};
 use crate::config::Ban;
 use crate::time::Instant;
 
-/// The most sources whose failures are counted, banned ones included.
-///
-/// At the bound the one whose last failure is the oldest goes, one that is not banned first. Who has more
-/// networks than this to fail from can have its own bans forgotten, and still gets no more tries than
-/// the budgets of strangers have; that of others who are banned buys it nothing.
-const MAX: usize = 1_024;
-
 /// Failed authentications by source. Only such failures come here whose sender is known to receive
 /// at its address, so nobody can have somebody else banned.
+///
+/// The table has 1,024 places in 40 KiB. Where the eight of a set are taken, the source whose last failure
+/// is the oldest goes, one that is not banned first. Who has so many networks to fail from can have
+/// failures and bans forgotten, and still gets no more tries than the budgets of strangers give.
 pub(super) struct Offenders {
     ban: Option<Ban>,
-    known: SourceMap<Offender>,
+    known: Table<Offender, 8, 128>,
     /// When the last ban ends: as long as nobody is banned, nobody has to be looked up.
     last: Instant,
 }
 
+#[derive(Clone, Copy, Default)]
 struct Offender {
     /// The first failure that counts.
     first: Instant,
     last: Instant,
     failures: u32,
-    banned_until: Option<Instant>,
-}
-
-impl Offender {
-    fn is_banned(&self, now: Instant) -> bool {
-        self.banned_until.is_some_and(|until| now < until)
-    }
+    /// Past for who is not banned.
+    banned_until: Instant,
 }
 
 impl Offenders {
     pub(super) fn new(ban: Option<Ban>) -> Offenders {
-        // Twice as much as is needed: so the map never grows, however often its entries change.
-        Offenders {
-            ban,
-            known: SourceMap::with_capacity_and_hasher(2 * MAX, Default::default()),
-            last: Instant(0),
-        }
+        Offenders { ban, known: Table::new(Offender::default()), last: Instant(0) }
     }
 
     /// Whether a source is not heard.
     pub(super) fn is_banned(&self, source: Source, now: Instant) -> bool {
-        now < self.last && self.known.get(&source).is_some_and(|offender| offender.is_banned(now))
+        now < self.last && self.known.get(source).is_some_and(|offender| now < offender.banned_until)
     }
 
     /// Counts a failure. `Some`: with it the source is banned.
@@ -54,47 +43,41 @@ impl Offenders {
     /// A failure counts for the time of a ban from the first one on; then counting begins anew.
     pub(super) fn failed(&mut self, source: Source, now: Instant) -> Option<Ban> {
         let ban = self.ban?;
-        if self.known.len() >= MAX && !self.known.contains_key(&source) {
-            self.forget_one(now);
-        }
-        let none = Offender { first: now, last: now, failures: 0, banned_until: None };
-        let offender = self.known.entry(source).or_insert(none);
-        if offender.is_banned(now) {
+        let offender = match self.known.place(source, |known| (now < known.banned_until, known.last)) {
+            Place::Own(offender) => offender,
+            Place::Taken(offender) => {
+                *offender = Offender::default();
+                offender
+            }
+        };
+        if now < offender.banned_until {
             return None;
         }
-        if offender.banned_until.is_some() || now - offender.first >= ban.time {
-            *offender = Offender { first: now, last: now, failures: 0, banned_until: None };
+        let served = offender.failures >= ban.failures;
+        if offender.failures == 0 || served || now - offender.first >= ban.time {
+            *offender = Offender { first: now, ..Offender::default() };
         }
-        offender.failures = offender.failures.saturating_add(1);
+        offender.failures += 1;
         offender.last = now;
         if offender.failures < ban.failures {
             return None;
         }
-        let until = now + ban.time;
-        offender.banned_until = Some(until);
-        self.last = self.last.max(until);
+        offender.banned_until = now + ban.time;
+        self.last = self.last.max(offender.banned_until);
         Some(ban)
     }
 
     /// Somebody there proved who they are: what failed before was a mistake.
     pub(super) fn authenticated(&mut self, source: Source, now: Instant) {
-        if self.known.get(&source).is_some_and(|offender| !offender.is_banned(now)) {
-            self.known.remove(&source);
+        if !self.is_banned(source, now) {
+            self.pardon(source);
         }
     }
 
     /// A phone is there: it is heard.
     pub(super) fn pardon(&mut self, source: Source) {
-        self.known.remove(&source);
-    }
-
-    fn forget_one(&mut self, now: Instant) {
-        let oldest = self
-            .known
-            .iter()
-            .min_by_key(|(source, offender)| (offender.is_banned(now), offender.last, source.prefix));
-        if let Some((&source, _)) = oldest {
-            self.known.remove(&source);
+        if let Some(offender) = self.known.get_mut(source) {
+            *offender = Offender::default();
         }
     }
 }
@@ -102,7 +85,7 @@ impl Offenders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::prefix::Key;
+    use crate::guard::prefix::{Key, Prefix};
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
@@ -163,28 +146,31 @@ mod tests {
         for _ in 0..10_000 {
             assert_eq!(offenders.failed(source(1), Instant(0)), None);
         }
-        assert!(offenders.known.is_empty());
+        assert!(!offenders.is_banned(source(1), Instant(1)));
     }
 
     #[test]
     fn when_there_is_no_room_the_oldest_that_is_not_banned_goes() {
         let mut offenders = Offenders::new(Some(BAN));
-        let room = offenders.known.capacity();
         ban(&mut offenders, 0, 0);
         for n in 1..50_000 {
             offenders.failed(source(n), Instant(u64::from(n) / 1_000));
-            assert!(offenders.known.len() <= MAX);
         }
         assert!(offenders.is_banned(source(0), Instant(50)));
         assert!(
-            offenders.known.contains_key(&source(49_999)) && offenders.known.contains_key(&source(49_000))
+            offenders.known.get(source(49_999)).is_some() && offenders.known.get(source(30_000)).is_none()
         );
-        assert!(!offenders.known.contains_key(&source(48_000)));
-        for n in 0..MAX as u32 {
-            ban(&mut offenders, 100_000 + n, 100);
+        for n in 50_000..70_000 {
+            ban(&mut offenders, n, 100);
         }
         assert!(!offenders.is_banned(source(0), Instant(100)), "all are banned, and this is the oldest");
-        assert!(offenders.is_banned(source(100_000), Instant(100)));
-        assert!(offenders.known.capacity() <= room, "the map never grew");
+        assert!(offenders.is_banned(source(69_999), Instant(100)));
+    }
+
+    #[test]
+    fn the_table_is_as_large_as_is_said() {
+        let offenders = Offenders::new(None);
+        assert_eq!(offenders.known.iter().count(), 1_024);
+        assert_eq!(1_024 * (size_of::<Offender>() + size_of::<Prefix>()), 40 << 10);
     }
 }

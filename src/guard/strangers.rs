@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use super::bucket::{Bucket, Budget};
-use super::prefix::{Prefix, Source};
+use super::prefix::Source;
 use super::reason::Reason;
+use super::table::{Place, Table};
 use crate::config::Config;
 use crate::time::Instant;
 
-/// How many sources are kept in one place of the table.
-const WAYS: usize = 4;
-/// How many places there are.
-const SETS: usize = 1_024;
 /// How many seconds of its rate a stranger may send at once.
 pub(super) const BURST: u32 = 5;
 /// How many longer answers a source gets a minute.
@@ -22,40 +19,33 @@ const ALL_CREDITS: u32 = 600;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A bucket for each stranger, and one for all of them.
+/// Buckets for each stranger, and for all of them.
 ///
-/// The table has 4,096 places in 96 KiB, made at start. A source belongs to one set of four. Where
-/// these are taken, a newcomer displaces the source with the most tokens, and begins with what that
-/// one had. So the four fill levels of a set change as if the same four sources had sent all the
-/// time, whoever comes: who rotates through sources gets no burst that the set would not have had.
-/// Nor does a source gain by being displaced: it had the most tokens of its set, and when it comes
-/// back it finds no more than it would have had by then. Who wants to harm one stranger in this
-/// way needs sources in its set, and cannot know which those are.
+/// The table has 4,096 places in 96 KiB. Where the four of a set are taken, a newcomer displaces the source
+/// with the most tokens, and begins with what that one had. So the four fill levels of a set change as
+/// if the same four sources had sent all the time, whoever comes: who rotates through sources gets no
+/// burst that the set would not have had. Nor does a source gain by being displaced: it had the most
+/// tokens of its set, and when it comes back it finds no more than it would have had by then. Who
+/// wants to harm one stranger in this way needs sources in its set, and cannot know which those are.
 pub(super) struct Strangers {
-    sets: Box<[Set]>,
+    known: Table<Buckets, 4, 1_024>,
     packets: Budget,
     credits: Budget,
     all_packets: (Budget, Bucket),
     all_credits: (Budget, Bucket),
 }
 
-#[derive(Clone, Copy)]
-struct Set {
-    sources: [Prefix; WAYS],
-    packets: [Bucket; WAYS],
-    credits: [Bucket; WAYS],
+#[derive(Clone, Copy, Default)]
+struct Buckets {
+    packets: Bucket,
+    credits: Bucket,
 }
 
 impl Strangers {
     pub(super) fn new(config: &Config) -> Strangers {
         let (one, all) = (config.rate_stranger.0, config.rate_strangers.0);
-        let free = Set {
-            sources: [Prefix::NOBODY; WAYS],
-            packets: [Bucket::default(); WAYS],
-            credits: [Bucket::default(); WAYS],
-        };
         Strangers {
-            sets: vec![free; SETS].into(),
+            known: Table::new(Buckets::default()),
             packets: Budget::new(one, SECOND, one.saturating_mul(BURST)),
             credits: Budget::new(CREDITS, MINUTE, CREDITS),
             all_packets: (Budget::new(all, SECOND, all), Bucket::default()),
@@ -75,37 +65,27 @@ impl Strangers {
     ///
     /// Which budget is used up.
     pub(super) fn packet(&mut self, source: Source, now: Instant) -> Result<bool, Reason> {
-        let (set, way, known) = self.place(source);
-        if !self.packets.take(&mut self.sets[set].packets[way], now) {
-            // A newcomer did not empty the bucket that it finds: too many of them did.
-            return Err(if known { Reason::Stranger } else { Reason::Strangers });
+        let (own, reason) = match self.known.place(source, |buckets| buckets.packets) {
+            Place::Own(own) => (own, Reason::Stranger),
+            // It did not empty the bucket that it finds: too many of them did.
+            Place::Taken(own) => (own, Reason::Strangers),
+        };
+        if !self.packets.take(&mut own.packets, now) {
+            return Err(reason);
         }
         let (budget, bucket) = &mut self.all_packets;
         if !budget.take(bucket, now) {
             return Err(Reason::Strangers);
         }
-        let credit = self.credits.has(self.sets[set].credits[way], now);
-        Ok(credit && self.all_credits.0.has(self.all_credits.1, now))
+        Ok(self.credits.has(own.credits, now) && self.all_credits.0.has(self.all_credits.1, now))
     }
 
     /// A longer answer was sent.
     pub(super) fn exceeded(&mut self, source: Source, now: Instant) {
-        let (set, way, _) = self.place(source);
-        self.credits.take(&mut self.sets[set].credits[way], now);
+        let (Place::Own(own) | Place::Taken(own)) = self.known.place(source, |buckets| buckets.packets);
+        self.credits.take(&mut own.credits, now);
         let (budget, bucket) = &mut self.all_credits;
         budget.take(bucket, now);
-    }
-
-    /// Where the buckets of a source are, and whether they were its own already.
-    fn place(&mut self, source: Source) -> (usize, usize, bool) {
-        let at = source.hash as usize % SETS;
-        let set = &mut self.sets[at];
-        if let Some(way) = set.sources.iter().position(|known| *known == source.prefix) {
-            return (at, way, true);
-        }
-        let fullest = (1..WAYS).fold(0, |a, b| if set.packets[b] < set.packets[a] { b } else { a });
-        set.sources[fullest] = source.prefix;
-        (at, fullest, false)
     }
 }
 
@@ -113,7 +93,7 @@ impl Strangers {
 mod tests {
     use super::*;
     use crate::config::Rate;
-    use crate::guard::prefix::Key;
+    use crate::guard::prefix::{Key, Prefix};
     use std::net::{IpAddr, Ipv4Addr};
 
     fn strangers(one: u32, all: u32) -> Strangers {
@@ -127,7 +107,7 @@ mod tests {
 
     /// So many sources that share one set.
     fn neighbours(count: usize) -> Vec<Source> {
-        let set = |source: &Source| source.hash as usize % SETS;
+        let set = |source: &Source| source.hash % 1_024;
         let first = set(&source(0));
         (0..).map(source).filter(|s| set(s) == first).take(count).collect()
     }
@@ -199,7 +179,8 @@ mod tests {
 
     #[test]
     fn the_table_is_as_large_as_is_said() {
-        assert_eq!(size_of::<Set>() * SETS, 96 << 10);
-        assert_eq!(WAYS * SETS, 4_096);
+        let strangers = strangers(10, 500);
+        assert_eq!(strangers.known.iter().count(), 4_096);
+        assert_eq!(4_096 * (size_of::<Buckets>() + size_of::<Prefix>()), 96 << 10);
     }
 }

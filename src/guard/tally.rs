@@ -4,13 +4,8 @@ use std::cmp::Reverse;
 
 use super::prefix::{Prefix, Source};
 use super::reason::Reason;
+use super::table::{Place, Table};
 
-/// How many sources are kept in one place of the table.
-const WAYS: usize = 4;
-/// How many places there are.
-const SETS: usize = 128;
-/// How many marks there are of sources that have no count of their own.
-const MARKS: usize = 1 << 16;
 /// How many sources are told of with a line each.
 pub(super) const NAMED: usize = 5;
 
@@ -25,24 +20,23 @@ pub(super) enum Vain {
     Connection,
 }
 
-/// The counts of one period, in 28 KiB that are made at start.
+/// The counts of one period.
 ///
-/// A source belongs to one set of four. Where these are taken, a newcomer displaces the source with the
-/// lowest count, which goes to the others: who sends much stays, however many send a little, and nothing
-/// is counted twice or not at all. How many the others are is known from marks, one for each
-/// 65,536th of the sources; where two share one, they count as one.
+/// The table has 512 places in 20 KiB. Where the four of a set are taken, a newcomer displaces the
+/// source with the lowest count, which goes to the others: who sends much stays, however many send a
+/// little, and nothing is counted twice or not at all. How many the others are is known from marks, one
+/// for each 65,536th of all sources; where two share one, they count as one.
 pub(super) struct Tally {
-    sets: Box<[[Count; WAYS]]>,
+    counts: Table<Count, 4, 128>,
     /// What displaced sources sent.
     others: u64,
     /// Who they are.
-    marks: Box<[u64]>,
+    marks: Marks,
 }
 
 /// What one source sent in vain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Count {
-    pub(super) source: Prefix,
     pub(super) dropped: u64,
     pub(super) refused: u64,
     pub(super) connections: u64,
@@ -56,7 +50,7 @@ pub(super) struct Count {
 #[derive(Debug)]
 pub(super) struct Report {
     /// Those who sent most, at most [`NAMED`], the busiest first.
-    pub(super) named: Vec<Count>,
+    pub(super) named: Vec<(Prefix, Count)>,
     /// How many others there are, at least.
     pub(super) sources: u64,
     /// What they sent.
@@ -64,15 +58,8 @@ pub(super) struct Report {
 }
 
 impl Count {
-    const NONE: Count = Count {
-        source: Prefix::NOBODY,
-        dropped: 0,
-        refused: 0,
-        connections: 0,
-        reason: Reason::Stranger,
-        lead: 0,
-        mark: 0,
-    };
+    const NONE: Count =
+        Count { dropped: 0, refused: 0, connections: 0, reason: Reason::Stranger, lead: 0, mark: 0 };
 
     fn total(&self) -> u64 {
         self.dropped + self.refused + self.connections
@@ -96,50 +83,60 @@ impl Count {
 
 impl Tally {
     pub(super) fn new() -> Tally {
-        Tally { sets: vec![[Count::NONE; WAYS]; SETS].into(), others: 0, marks: vec![0; MARKS / 64].into() }
+        Tally { counts: Table::new(Count::NONE), others: 0, marks: Marks::new() }
     }
 
     /// Counts one thing.
     pub(super) fn count(&mut self, source: Source, vain: Vain, reason: Reason) {
-        // The low bits find the place in the table of strangers.
-        let set = &mut self.sets[(source.hash >> 16) as usize % SETS];
-        let at = match set.iter().position(|count| count.source == source.prefix) {
-            Some(at) => at,
-            None => {
-                let lowest = (1..WAYS).fold(0, |a, b| if set[b].total() < set[a].total() { b } else { a });
-                let displaced = set[lowest];
-                if displaced.total() > 0 {
-                    self.others += displaced.total();
-                    self.marks[usize::from(displaced.mark) / 64] |= 1 << (displaced.mark % 64);
+        let count = match self.counts.place(source, Count::total) {
+            Place::Own(count) => count,
+            Place::Taken(count) => {
+                if count.total() > 0 {
+                    self.others += count.total();
+                    self.marks.set(count.mark);
                 }
-                set[lowest] =
-                    Count { source: source.prefix, mark: (source.hash >> 48) as u16, ..Count::NONE };
-                lowest
+                // The low bits find the place in the tables.
+                *count = Count { mark: (source.hash >> 48) as u16, ..Count::NONE };
+                count
             }
         };
-        set[at].add(vain, reason);
+        count.add(vain, reason);
     }
 
     /// Says what was counted, and begins anew.
     pub(super) fn close(&mut self) -> Report {
-        let counts = self.sets.iter().flatten().copied();
-        let mut named: Vec<Count> = counts.filter(|count| count.total() > 0).collect();
-        named.sort_unstable_by_key(|count| (Reverse(count.total()), count.source));
+        let counts = self.counts.iter().filter(|(_, count)| count.total() > 0);
+        let mut named: Vec<(Prefix, Count)> = counts.map(|(source, count)| (source, *count)).collect();
+        named.sort_unstable_by_key(|(source, count)| (Reverse(count.total()), *source));
         let rest = named.split_off(named.len().min(NAMED));
-        for count in &rest {
-            self.marks[usize::from(count.mark) / 64] |= 1 << (count.mark % 64);
-        }
+        rest.iter().for_each(|(_, count)| self.marks.set(count.mark));
         // Who was displaced and came back in force is not one of the others.
-        for count in &named {
-            self.marks[usize::from(count.mark) / 64] &= !(1 << (count.mark % 64));
-        }
-        let marked: u32 = self.marks.iter().map(|marks| marks.count_ones()).sum();
-        let packets = rest.iter().fold(self.others, |packets, count| packets + count.total());
-        let report = Report { named, sources: u64::from(marked).max(rest.len() as u64), packets };
-        self.sets.fill([Count::NONE; WAYS]);
-        self.marks.fill(0);
-        self.others = 0;
-        report
+        named.iter().for_each(|(_, count)| self.marks.clear(count.mark));
+        let sources = self.marks.count().max(rest.len() as u64);
+        let packets = rest.iter().fold(self.others, |packets, (_, count)| packets + count.total());
+        *self = Tally::new();
+        Report { named, sources, packets }
+    }
+}
+
+/// A bit for each mark: 8 KiB.
+struct Marks(Box<[u64]>);
+
+impl Marks {
+    fn new() -> Marks {
+        Marks(vec![0; (1 << 16) / 64].into())
+    }
+
+    fn set(&mut self, mark: u16) {
+        self.0[usize::from(mark / 64)] |= 1 << (mark % 64);
+    }
+
+    fn clear(&mut self, mark: u16) {
+        self.0[usize::from(mark / 64)] &= !(1 << (mark % 64));
+    }
+
+    fn count(&self) -> u64 {
+        self.0.iter().map(|marks| u64::from(marks.count_ones())).sum()
     }
 }
 
@@ -164,11 +161,11 @@ mod tests {
         tally.count(source(8), Vain::Request, Reason::Refused);
         tally.count(source(8), Vain::Connection, Reason::Banned);
         let report = tally.close();
-        let totals: Vec<u64> = report.named.iter().map(Count::total).collect();
+        let totals: Vec<u64> = report.named.iter().map(|(_, count)| count.total()).collect();
         assert_eq!(totals, [10, 7, 6, 5, 4]);
-        let first = report.named[0];
+        let (busiest, first) = report.named[0];
         assert_eq!((first.dropped, first.refused, first.connections), (8, 1, 1));
-        assert_eq!((first.source, first.reason), (source(8).prefix, Reason::Stranger));
+        assert_eq!((busiest, first.reason), (source(8).prefix, Reason::Stranger));
         assert_eq!((report.sources, report.packets), (3, 1 + 2 + 3));
 
         let report = tally.close();
@@ -191,11 +188,11 @@ mod tests {
             }
         }
         let report = tally.close();
-        let named: u64 = report.named.iter().map(Count::total).sum();
+        let named: u64 = report.named.iter().map(|(_, count)| count.total()).sum();
         assert_eq!(named + report.packets, sent, "nothing is lost, nothing is counted twice");
         for scanner in 1..=3 {
-            let count = report.named.iter().find(|count| count.source == source(scanner).prefix);
-            assert!(count.is_some_and(|count| count.dropped > 900), "{scanner}");
+            let prefix = source(scanner).prefix;
+            assert!(report.named.iter().any(|(s, count)| *s == prefix && count.dropped > 900), "{scanner}");
         }
         // Of 100,000 sources, so many of 65,536 marks are hit: 1 - exp(-100,000 / 65,536).
         assert!((50_000..=53_000).contains(&report.sources), "{}", report.sources);
@@ -208,11 +205,12 @@ mod tests {
             let reason = if n % 5 < 2 { Reason::Strangers } else { Reason::Banned };
             tally.count(source(1), Vain::Packet, reason);
         }
-        assert_eq!(tally.close().named[0].reason, Reason::Banned);
+        assert_eq!(tally.close().named[0].1.reason, Reason::Banned);
     }
 
     #[test]
     fn the_table_is_as_large_as_is_said() {
-        assert_eq!(size_of::<Count>() * WAYS * SETS + MARKS / 8, 28 << 10);
+        assert_eq!(Tally::new().counts.iter().count(), 512);
+        assert_eq!(512 * (size_of::<Count>() + size_of::<Prefix>()), 20 << 10);
     }
 }

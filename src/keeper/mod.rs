@@ -1,190 +1,122 @@
-//! Opens the listening sockets, before anything else happens: nothing behind it may bind.
+//! The tiny parent: it holds the listening sockets, keeps an exchange running that serves them, and
+//! does nothing else.
+//!
+//! ```text
+//! supervisor ──▶ denwa run (the keeper)           binds, starts, forwards signals, reaps
+//!                  │  ▲
+//!    a socket pair │  │ "ready"
+//!                  ▼  │
+//!                denwa --exchange (the exchange)  caged: serves the sockets, may neither bind nor execute
+//! ```
+//!
+//! The exchange gets the configuration (the bytes that the keeper has read) and the sockets over the
+//! pair, which is its standard input and stays open ([`Link`]). If it dies, the keeper starts the next
+//! one on the same sockets, at once or after a short while ([`backoff`]); datagrams wait there
+//! meanwhile, since the keeper never reads any. If the keeper dies, the pair's end says so, and the
+//! exchange stops.
+
+pub mod backoff;
+mod bind;
+mod child;
+mod handover;
+mod rights;
+mod watch;
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+pub use bind::{BindError, Sockets, bind};
+pub use handover::{Handover, Link, MAX_SOCKETS, TakeOverError, take_over};
+pub use rights::enter_cage;
 
-use crate::config::{Config, Listen, Transport};
+use crate::config::{Config, LogLevel};
+use crate::console::Log;
 use crate::net::sys;
+use crate::sandbox::{self, User};
+use child::Binary;
+use handover::Parcel;
 
-/// How much the kernel keeps for a UDP socket while we are busy, in bytes; as much of it as
-/// net.core.rmem_max allows.
-const RECEIVE_BUFFER: usize = 4 << 20;
-
-/// The same for what we send faster than the network takes it.
-const SEND_BUFFER: usize = 1 << 20;
-
-/// How many connections wait to be accepted.
-const BACKLOG: i32 = 1024;
-
-/// The sockets that SIP is spoken on. Those of IPv6 never carry IPv4.
-#[derive(Debug, Default)]
-pub struct Sockets {
-    /// Bound, nonblocking; those on a wildcard address tell where each datagram was sent to.
-    pub udp: Vec<UdpSocket>,
-    /// Listening, nonblocking.
-    pub tcp: Vec<TcpListener>,
-    /// What people should know although it went well, e.g. that the machine has no IPv6.
-    pub notices: Vec<String>,
+/// What is needed to keep an exchange running. It is little: not even the configuration is kept in
+/// another form than the bytes of its file.
+pub struct Keeper {
+    binary: Binary,
+    parcel: Parcel,
+    log: Log,
 }
 
-/// Opens a socket for each `listen`; one without an address gives one socket of each family that
-/// the machine has. Also raises the number of files that the process may have open to what the
-/// system allows, since each connection takes one.
-///
-/// # Errors
-///
-/// The first socket that cannot be opened. What was opened before is closed again.
-pub fn bind(config: &Config) -> Result<Sockets, BindError> {
-    raise_open_files();
-    let mut sockets = Sockets::default();
-    for listen in &config.listen {
-        match listen.address {
-            Some(address) => sockets.open(*listen, address)?,
-            None => sockets.open_both(*listen)?,
+impl Keeper {
+    /// Opens everything that may fail or take rights: this program itself, the sockets, the state
+    /// folder; then gives up the rights. It must come before the first thread. `config` is what `file` means, `path` is where it was read.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that cannot be had, and what to do about it.
+    pub fn new(config: &Config, path: &Path, file: &[u8]) -> Result<Keeper, StartError> {
+        // Whatever our starter left open is not for the exchange.
+        sys::close_at_exec().map_err(StartError::Proc)?;
+        let binary = Binary::own().map_err(StartError::Proc)?;
+        // Numbers and names are the exchange's matter.
+        let mut log = Log::new(&Config { log: config.log, ..Config::default() });
+        let mut sockets = bind(config).map_err(StartError::Bind)?;
+        let user = User::find(config.user.as_deref()).map_err(StartError::Sandbox)?;
+        let no_state = rights::prepare_state(config, user.as_ref()).map_err(StartError::Sandbox)?;
+        let has_state = no_state.is_none();
+        for notice in sockets.notices.drain(..).chain(no_state) {
+            log.say(LogLevel::Warn, &notice);
         }
+        let parcel = Parcel::new(path, file, has_state, sockets).map_err(StartError::Parcel)?;
+        // What it comes to is said by the exchange, of which the same is true.
+        rights::confine(config, user.as_ref(), has_state).map_err(StartError::Sandbox)?;
+        Ok(Keeper { binary, parcel, log })
     }
-    Ok(sockets)
 }
 
-/// Why a socket could not be opened, and what to do about it.
+/// Why the keeper cannot do its work.
 #[derive(Debug)]
-pub struct BindError {
-    transport: Transport,
-    address: SocketAddr,
-    error: io::Error,
+pub enum StartError {
+    /// `/proc` is not there, so that the program cannot find itself.
+    Proc(io::Error),
+    /// A socket cannot be had.
+    Bind(BindError),
+    /// The state folder cannot be used, or the cage not be built.
+    Sandbox(sandbox::Error),
+    /// What is handed over cannot be packed.
+    Parcel(io::Error),
+    /// The exchange cannot be executed.
+    Execute {
+        /// Where this program is, as far as that is known.
+        program: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A system call failed that every system has.
+    System(io::Error),
 }
 
-impl BindError {
-    /// What the system said.
-    pub fn kind(&self) -> io::ErrorKind {
-        self.error.kind()
-    }
+impl std::error::Error for StartError {}
 
-    /// Whether the machine has no such address family (or its only address is gone).
-    fn is_family_missing(&self) -> bool {
-        [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT]
-            .iter()
-            .any(|errno| self.error.raw_os_error() == Some(errno.raw_os_error()))
-    }
-}
-
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
-
-impl fmt::Display for BindError {
+impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, show) = match self.transport {
-            Transport::Udp => ("udp", "ss -lunp"),
-            Transport::Tcp => ("tcp", "ss -ltnp"),
-        };
-        let (address, port) = (self.address, self.address.port());
-        write!(f, "listen = {name}:{address}: {}", self.error)?;
-        match self.error.kind() {
-            io::ErrorKind::AddrInUse => write!(
-                f,
-                "; another program has {name} port {port} (`{show} 'sport = :{port}'` shows which): \
-                 stop it, or choose another port in `listen`"
-            ),
-            io::ErrorKind::PermissionDenied => write!(
-                f,
-                "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE: \
-                 grant it, or choose a port from 1024 on in `listen`"
-            ),
-            io::ErrorKind::AddrNotAvailable => write!(
-                f,
-                "; this machine has no address {ip} (`ip address` shows those it has): \
-                 correct `listen`, or leave the address out to serve all",
-                ip = self.address.ip()
-            ),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Sockets {
-    /// One socket on every address of each family. A missing family is told, unless both are.
-    fn open_both(&mut self, listen: Listen) -> Result<(), BindError> {
-        let v6 = self.open(listen, IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        let v4 = self.open(listen, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        match (v6, v4) {
-            (Ok(()), Ok(())) => Ok(()),
-            (Ok(()), Err(error)) | (Err(error), Ok(())) if error.is_family_missing() => {
-                self.notices.push(format!("going on without this: {error}"));
-                Ok(())
+        match self {
+            StartError::Proc(error) => {
+                write!(f, "/proc/self: {error}; denwa needs the proc filesystem: mount it on /proc")
             }
-            (Err(v6), Err(v4)) if v6.is_family_missing() => Err(v4),
-            (Err(error), _) | (_, Err(error)) => Err(error),
+            StartError::Bind(error) => error.fmt(f),
+            StartError::Sandbox(error) => error.fmt(f),
+            StartError::Parcel(error) => write!(f, "the exchange cannot be prepared: {error}"),
+            StartError::Execute { program, error } => {
+                let program = program.display();
+                write!(f, "{program} cannot be executed: {error}")?;
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "; the user that the exchange runs as must be allowed to: `chmod 755 {program}`"
+                    ),
+                    _ => Ok(()),
+                }
+            }
+            StartError::System(error) => write!(f, "the exchange cannot be watched: {error}"),
         }
     }
-
-    /// One socket on one address.
-    fn open(&mut self, listen: Listen, address: IpAddr) -> Result<(), BindError> {
-        let transport = listen.transport;
-        let address = SocketAddr::new(address, listen.port);
-        let opened = match transport {
-            Transport::Udp => open_udp(address).map(|socket| self.udp.push(socket)),
-            Transport::Tcp => open_tcp(address).map(|socket| self.tcp.push(socket)),
-        };
-        opened.map_err(|error| BindError { transport, address, error })
-    }
-}
-
-fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = new_socket(address, SocketType::DGRAM)?;
-    if address.ip().is_unspecified() {
-        sys::receive_packet_info(&socket, address.is_ipv6())?;
-    }
-    // An INVITE for an IPv6 phone may be longer than the path's MTU. It must go out in fragments
-    // rather than not at all, and whatever ICMP claims about the path.
-    match address {
-        SocketAddr::V4(_) => sockopt::set_ip_mtu_discover(&socket, sockopt::Ipv4PathMtuDiscovery::DONT)?,
-        SocketAddr::V6(_) => sockopt::set_ipv6_mtu_discover(&socket, sockopt::Ipv6PathMtuDiscovery::DONT)?,
-    }
-    // As much as the system grants: with less, more is lost in a storm, and phones send again.
-    let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
-    let _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER);
-    rustix::net::bind(&socket, &address)?;
-    Ok(socket.into())
-}
-
-fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = new_socket(address, SocketType::STREAM)?;
-    // Connections of our predecessor that linger in TIME_WAIT must not keep us from starting.
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(socket.into())
-}
-
-fn new_socket(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let protocol = match kind {
-        SocketType::DGRAM => ipproto::UDP,
-        _ => ipproto::TCP,
-    };
-    let socket = rustix::net::socket_with(family, kind, flags, Some(protocol))?;
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    Ok(socket)
-}
-
-/// Lets the process open as many files as the system allows it to ask for.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    // If it fails, fewer connections are accepted; that is told when it happens.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

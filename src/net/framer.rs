@@ -46,7 +46,15 @@ pub enum Broken {
     Message,
     /// The header section is longer than [`HEADER_MAX`].
     Header,
+    /// What begins here is TLS (RFC 8446 §5.1: a handshake record), not a message.
+    Tls,
+    /// What begins here is a request of HTTP, with a method that SIP does not have.
+    Http,
 }
+
+/// How HTTP begins, where it can be told from SIP.
+const HTTP: [&[u8]; 9] =
+    [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"TRACE ", b"PATCH ", b"PRI * HTTP/"];
 
 impl Framer {
     /// Takes what was received and hands over what is complete, in order and without copying a
@@ -60,14 +68,14 @@ impl Framer {
         let mut held = mem::take(&mut self.held);
         if held.is_empty() {
             let used = self.cut(received, &mut take)?;
-            self.held.extend_from_slice(&received[used..]);
+            self.held = received[used..].to_vec();
         } else {
             held.extend_from_slice(received);
-            let used = self.cut(&held, &mut take)?;
-            if used < held.len() {
-                held.drain(..used);
-                self.held = held;
-            }
+            // What was room for a long message is not kept for the next one.
+            self.held = match self.cut(&held, &mut take)? {
+                0 => held,
+                used => held[used..].to_vec(),
+            };
         }
         Ok(())
     }
@@ -75,6 +83,11 @@ impl Framer {
     /// How many bytes of an incomplete message are held; 0 between messages.
     pub fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// How much memory that takes, in bytes: less than twice as much, and nothing between messages.
+    pub fn memory(&self) -> usize {
+        self.held.capacity()
     }
 
     /// Hands over each complete frame in `bytes`; returns how many bytes are done with.
@@ -93,6 +106,9 @@ impl Framer {
                 return Ok(bytes.len());
             }
             self.ping = 0;
+            if let Some(foreign) = foreign(rest) {
+                return Err(foreign);
+            }
 
             let length = match self.measure(rest) {
                 Ok(Some(length)) if length <= rest.len() => length,
@@ -164,6 +180,16 @@ impl Framer {
         }
         self.searched = bytes.len();
         None
+    }
+}
+
+/// What begins with these bytes, if it is none of our business.
+fn foreign(start: &[u8]) -> Option<Broken> {
+    match start {
+        // A record of the kind "handshake", of whichever version: SSL 3.0 to TLS 1.3 write a 3 here.
+        [0x16, 3, ..] => Some(Broken::Tls),
+        _ if HTTP.iter().any(|method| start.starts_with(method)) => Some(Broken::Http),
+        _ => None,
     }
 }
 
@@ -331,6 +357,49 @@ mod tests {
             }
             assert!(fed > HEADER_MAX - line.len());
         }
+    }
+
+    #[test]
+    fn other_protocols_are_recognised_by_their_first_bytes_however_these_come() {
+        let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice();
+        let foreign = [
+            (hello, Broken::Tls),
+            (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", Broken::Http),
+            (b"POST /sip HTTP/1.0\r\n", Broken::Http),
+            (b"CONNECT mail.example.com:25 HTTP/1.1\r\n", Broken::Http),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Broken::Http),
+        ];
+        for (stream, expected) in foreign {
+            let each: Vec<usize> = (1..stream.len()).collect();
+            for cuts in [&[][..], &[1], &each] {
+                assert_eq!(feed(stream, cuts), (vec![], Err(expected)), "{stream:?} cut at {cuts:?}");
+            }
+            let behind = [BYE.as_bytes(), b"\r\n", stream].concat();
+            assert_eq!(feed(&behind, &[]), (vec![Some(BYE.to_owned())], Err(expected)));
+        }
+        // What only looks like it: SIP has OPTIONS as well, and a method of SIP's may begin like one of HTTP's.
+        for line in
+            ["OPTIONS sip:h SIP/2.0", "GETTING sip:h SIP/2.0", "PUTATIVE sip:h SIP/2.0", "get sip:h SIP/2.0"]
+        {
+            let message = format!("{line}\r\nl: 0\r\n\r\n");
+            assert_eq!(messages(&message), [message]);
+        }
+    }
+
+    #[test]
+    fn memory_is_given_back_as_soon_as_a_message_is_whole() {
+        let mut framer = Framer::default();
+        let long = format!("BYE sip:h SIP/2.0\r\nl: 60000\r\n\r\n{}", "b".repeat(60_000));
+        let (begin, end) = long.split_at(59_000);
+        for piece in begin.as_bytes().chunks(1_000) {
+            framer.feed(piece, |_| unreachable!()).unwrap();
+            assert!((framer.held()..=2 * framer.held()).contains(&framer.memory()));
+        }
+        assert_eq!(framer.held(), begin.len());
+        framer.feed(format!("{end}INV").as_bytes(), |_| true).unwrap();
+        assert_eq!((framer.held(), framer.memory()), (3, 3));
+        framer.feed(&BYE.as_bytes()[3..], |_| true).unwrap();
+        assert_eq!((framer.held(), framer.memory()), (0, 0));
     }
 
     #[test]

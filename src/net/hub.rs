@@ -13,8 +13,9 @@ use smol::Timer;
 
 use super::Machine;
 use super::clock::Clock;
-use super::stream::Streams;
+use super::streams::Streams;
 use super::sys::Inbox;
+use super::trouble::{Trouble, Troubles};
 use super::udp::{Udp, Unsent};
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
@@ -37,19 +38,8 @@ pub(super) struct Hub<'a, M> {
     commands: Vec<media::Command>,
     /// What the relay reported last.
     reports: Vec<media::Event>,
-    /// When each trouble was last told.
-    troubles: [Option<Instant>; 3],
-}
-
-/// What may go wrong in here and be none of the machine's business. Each is told once a minute.
-#[derive(Clone, Copy)]
-pub(super) enum Trouble {
-    /// There are as many connections as there may be.
-    Full,
-    /// The system has no room for one more.
-    Exhausted,
-    /// Datagrams could not be sent.
-    Unsent,
+    /// What went wrong in here, and who knows of it.
+    troubles: Troubles,
 }
 
 impl<'a, M: Machine> Hub<'a, M> {
@@ -70,17 +60,24 @@ impl<'a, M: Machine> Hub<'a, M> {
             events: Vec::new(),
             commands: Vec::new(),
             reports: Vec::new(),
-            troubles: [None; 3],
+            troubles: Troubles::default(),
         })
     }
 
-    /// Receives what is there on a UDP socket, at most a batch, and does all that comes of it.
+    /// Tells the machine what time it is, and whoever has to know what it says to that.
+    pub(super) fn start(&mut self) {
+        let now = self.now();
+        self.flush(now);
+    }
+
+    /// Receives what is there on a UDP socket, at most [`super::sys::BATCH`] datagrams, and does all that comes
+    /// of it. Returns how many there were.
     ///
     /// # Errors
     ///
     /// Those of [`Inbox::receive`].
-    pub(super) fn receive(&mut self, index: usize, inbox: &mut Inbox) -> io::Result<()> {
-        inbox.receive(&*self.udp[index].socket)?;
+    pub(super) fn receive(&mut self, index: usize, inbox: &mut Inbox) -> io::Result<usize> {
+        let count = inbox.receive(&*self.udp[index].socket)?;
         let now = self.now();
         for datagram in inbox.datagrams() {
             // Keep-alives of nothing but blanks: RFC 5626 wants STUN on UDP, but phones do this.
@@ -91,8 +88,8 @@ impl<'a, M: Machine> Hub<'a, M> {
                 self.handle(now, Input::Packet { flow, bytes: datagram.bytes });
             }
         }
-        self.flush();
-        Ok(())
+        self.flush(now);
+        Ok(count)
     }
 
     /// Feeds what the relay reports.
@@ -104,23 +101,27 @@ impl<'a, M: Machine> Hub<'a, M> {
             self.handle(now, Input::Media(event));
         }
         self.reports = reports;
-        self.flush();
+        self.flush(now);
     }
 
-    /// Feeds a tick, if the machine wants one by now.
+    /// Does what is due by now: feeds a tick if the machine wants one, ends connections whose time is
+    /// up, and tells people what was only counted.
     pub(super) fn tick(&mut self) {
         let now = self.now();
         if self.machine.deadline().is_some_and(|deadline| deadline <= now) {
             self.handle(now, Input::Tick);
         }
-        self.flush();
+        self.cut_off(now);
+        self.events.extend(self.troubles.counted(now).map(Event::Notice));
+        self.flush(now);
     }
 
     /// Ends every call; returns how many there were.
     pub(super) fn hang_up(&mut self) -> usize {
         let calls = self.machine.calls();
-        self.handle(self.now(), Input::HangUp("the exchange is stopped"));
-        self.flush();
+        let now = self.now();
+        self.handle(now, Input::HangUp("the exchange is stopped"));
+        self.flush(now);
         calls
     }
 
@@ -144,7 +145,7 @@ impl<'a, M: Machine> Hub<'a, M> {
                     Transport::Udp => self.queue(flow, bytes),
                     Transport::Tcp => self.streams.queue(flow.stream, bytes),
                 },
-                Output::Close(id) => self.streams.dismiss(id),
+                Output::Close(id) => self.streams.dismiss(now, id),
                 Output::Event(event) => self.events.push(event),
             }
         }
@@ -158,17 +159,19 @@ impl<'a, M: Machine> Hub<'a, M> {
         }
     }
 
-    /// Tells the relay, sends all that is queued, tells people, and sets the alarm.
-    pub(super) fn flush(&mut self) {
-        let now = self.now();
+    /// Tells the relay, sends all that is queued, tells people, and sets the alarm. Costs next to nothing
+    /// when nothing came of a batch, as with a flood of junk.
+    pub(super) fn flush(&mut self, now: Instant) {
         if let Some(wall) = self.clock.wall_news(now) {
             self.handle(now, Input::Clock(wall));
         }
         // All at once: the relay is a thread, and each time that it wakes costs more than what it does.
-        self.relay.send_all(self.commands.drain(..));
+        if !self.commands.is_empty() {
+            self.relay.send_all(self.commands.drain(..));
+        }
         for index in 0..self.udp.len() {
             if let Some(Unsent { count, to, error }) = self.udp[index].flush() {
-                self.complain(Trouble::Unsent, || {
+                self.complain(now, Trouble::Unsent, || {
                     format!("{count} datagrams could not be sent, the first of them to {to}: {error}")
                 });
             }
@@ -177,17 +180,15 @@ impl<'a, M: Machine> Hub<'a, M> {
         for event in self.events.drain(..) {
             (self.tell)(&event);
         }
-        if let Some(deadline) = self.machine.deadline() {
+        let deadlines = [self.machine.deadline(), self.streams.deadline(), self.troubles.deadline()];
+        if let Some(deadline) = deadlines.into_iter().flatten().min() {
             self.alarm.set(&self.clock, deadline);
         }
     }
 
-    /// Tells people of a trouble, unless they were told within the last minute.
-    pub(super) fn complain(&mut self, trouble: Trouble, sentence: impl FnOnce() -> String) {
-        let now = self.now();
-        let last = &mut self.troubles[trouble as usize];
-        if last.is_none_or(|last| now - last >= Duration::from_secs(60)) {
-            *last = Some(now);
+    /// Tells people of a trouble, or counts it if they were told of such within the last minute.
+    pub(super) fn complain(&mut self, now: Instant, trouble: Trouble, sentence: impl FnOnce() -> String) {
+        if self.troubles.count(now, trouble) {
             self.events.push(Event::Notice(sentence()));
         }
     }

@@ -8,16 +8,24 @@
 //! |---|---|---|
 //! | a datagram or a message on a stream | 65,535 bytes | longer ones end their stream |
 //! | datagrams taken per turn of a socket | [`sys::BATCH`] | others get their turn first |
-//! | connections | 4,096 | a new one is closed at once |
-//! | a connection without a whole message | 10 s to begin one, 10 s to end it | closed |
-//! | unsent bytes of one connection | 256 KiB | closed |
-//! | unfinished messages and unsent bytes of all connections | 8 MiB | closed is who needs more |
+//! | connections | those that the machine wants, 4,096 | a new one is reset at once |
+//! | connections that we closed and the other side has not | 256, 2 s each | the oldest is reset |
+//! | a new connection without a byte | 5 s | reset |
+//! | a message on a connection, from its first byte | 10 s | reset |
+//! | unsent bytes of one connection | 256 KiB | reset |
+//! | memory for unfinished messages and unsent bytes of all connections | 8 MiB; half of it for those to which nothing was ever said | reset is who needs more |
+//!
+//! That of 8 MiB is exceeded by one buffer of at most 128 KiB while it is found out. A connection costs
+//! about 1 KiB besides, so that all of them together stay below 13 MiB.
 
 mod clock;
 pub mod framer;
 mod hub;
+mod serve;
 mod stream;
+mod streams;
 pub mod sys;
+mod trouble;
 mod udp;
 
 use std::cell::RefCell;
@@ -28,10 +36,11 @@ use std::time::Duration;
 use smol::future::{or, yield_now};
 use smol::{Async, LocalExecutor, Timer};
 
-use crate::keeper::Sockets;
+use crate::keeper::{Link, Sockets};
 use crate::media;
 use crate::switch::{Event, Input, Instant, Output, Switch};
 use hub::Hub;
+pub use streams::CONNECTIONS_MAX;
 use sys::{BATCH, Inbox, Signal, Signals};
 
 /// How many bytes a datagram may have: more than IP can carry, so that none is ever cut off.
@@ -43,6 +52,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// How long the loop goes on when the last of these calls has ended: a lost BYE is sent a second
 /// time after 500 ms (T1), and the relay's last report completes the call's record.
 const LAST_WORDS: Duration = Duration::from_millis(600);
+
+/// How many tasks of a kind run before others, and what is newly ready, get their turn.
+const TURNS: usize = 8;
 
 /// What the loop drives; [`Switch`] is one.
 pub trait Machine {
@@ -76,7 +88,9 @@ impl Machine for Switch {
 
 /// Runs the exchange until it is told to stop: SIGINT ends the calls first and waits for that, at
 /// most 5 s or until the second SIGINT; SIGTERM stops at once and leaves the calls to whoever
-/// comes next. SIGHUP, from a terminal that is closed, does what SIGINT does.
+/// comes next. SIGHUP, from a terminal that is closed, does what SIGINT does. It also stops at once
+/// when its `keeper`, if it has one, is gone: that one is told when all is ready, and might have been
+/// told to stop in a way that nobody can pass on (SIGKILL).
 ///
 /// `tell` is given what people should know, after it was done.
 ///
@@ -87,55 +101,80 @@ pub fn run(
     machine: impl Machine,
     sockets: Sockets,
     relay: media::Relay,
+    keeper: Option<Link>,
     tell: &mut dyn FnMut(&Event),
 ) -> io::Result<()> {
     let signals = Async::new(Signals::catch()?)?;
+    let keeper = keeper.map(Async::new).transpose()?;
     let reports = Async::new(relay.as_fd().try_clone_to_owned()?)?;
     let mut listeners = Vec::new();
     for listener in sockets.tcp {
         listeners.push(Async::new(listener)?);
     }
     let hub = RefCell::new(Hub::new(machine, sockets.udp, relay, tell)?);
-    hub.borrow_mut().flush();
+    hub.borrow_mut().start();
     let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
-    let scratch = RefCell::new(vec![0; stream::READ_SIZE]);
+    let scratch = RefCell::new(vec![0; serve::READ_SIZE]);
 
-    let executor = LocalExecutor::new();
+    // Connections have an executor of their own: when a thousand of them have something to say, what
+    // came by datagram does not wait for all of them.
+    let (executor, crowd) = (LocalExecutor::new(), LocalExecutor::new());
     let sockets = hub.borrow().udp.len();
     for index in 0..sockets {
         executor.spawn(receive(&hub, &inbox, index)).detach();
     }
     for listener in listeners {
-        executor.spawn(stream::accept(&hub, listener)).detach();
+        executor.spawn(serve::accept(&hub, listener)).detach();
     }
     executor.spawn(report(&hub, reports)).detach();
     executor.spawn(tick(&hub)).detach();
 
     let work = async {
         loop {
-            // A few tasks at a time, so that a flood on one socket lets timers and others in.
-            for _ in 0..8 {
-                executor.tick().await;
-                for newcomer in hub.borrow_mut().streams.newcomers.drain(..) {
-                    executor.spawn(stream::serve(&hub, &scratch, newcomer)).detach();
+            // A few tasks of each at a time, so that a flood here lets timers and others in.
+            let mut is_busy = false;
+            for _ in 0..TURNS {
+                is_busy |= executor.try_tick();
+                for id in hub.borrow_mut().streams.newcomers.drain(..) {
+                    crowd.spawn(serve::serve(&hub, &scratch, id)).detach();
                 }
             }
-            yield_now().await;
+            for _ in 0..TURNS {
+                is_busy |= crowd.try_tick();
+            }
+            match is_busy {
+                true => yield_now().await,
+                false => or(executor.tick(), crowd.tick()).await,
+            }
         }
     };
-    smol::block_on(or(stop(&hub, signals), work))
+    let stopped = or(stop(&hub, signals), orphaned(keeper.as_ref()));
+    if let Some(keeper) = &keeper {
+        keeper.get_ref().ready();
+    }
+    smol::block_on(or(stopped, work))
 }
 
 /// Feeds what comes by one UDP socket.
 async fn receive<M: Machine>(hub: &RefCell<Hub<'_, M>>, inbox: &RefCell<Inbox>, index: usize) {
     let socket = hub.borrow().udp[index].socket.clone();
     let mut failures = 0;
+    let mut flood = Flood::default();
     loop {
         let received = hub.borrow_mut().receive(index, &mut inbox.borrow_mut());
         match received {
-            Ok(()) => {
+            Ok(BATCH) => {
                 failures = 0;
                 yield_now().await;
+            }
+            // All that there was: to look again at once would be in vain.
+            Ok(count) => {
+                failures = 0;
+                if flood.is_on(hub.borrow().now(), count) {
+                    Timer::after(Flood::PAUSE).await;
+                } else if socket.readable().await.is_err() {
+                    Timer::after(Duration::from_millis(100)).await;
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 failures = 0;
@@ -152,6 +191,34 @@ async fn receive<M: Machine>(hub: &RefCell<Hub<'_, M>>, inbox: &RefCell<Inbox>, 
                 }
             }
         }
+    }
+}
+
+/// How much comes by a socket at the time.
+///
+/// To wake up costs several times what it costs to receive a datagram. So where many come, the socket
+/// is left alone for a moment after each look, and a flood is taken in batches: who waits for an answer
+/// meanwhile does not notice, and the sound of calls has the processor.
+#[derive(Default)]
+struct Flood {
+    /// The millisecond that is being counted, and how many datagrams came in it.
+    counted: (Instant, usize),
+}
+
+impl Flood {
+    /// How many datagrams in a millisecond are ordinary.
+    const ORDINARY: usize = 8;
+
+    /// For how long nothing is received when there are more: in that time a socket's buffer fills to
+    /// its usual bound of 416 KiB only when more than a hundred thousand come a second, which then
+    /// come in whole batches, without a pause.
+    const PAUSE: Duration = Duration::from_millis(1);
+
+    /// Counts datagrams. Whether there are more than is ordinary.
+    fn is_on(&mut self, now: Instant, count: usize) -> bool {
+        let (when, so_far) = self.counted;
+        self.counted = (now, if when == now { so_far + count } else { count });
+        self.counted.1 > Flood::ORDINARY
     }
 }
 
@@ -199,12 +266,24 @@ async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) ->
     or(ended, or(late, again)).await
 }
 
-/// The next signal.
+/// The next signal that asks the process itself for something.
 async fn next_signal(signals: &Async<Signals>) -> io::Result<Signal> {
     loop {
-        if let Some(signal) = signals.get_ref().next() {
-            return Ok(signal);
+        match signals.get_ref().next() {
+            Some(signal @ (Signal::Interrupt | Signal::Terminate)) => return Ok(signal),
+            Some(Signal::Child) => {}
+            None => signals.readable().await?,
         }
-        signals.readable().await?;
     }
+}
+
+/// Ends when the keeper is gone; never if there was none.
+async fn orphaned(keeper: Option<&Async<Link>>) -> io::Result<()> {
+    let Some(keeper) = keeper else {
+        return std::future::pending().await;
+    };
+    while !keeper.get_ref().has_ended() {
+        keeper.readable().await?;
+    }
+    Ok(())
 }

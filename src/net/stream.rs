@@ -1,44 +1,21 @@
-//! Connections: accepting them, cutting them into messages, writing what there is to say.
+//! One connection: what is to be written on it, what was read of a message, and how far it is.
+//!
+//! A stranger's connection is meant to cost little: about a kilobyte, and nothing for buffers while no
+//! message has begun and all is written.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rustix::io::Errno;
 use rustix::net::sockopt;
-use smol::future::yield_now;
-use smol::{Async, Timer};
+use smol::Async;
 
-use super::Machine;
-use super::framer::{Frame, Framer};
-use super::hub::{Hub, Trouble};
-use crate::switch::{Flow, Input, StreamId, Transport};
-
-/// The most connections at a time. When there are as many, a new one is closed at once: those
-/// that are open belong to phones that are registered, or soon lose our patience.
-const CONNECTIONS_MAX: usize = 4096;
-
-/// How long a connection may take to begin its first message, and each message to be complete.
-/// Between messages it may be silent for as long as TCP keep-alive finds the other side.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a connection that we close may take to read our last words, and close as well.
-const FAREWELL: Duration = Duration::from_secs(2);
+use super::framer::Framer;
+use crate::switch::{Flow, Instant};
 
 /// The most bytes that wait to be taken by the other side.
 const UNSENT_MAX: usize = 256 << 10;
-
-/// The most bytes that all connections hold, unfinished or unsent.
-const HELD_MAX: usize = 8 << 20;
-
-/// How much is read at a time.
-pub(super) const READ_SIZE: usize = 16 << 10;
 
 /// After how much silence TCP asks whether the other side is there, how long it then waits for
 /// an answer, and how often it asks. Often enough that no NAT in between forgets the connection.
@@ -48,19 +25,42 @@ const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration
 /// may leave keep-alives unanswered, which are not sent meanwhile.
 const UNACKNOWLEDGED_MAX: u32 = 60_000;
 
-/// How long nothing is accepted when the system has no room for a connection.
-const RESPITE: Duration = Duration::from_secs(1);
+/// Makes a listener's connections what we want them to be. They inherit it (tcp(7)), so that those
+/// which are refused cost no system call for it.
+pub(super) fn prepare(listener: &TcpListener) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(listener, true)?;
+    sockopt::set_socket_keepalive(listener, true)?;
+    let (idle, interval, count) = KEEP_ALIVE;
+    sockopt::set_tcp_keepidle(listener, idle)?;
+    sockopt::set_tcp_keepintvl(listener, interval)?;
+    sockopt::set_tcp_keepcnt(listener, count)?;
+    sockopt::set_tcp_user_timeout(listener, UNACKNOWLEDGED_MAX)?;
+    Ok(())
+}
 
-/// One connection, as the hub sees it.
+/// Closes a connection with a reset instead of a farewell, and drops what the other side has not
+/// taken. Whoever closes first otherwise keeps the port pair in TIME_WAIT for a minute, and tries for
+/// longer still to reach a side that is gone: with strangers that is for them to pay, not for us.
+pub(super) fn reset(socket: TcpStream) {
+    // If it fails, the connection ends in the other way.
+    let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+}
+
+/// One connection.
 pub(super) struct Stream {
-    socket: Rc<Async<TcpStream>>,
-    flow: Flow,
+    socket: Async<TcpStream>,
+    pub(super) flow: Flow,
+    pub(super) framer: Framer,
     unsent: Vec<u8>,
     state: State,
-    /// Whether the time that it may take to close is running.
-    hurried: bool,
+    /// Until when something has to happen.
+    pub(super) deadline: Option<Instant>,
+    /// Whether something came.
+    pub(super) is_heard: bool,
+    /// Whether we said something.
+    is_answered: bool,
     /// Whether it was the machine that closed it, and so need not be told.
-    dismissed: bool,
+    pub(super) is_dismissed: bool,
     /// Wakes the connection's task.
     waker: Option<Waker>,
 }
@@ -78,22 +78,45 @@ enum State {
     Broken,
 }
 
+/// What a connection's task wakes up for.
+pub(super) enum Wake {
+    /// There may be something to read.
+    Readable,
+    /// There may be room to write.
+    Writable,
+    /// It is broken.
+    Broken,
+}
+
 impl Stream {
-    /// Queues bytes; returns how many there are more. Whoever reads too slowly is cut off.
-    fn queue(&mut self, bytes: Vec<u8>, held: usize) -> usize {
-        let count = bytes.len();
-        if self.state != State::Open {
-            return 0;
-        }
-        if self.unsent.len() + count > UNSENT_MAX || held + count > HELD_MAX {
-            self.change(State::Broken);
-            return 0;
-        }
-        match self.unsent.is_empty() {
-            true => self.unsent = bytes,
-            false => self.unsent.extend_from_slice(&bytes),
-        }
-        count
+    pub(super) fn new(socket: TcpStream, flow: Flow) -> io::Result<Stream> {
+        Ok(Stream {
+            socket: Async::new(socket)?,
+            flow,
+            framer: Framer::default(),
+            unsent: Vec::new(),
+            state: State::Open,
+            deadline: None,
+            is_heard: false,
+            is_answered: false,
+            is_dismissed: false,
+            waker: None,
+        })
+    }
+
+    /// How much memory its buffers take, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.unsent.capacity() + self.framer.memory()
+    }
+
+    /// Whether both sides speak.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Whether we ever said something to it.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered
     }
 
     /// Whether something is queued that the other side has not taken.
@@ -101,9 +124,29 @@ impl Stream {
         matches!(self.state, State::Open | State::Closing) && !self.unsent.is_empty()
     }
 
-    /// Writes what the other side takes now; returns how many bytes that was.
-    fn flush(&mut self) -> usize {
-        let before = self.unsent.len();
+    /// Queues bytes, if they need no more than `room` bytes of new memory. Whoever reads too slowly is
+    /// cut off.
+    pub(super) fn queue(&mut self, bytes: Vec<u8>, room: usize) {
+        if self.state != State::Open {
+            return;
+        }
+        self.is_answered = true;
+        let (before, len) = (self.unsent.capacity(), self.unsent.len() + bytes.len());
+        if self.unsent.is_empty() && bytes.capacity() <= room {
+            self.unsent = bytes;
+            return;
+        }
+        // Doubled, so that many small messages are not copied for each new one.
+        let wanted = if len > before { len.next_power_of_two() } else { before };
+        if len > UNSENT_MAX || wanted - before > room {
+            return self.break_off();
+        }
+        self.unsent.reserve_exact(wanted - self.unsent.len());
+        self.unsent.extend_from_slice(&bytes);
+    }
+
+    /// Writes what the other side takes now.
+    pub(super) fn flush(&mut self) {
         while self.is_unsent() {
             match self.socket.get_ref().write(&self.unsent) {
                 Ok(count) if count == self.unsent.len() => self.unsent = Vec::new(),
@@ -113,28 +156,56 @@ impl Stream {
                     self.wake();
                     break;
                 }
-                Err(_) => self.change(State::Broken),
+                Err(_) => self.break_off(),
             }
         }
         if self.state == State::Closing && self.unsent.is_empty() {
             match self.socket.get_ref().shutdown(Shutdown::Write) {
-                Ok(()) => self.change(State::Silent),
-                Err(_) => self.change(State::Broken),
+                Ok(()) => self.state = State::Silent,
+                Err(_) => self.break_off(),
             }
         }
-        before - self.unsent.len()
+    }
+
+    /// Reads what came, 0 bytes at its end. Once it is being closed, what comes does not count.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.socket.get_ref().read(into)
     }
 
     /// Says no more than what is unsent.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if self.state == State::Open {
-            self.change(State::Closing);
+            self.state = State::Closing;
         }
     }
 
-    fn change(&mut self, state: State) {
-        self.state = state;
+    /// Gives it up; its task will find it so.
+    pub(super) fn break_off(&mut self) {
+        self.state = State::Broken;
         self.wake();
+    }
+
+    /// Ends it: with a reset, or as the other side did.
+    pub(super) fn end(mut self, with_reset: bool) {
+        self.wake();
+        if with_reset && let Ok(socket) = self.socket.into_inner() {
+            reset(socket);
+        }
+    }
+
+    /// Waits for something to do.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        if self.state == State::Broken {
+            return Poll::Ready(Wake::Broken);
+        }
+        if self.is_unsent() && self.socket.poll_writable(cx).is_ready() {
+            return Poll::Ready(Wake::Writable);
+        }
+        if self.socket.poll_readable(cx).is_ready() {
+            return Poll::Ready(Wake::Readable);
+        }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn wake(&mut self) {
@@ -144,296 +215,24 @@ impl Stream {
     }
 }
 
-/// A connection that was accepted and wants a task ([`serve`]).
-pub(super) struct Newcomer {
-    id: StreamId,
-    socket: Rc<Async<TcpStream>>,
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
 
-/// All connections.
-#[derive(Default)]
-pub(super) struct Streams {
-    open: HashMap<StreamId, Stream>,
-    /// How many there have been.
-    count: u64,
-    /// How many bytes all of them hold, unfinished or unsent.
-    held: usize,
-    /// Those with something new to send.
-    dirty: Vec<StreamId>,
-    /// Those that want a task.
-    pub(super) newcomers: Vec<Newcomer>,
-}
-
-impl Streams {
-    /// Queues bytes on a connection. Bytes for one that is gone are dropped: whoever sends is
-    /// told of its end as well.
-    pub(super) fn queue(&mut self, id: StreamId, bytes: Vec<u8>) {
-        if let Some(stream) = self.open.get_mut(&id) {
-            self.held += stream.queue(bytes, self.held);
-            self.dirty.push(id);
-        }
+    #[test]
+    fn connections_inherit_what_their_listener_was_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        prepare(&listener).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        assert!(sockopt::tcp_nodelay(&socket).unwrap() && sockopt::socket_keepalive(&socket).unwrap());
+        let kept = (
+            sockopt::tcp_keepidle(&socket).unwrap(),
+            sockopt::tcp_keepintvl(&socket).unwrap(),
+            sockopt::tcp_keepcnt(&socket).unwrap(),
+        );
+        assert_eq!(kept, KEEP_ALIVE);
+        assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), UNACKNOWLEDGED_MAX);
     }
-
-    /// Closes a connection on the machine's behalf as soon as what is queued on it is sent.
-    pub(super) fn dismiss(&mut self, id: StreamId) {
-        if let Some(stream) = self.open.get_mut(&id) {
-            stream.dismissed = true;
-        }
-        self.close(id);
-    }
-
-    /// Closes a connection as soon as what is queued on it is sent.
-    fn close(&mut self, id: StreamId) {
-        if let Some(stream) = self.open.get_mut(&id) {
-            stream.close();
-            self.dirty.push(id);
-        }
-    }
-
-    /// Writes what was queued since the last time.
-    pub(super) fn flush(&mut self) {
-        while let Some(id) = self.dirty.pop() {
-            self.write(id);
-        }
-    }
-
-    /// Writes what is unsent on a connection, as far as the other side takes it.
-    fn write(&mut self, id: StreamId) {
-        if let Some(stream) = self.open.get_mut(&id) {
-            self.held -= stream.flush();
-        }
-    }
-
-    /// Whether something is queued that was not taken.
-    pub(super) fn is_unsent(&self) -> bool {
-        self.open.values().any(Stream::is_unsent)
-    }
-
-    /// Takes a connection in.
-    fn open(&mut self, socket: TcpStream) -> io::Result<()> {
-        let flow = Flow {
-            transport: Transport::Tcp,
-            local: socket.local_addr()?,
-            remote: socket.peer_addr()?,
-            stream: StreamId(self.count + 1),
-        };
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        sockopt::set_socket_keepalive(&socket, true)?;
-        let (idle, interval, count) = KEEP_ALIVE;
-        sockopt::set_tcp_keepidle(&socket, idle)?;
-        sockopt::set_tcp_keepintvl(&socket, interval)?;
-        sockopt::set_tcp_keepcnt(&socket, count)?;
-        sockopt::set_tcp_user_timeout(&socket, UNACKNOWLEDGED_MAX)?;
-        let socket = Rc::new(Async::new(socket)?);
-
-        self.count += 1;
-        let id = flow.stream;
-        let stream = Stream {
-            socket: socket.clone(),
-            flow,
-            unsent: Vec::new(),
-            state: State::Open,
-            hurried: false,
-            dismissed: false,
-            waker: None,
-        };
-        self.open.insert(id, stream);
-        self.newcomers.push(Newcomer { id, socket });
-        Ok(())
-    }
-
-    /// Waits for something to do about a connection.
-    fn wait(
-        &mut self,
-        id: StreamId,
-        socket: &Async<TcpStream>,
-        timer: &mut Timer,
-        cx: &mut Context<'_>,
-    ) -> Poll<Wake> {
-        let Some(stream) = self.open.get_mut(&id) else {
-            return Poll::Ready(Wake::Ended);
-        };
-        match stream.state {
-            State::Open => {}
-            State::Closing | State::Silent if stream.hurried => {}
-            State::Closing | State::Silent => {
-                stream.hurried = true;
-                timer.set_after(FAREWELL);
-            }
-            State::Broken => return Poll::Ready(Wake::Ended),
-        }
-        if Pin::new(timer).poll(cx).is_ready() {
-            return Poll::Ready(Wake::Ended);
-        }
-        if stream.is_unsent() && socket.poll_writable(cx).is_ready() {
-            return Poll::Ready(Wake::Writable);
-        }
-        if socket.poll_readable(cx).is_ready() {
-            return Poll::Ready(Wake::Readable);
-        }
-        stream.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl<M: Machine> Hub<'_, M> {
-    /// Takes a new connection in, if there is room.
-    fn accept(&mut self, socket: TcpStream) {
-        if self.streams.open.len() >= CONNECTIONS_MAX {
-            self.complain(Trouble::Full, || {
-                format!("a connection was refused: {CONNECTIONS_MAX} are open, the most there may be")
-            });
-        } else if let Err(error) = self.streams.open(socket)
-            // Otherwise the other side is gone already.
-            && is_exhaustion(&error)
-        {
-            self.exhausted(&error);
-        }
-        self.flush();
-    }
-
-    /// Tells people that the system has no room for a connection.
-    fn exhausted(&mut self, error: &io::Error) {
-        self.complain(Trouble::Exhausted, || {
-            format!("a connection cannot be accepted: {error}; raise the limit on open files")
-        });
-        self.flush();
-    }
-
-    /// Reads what came on a connection, and does all that comes of it.
-    fn read(
-        &mut self,
-        id: StreamId,
-        socket: &Async<TcpStream>,
-        framer: &mut Framer,
-        scratch: &mut [u8],
-    ) -> Progress {
-        let count = match socket.get_ref().read(scratch) {
-            Ok(0) => return Progress::Ended,
-            Ok(count) => count,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return Progress::None;
-            }
-            Err(_) => return Progress::Ended,
-        };
-        let Some(stream) = self.streams.open.get(&id) else {
-            return Progress::Ended;
-        };
-        if stream.state != State::Open {
-            return Progress::None;
-        }
-
-        let flow = stream.flow;
-        let now = self.now();
-        let before = framer.held();
-        let mut complete = false;
-        let whole = framer.feed(&scratch[..count], |frame| {
-            match frame {
-                Frame::Message(bytes) => {
-                    complete = true;
-                    self.handle(now, Input::Packet { flow, bytes });
-                }
-                Frame::Ping => self.streams.queue(id, b"\r\n".to_vec()),
-            }
-            self.streams.open.get(&id).is_some_and(|stream| stream.state == State::Open)
-        });
-        let held = framer.held();
-        self.streams.held = self.streams.held - before + held;
-        if whole.is_err() {
-            self.streams.close(id);
-            complete = false;
-        }
-        let full = held > before && self.streams.held > HELD_MAX;
-        self.flush();
-
-        match (complete, before, held) {
-            _ if full => Progress::Ended,
-            (true, _, 0) => Progress::Idle,
-            (true, _, _) | (false, 0, 1..) => Progress::Begun,
-            _ => Progress::None,
-        }
-    }
-
-    /// Forgets a connection, of whose framer this much is held, and tells the machine.
-    fn end(&mut self, id: StreamId, held: usize) {
-        self.streams.held -= held;
-        if let Some(stream) = self.streams.open.remove(&id) {
-            self.streams.held -= stream.unsent.len();
-            if !stream.dismissed {
-                self.handle(self.now(), Input::Closed(id));
-            }
-            self.flush();
-        }
-    }
-}
-
-/// Accepts connections.
-pub(super) async fn accept<M: Machine>(hub: &RefCell<Hub<'_, M>>, listener: Async<TcpListener>) {
-    loop {
-        match listener.read_with(TcpListener::accept).await {
-            Ok((socket, _)) => hub.borrow_mut().accept(socket),
-            Err(error) if is_exhaustion(&error) => {
-                hub.borrow_mut().exhausted(&error);
-                Timer::after(RESPITE).await;
-            }
-            // The other side was gone before we looked.
-            Err(_) => {}
-        }
-        yield_now().await;
-    }
-}
-
-/// Whether accepting fails because the system has no room, rather than because of one connection.
-fn is_exhaustion(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-/// Serves a connection until its end.
-pub(super) async fn serve<M: Machine>(
-    hub: &RefCell<Hub<'_, M>>,
-    scratch: &RefCell<Vec<u8>>,
-    newcomer: Newcomer,
-) {
-    let Newcomer { id, socket } = newcomer;
-    let mut framer = Framer::default();
-    let mut timer = Timer::after(PATIENCE);
-    loop {
-        match poll_fn(|cx| hub.borrow_mut().streams.wait(id, &socket, &mut timer, cx)).await {
-            Wake::Readable => {
-                match hub.borrow_mut().read(id, &socket, &mut framer, &mut scratch.borrow_mut()) {
-                    Progress::None => {}
-                    Progress::Begun => timer.set_after(PATIENCE),
-                    Progress::Idle => timer = Timer::never(),
-                    Progress::Ended => break,
-                }
-            }
-            Wake::Writable => hub.borrow_mut().streams.write(id),
-            Wake::Ended => break,
-        }
-    }
-    hub.borrow_mut().end(id, framer.held());
-}
-
-/// What a connection's task wakes up for.
-enum Wake {
-    /// There may be something to read.
-    Readable,
-    /// There may be room to write.
-    Writable,
-    /// It is broken, or out of time.
-    Ended,
-}
-
-/// How reading changes what is expected next.
-enum Progress {
-    /// Not at all.
-    None,
-    /// A message has begun.
-    Begun,
-    /// Messages are complete; the next may take its time.
-    Idle,
-    /// Nothing: the connection is over.
-    Ended,
 }

@@ -1,5 +1,6 @@
 //! System calls that no safe crate offers: batches of datagrams with the address that they were
-//! sent to (`recvmmsg`, `sendmmsg`, `PKTINFO`), and signals as something to read.
+//! sent to (`recvmmsg`, `sendmmsg`, `PKTINFO`), signals as something to read, and what descriptors a
+//! program that is executed gets.
 //!
 //! This is the one module with `unsafe`. What makes it sound:
 //!
@@ -248,6 +249,28 @@ pub fn receive_packet_info(socket: impl AsFd, ipv6: bool) -> io::Result<()> {
     .map(drop)
 }
 
+/// Sees to it that a program that is executed gets no descriptor of ours but the three standard ones and
+/// those that it is given: whoever started us may have left some open.
+///
+/// # Errors
+///
+/// If `/proc/self/fd` cannot be read.
+pub fn close_at_exec() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name();
+        let Some(number) = number.to_str().and_then(|number| number.parse::<libc::c_int>().ok()) else {
+            continue;
+        };
+        if number > libc::STDERR_FILENO {
+            // SAFETY: takes integers, and touches no memory. It closes nothing now, and whatever this
+            // process has opened itself has the flag already. The folder's own descriptor is open, and
+            // any that was closed meanwhile is an error that does not matter.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
+
 /// Calls until the answer is not `EINTR`.
 fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     loop {
@@ -413,9 +436,11 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM.
     Terminate,
+    /// SIGCHLD: a child has ended. One may stand for several.
+    Child,
 }
 
-/// SIGINT, SIGTERM and SIGHUP, as a descriptor that becomes readable.
+/// Signals as a descriptor that becomes readable.
 pub struct Signals {
     read: UnixStream,
 }
@@ -424,16 +449,25 @@ pub struct Signals {
 static SIGNALS: AtomicI32 = AtomicI32::new(-1);
 
 impl Signals {
-    /// Catches the three signals, for the rest of the life of the process; but not a SIGHUP that
-    /// whoever started it wants ignored (`nohup`). Works whichever threads there are; a second call
-    /// takes the signals over from the first.
+    /// Catches SIGINT, SIGTERM and SIGHUP, for the rest of the life of the process; but not a SIGHUP
+    /// that whoever started it wants ignored (`nohup`). Works whichever threads there are; a second
+    /// call takes the signals over from the first.
     pub fn catch() -> io::Result<Signals> {
+        Signals::catch_all(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])
+    }
+
+    /// Catches SIGCHLD as well.
+    pub fn catch_with_children() -> io::Result<Signals> {
+        Signals::catch_all(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGCHLD])
+    }
+
+    fn catch_all(signals: &[libc::c_int]) -> io::Result<Signals> {
         let (read, write) = UnixStream::pair()?;
         read.set_nonblocking(true)?;
         write.set_nonblocking(true)?;
         // The handler may run at any time from now on, so this end is never closed.
         SIGNALS.store(write.into_raw_fd(), Ordering::SeqCst);
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        for &signal in signals {
             // SAFETY: plain data for which zeros are valid.
             let mut before: libc::sigaction = unsafe { mem::zeroed() };
             // SAFETY: changes nothing, and `before` lives during the call.
@@ -459,6 +493,7 @@ impl Signals {
                 Ok(1) => match i32::from(byte[0]) {
                     libc::SIGINT | libc::SIGHUP => return Some(Signal::Interrupt),
                     libc::SIGTERM => return Some(Signal::Terminate),
+                    libc::SIGCHLD => return Some(Signal::Child),
                     _ => {}
                 },
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -472,6 +507,15 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.read.as_fd()
     }
+}
+
+/// Lets the process write to its terminal from the background, where that would stop it (`stty tostop`).
+pub fn write_from_background() -> io::Result<()> {
+    // SAFETY: plain data for which zeros are valid.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: `action` lives during the call, and no handler is installed.
+    retry(|| unsafe { libc::sigaction(libc::SIGTTOU, &action, std::ptr::null_mut()) as isize }).map(drop)
 }
 
 /// Passes a signal on to whoever reads [`Signals`].

@@ -64,6 +64,9 @@ impl Udp {
     /// Sends what is queued, without waiting. What cannot be sent is dropped, as the network
     /// would; returns what, if anything.
     pub(super) fn flush(&mut self) -> Option<Unsent> {
+        if self.pending.is_empty() {
+            return None;
+        }
         let wildcard = self.bound.ip().is_unspecified();
         let mut rest = self.pending.as_slice();
         let mut tries = TRIES;

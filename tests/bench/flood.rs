@@ -171,6 +171,11 @@ impl Flood {
         Ok(())
     }
 
+    /// What became of it so far.
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
     /// What became of it since it began.
     pub(crate) fn end(&mut self) -> Result<Outcome, String> {
         self.outcome.time = realtime() - self.begun;
@@ -183,7 +188,7 @@ impl Junk {
     /// One of each hundred of these kinds is what scanners send most.
     fn new(i: usize, random: &mut Random) -> Junk {
         // Who scans does not know the domain, but for a few.
-        let host = if i % 8 == 0 { DOMAIN } else { "203.0.113.80" };
+        let host = if i.is_multiple_of(8) { DOMAIN } else { "203.0.113.80" };
         let extension = 100 + i % 900;
         let bytes = match i % 20 {
             0..=4 => random.noise(),
@@ -249,7 +254,7 @@ impl Random {
     }
 
     /// Where the next packet comes from. Never 127.0.0.0/16 or ::1, where the phones are.
-    fn source(&mut self, is_ipv6: bool) -> IpAddr {
+    pub(crate) fn source(&mut self, is_ipv6: bool) -> IpAddr {
         let one = self.next().is_multiple_of(FROM_ONE);
         let (a, b) = (self.next(), self.next());
         if is_ipv6 {
@@ -263,19 +268,33 @@ impl Random {
     }
 }
 
-/// What the kernel dropped, since it counts, of what came to a UDP port: no room in the socket.
-pub(crate) fn dropped_at(port: u16) -> u64 {
-    let port = format!(":{port:04X}");
-    let mut dropped = 0;
-    for table in ["/proc/net/udp", "/proc/net/udp6"] {
-        for line in std::fs::read_to_string(table).unwrap_or_default().lines() {
-            let mut fields = line.split_ascii_whitespace();
-            if fields.nth(1).is_some_and(|local| local.ends_with(&port)) {
-                dropped += fields.last().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+/// What the kernel says of the sockets of a UDP port.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Port {
+    /// How many bytes of memory are taken by what waits in them.
+    pub(crate) waiting: u64,
+    /// How many datagrams found no room, since they were opened.
+    pub(crate) dropped: u64,
+}
+
+impl Port {
+    /// As it is now.
+    pub(crate) fn read(port: u16) -> Port {
+        let port = format!(":{port:04X}");
+        let mut sum = Port::default();
+        for table in ["/proc/net/udp", "/proc/net/udp6"] {
+            for line in std::fs::read_to_string(table).unwrap_or_default().lines() {
+                // sl, local, remote, state, tx:rx, … drops
+                let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+                if fields.get(1).is_some_and(|local| local.ends_with(&port)) {
+                    let waiting = fields.get(4).and_then(|queues| queues.split_once(':'));
+                    sum.waiting += waiting.and_then(|(_, n)| u64::from_str_radix(n, 16).ok()).unwrap_or(0);
+                    sum.dropped += fields.last().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+                }
             }
         }
+        sum
     }
-    dropped
 }
 
 /// What the kernel dropped before it came to any socket: the processors' queues were full.

@@ -104,9 +104,11 @@ fn measure(arguments: Arguments) -> Result<bool, String> {
         kinds.push(Kind::Kamailio);
     }
     sys::many_files().map_err(|e| format!("limit of open files: {e}"))?;
-    if let Err(e) = sys::leave_network() {
+    let network = sys::leave_network();
+    if let Err(e) = &network {
         eprintln!("bench: on the machine's own network, where ports may be taken ({e})");
     }
+    let own_network = network.is_ok();
     // Whatever else the machine does should not be measured. Without the right to it: as it is.
     sys::take_precedence();
     if sys::cores() > 1 {
@@ -118,6 +120,8 @@ fn measure(arguments: Arguments) -> Result<bool, String> {
         setting: Setting { denwa, folder: folder.clone(), ip, tuned_rival: arguments.tuned_rival },
         kinds,
         rounds: if arguments.quick { 3 } else { 7 },
+        own_network,
+        ipv6_strangers: own_network && flood::prepare_sources(),
         profile: arguments.profile.then(|| folder.join("perf.data")),
     };
     let busy = sys::load();

@@ -80,7 +80,9 @@ impl Probe {
         let begun = Instant::now();
         while begun.elapsed() < time + PATIENCE / 4 {
             let now = begun.elapsed();
-            if now > time / 4 && let Some(strike) = strike.take() {
+            if now > time / 4
+                && let Some(strike) = strike.take()
+            {
                 strike();
             }
             if now < time && now >= pace * questions.len() as u32 {

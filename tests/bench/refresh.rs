@@ -151,11 +151,12 @@ impl Refresh {
         self.serve(now)
     }
 
-    /// Lets those that are under way come to an end; what became of them.
-    pub(crate) fn end(&mut self) -> Result<Outcome, String> {
+    /// Lets those that are under way come to an end, with something else to do meanwhile; what became of
+    /// all of them.
+    pub(crate) fn end(&mut self, aside: &mut dyn FnMut() -> Result<(), String>) -> Result<Outcome, String> {
         while self.phones.iter().any(|phone| phone.stage != Stage::Idle) {
+            aside()?;
             self.serve(realtime())?;
-            std::thread::sleep(std::time::Duration::from_micros(200));
         }
         Ok(std::mem::take(&mut self.outcome))
     }

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Extensions that are configured, except where a row says otherwise.
-const USERS: usize = 2000;
+pub(crate) const USERS: usize = 2000;
 /// Calls with sound in the relay row.
 const CALLS: usize = 300;
 /// Calls that are up in the memory row.
@@ -32,6 +32,10 @@ pub(crate) struct Bench {
     pub(crate) kinds: Vec<Kind>,
     /// Rounds of which the median is taken.
     pub(crate) rounds: usize,
+    /// Whether the network is the bench's own.
+    pub(crate) own_network: bool,
+    /// Whether strangers may have any IPv6 address, too.
+    pub(crate) ipv6_strangers: bool,
     /// Where to write a profile of denwa.
     pub(crate) profile: Option<PathBuf>,
 }
@@ -43,7 +47,7 @@ struct Town {
     media: Media,
 }
 
-type Attempt<T> = Result<T, String>;
+pub(crate) type Attempt<T> = Result<T, String>;
 
 /// One row's figures, or failures, by program.
 #[derive(Default)]
@@ -74,7 +78,10 @@ impl Cells {
 impl Bench {
     /// Measures the named rows, or all.
     pub(crate) fn run(&self, names: &[String]) -> Attempt<Table> {
-        const NAMES: [&str; 7] = ["register", "call", "relay", "capacity", "memory", "start", "size"];
+        const NAMES: [&str; 12] = [
+            "register", "call", "relay", "capacity", "memory", "start", "size", "flood", "guard", "tcp",
+            "restart", "timing",
+        ];
         if let Some(unknown) = names.iter().find(|n| !NAMES.contains(&n.as_str())) {
             return Err(format!("there is no row {unknown}; there are: {}", NAMES.join(", ")));
         }
@@ -91,7 +98,14 @@ impl Bench {
                 "capacity" => self.capacity(),
                 "memory" => self.memory(),
                 "start" => self.start(),
-                _ => self.size(),
+                "size" => self.size(),
+                // Nothing is known of the rival's behaviour under attack, which its owner configures.
+                _ if !self.kinds.contains(&Kind::Denwa) => Vec::new(),
+                "flood" => self.flood(),
+                "guard" => self.guard(),
+                "tcp" => self.tcp(),
+                "restart" => self.restart(),
+                _ => self.timing(),
             });
             eprintln!("bench: {name} measured in {:.0} s", begun.elapsed().as_secs_f64());
         }
@@ -602,7 +616,7 @@ fn most_calls(mut run: impl FnMut(usize, Duration) -> Attempt<Outcome>) -> Attem
 }
 
 /// Ports that let the programs run side by side.
-fn split_ports(kind: Kind) -> (u16, u16) {
+pub(crate) fn split_ports(kind: Kind) -> (u16, u16) {
     match kind {
         Kind::Denwa => (12_000, 17_999),
         Kind::Kamailio => (18_000, 23_999),
@@ -618,17 +632,17 @@ fn name(kind: Kind) -> &'static str {
     }
 }
 
-fn micros(time: Duration) -> f64 {
+pub(crate) fn micros(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1000.0
 }
 
 /// From KiB.
-fn megabytes(kib: f64) -> f64 {
+pub(crate) fn megabytes(kib: f64) -> f64 {
     kib * 1024.0 / 1e6
 }
 
 /// The median of each figure over all samples.
-fn medians(samples: &[Vec<f64>]) -> Vec<f64> {
+pub(crate) fn medians(samples: &[Vec<f64>]) -> Vec<f64> {
     let figures = samples.first().map_or(0, Vec::len);
     let median = |i: usize| {
         let mut column: Vec<f64> = samples.iter().filter_map(|s| s.get(i).copied()).collect();

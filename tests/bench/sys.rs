@@ -2,6 +2,7 @@
 //! receive stamps, pinning, limits. The only unsafe code of the bench.
 #![allow(unsafe_code)]
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::mem;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -167,10 +168,7 @@ pub(crate) struct Parcel<'a> {
 }
 
 /// Sends at most [`BATCH`] datagrams with one system call, and returns how many were.
-pub(crate) fn send<'a>(
-    socket: &UdpSocket,
-    parcels: impl Iterator<Item = Parcel<'a>>,
-) -> io::Result<usize> {
+pub(crate) fn send<'a>(socket: &UdpSocket, parcels: impl Iterator<Item = Parcel<'a>>) -> io::Result<usize> {
     // SAFETY: plain C structs for which all zeroes is a valid value.
     let mut iovecs: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
     let mut names: [libc::sockaddr_in6; BATCH] = unsafe { mem::zeroed() };
@@ -268,11 +266,20 @@ pub(crate) fn roomy_socket(at: SocketAddr) -> io::Result<UdpSocket> {
 
 /// A socket as large as denwa's that, like denwa's, tells where each datagram was sent to.
 pub(crate) fn listening_socket(at: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(at).map_err(|e| io::Error::new(e.kind(), format!("{at}: {e}")))?;
+    let family = if at.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = rustix::net::socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    if at.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    let socket = UdpSocket::from(socket);
     set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, 4 << 20)?;
-    let (level, option) =
-        if at.is_ipv6() { (libc::SOL_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::SOL_IP, libc::IP_PKTINFO) };
+    let (level, option) = if at.is_ipv6() {
+        (libc::SOL_IPV6, libc::IPV6_RECVPKTINFO)
+    } else {
+        (libc::SOL_IP, libc::IP_PKTINFO)
+    };
     set_option(&socket, level, option, 1)?;
+    rustix::net::bind(&socket, &at).map_err(|e| io::Error::new(e.kind(), format!("{at}: {e}")))?;
     Ok(socket)
 }
 
@@ -368,8 +375,7 @@ pub(crate) fn receive_on(core: Option<usize>) -> io::Result<()> {
     // SAFETY: all are strings that end in zero and outlive the call; sysfs takes no data.
     let mounted = unsafe { libc::mount(kind, path.as_ptr(), kind, 0, std::ptr::null()) };
     let outcome = if mounted == 0 {
-        let steered =
-            std::fs::write(folder.join("class/net/lo/queues/rx-0/rps_cpus"), format!("{mask:x}"));
+        let steered = std::fs::write(folder.join("class/net/lo/queues/rx-0/rps_cpus"), format!("{mask:x}"));
         // SAFETY: a string that ends in zero.
         unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
         steered

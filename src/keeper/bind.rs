@@ -1,0 +1,190 @@
+//! Opens the listening sockets, before anything else happens: nothing behind it may bind.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::{Config, Listen, Transport};
+use crate::net::sys;
+
+/// How much the kernel keeps for a UDP socket while we are busy, in bytes; as much of it as
+/// net.core.rmem_max allows.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// The same for what we send faster than the network takes it.
+const SEND_BUFFER: usize = 1 << 20;
+
+/// How many connections wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// The sockets that SIP is spoken on. Those of IPv6 never carry IPv4.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// Bound, nonblocking; those on a wildcard address tell where each datagram was sent to.
+    pub udp: Vec<UdpSocket>,
+    /// Listening, nonblocking.
+    pub tcp: Vec<TcpListener>,
+    /// What people should know although it went well, e.g. that the machine has no IPv6.
+    pub notices: Vec<String>,
+}
+
+/// Opens a socket for each `listen`; one without an address gives one socket of each family that
+/// the machine has. Also raises the number of files that the process may have open to what the
+/// system allows, since each connection takes one.
+///
+/// # Errors
+///
+/// The first socket that cannot be opened. What was opened before is closed again.
+pub fn bind(config: &Config) -> Result<Sockets, BindError> {
+    raise_open_files();
+    let mut sockets = Sockets::default();
+    for listen in &config.listen {
+        match listen.address {
+            Some(address) => sockets.open(*listen, address)?,
+            None => sockets.open_both(*listen)?,
+        }
+    }
+    Ok(sockets)
+}
+
+/// Why a socket could not be opened, and what to do about it.
+#[derive(Debug)]
+pub struct BindError {
+    transport: Transport,
+    address: SocketAddr,
+    error: io::Error,
+}
+
+impl BindError {
+    /// What the system said.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.error.kind()
+    }
+
+    /// Whether the machine has no such address family (or its only address is gone).
+    fn is_family_missing(&self) -> bool {
+        [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT]
+            .iter()
+            .any(|errno| self.error.raw_os_error() == Some(errno.raw_os_error()))
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, show) = match self.transport {
+            Transport::Udp => ("udp", "ss -lunp"),
+            Transport::Tcp => ("tcp", "ss -ltnp"),
+        };
+        let (address, port) = (self.address, self.address.port());
+        write!(f, "listen = {name}:{address}: {}", self.error)?;
+        match self.error.kind() {
+            io::ErrorKind::AddrInUse => write!(
+                f,
+                "; another program has {name} port {port} (`{show} 'sport = :{port}'` shows which): \
+                 stop it, or choose another port in `listen`"
+            ),
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE: \
+                 grant it, or choose a port from 1024 on in `listen`"
+            ),
+            io::ErrorKind::AddrNotAvailable => write!(
+                f,
+                "; this machine has no address {ip} (`ip address` shows those it has): \
+                 correct `listen`, or leave the address out to serve all",
+                ip = self.address.ip()
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Sockets {
+    /// One socket on every address of each family. A missing family is told, unless both are.
+    fn open_both(&mut self, listen: Listen) -> Result<(), BindError> {
+        let v6 = self.open(listen, IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let v4 = self.open(listen, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        match (v6, v4) {
+            (Ok(()), Ok(())) => Ok(()),
+            (Ok(()), Err(error)) | (Err(error), Ok(())) if error.is_family_missing() => {
+                self.notices.push(format!("going on without this: {error}"));
+                Ok(())
+            }
+            (Err(v6), Err(v4)) if v6.is_family_missing() => Err(v4),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    }
+
+    /// One socket on one address.
+    fn open(&mut self, listen: Listen, address: IpAddr) -> Result<(), BindError> {
+        let transport = listen.transport;
+        let address = SocketAddr::new(address, listen.port);
+        let opened = match transport {
+            Transport::Udp => open_udp(address).map(|socket| self.udp.push(socket)),
+            Transport::Tcp => open_tcp(address).map(|socket| self.tcp.push(socket)),
+        };
+        opened.map_err(|error| BindError { transport, address, error })
+    }
+}
+
+fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = new_socket(address, SocketType::DGRAM)?;
+    if address.ip().is_unspecified() {
+        sys::receive_packet_info(&socket, address.is_ipv6())?;
+    }
+    // An INVITE for an IPv6 phone may be longer than the path's MTU. It must go out in fragments
+    // rather than not at all, and whatever ICMP claims about the path.
+    match address {
+        SocketAddr::V4(_) => sockopt::set_ip_mtu_discover(&socket, sockopt::Ipv4PathMtuDiscovery::DONT)?,
+        SocketAddr::V6(_) => sockopt::set_ipv6_mtu_discover(&socket, sockopt::Ipv6PathMtuDiscovery::DONT)?,
+    }
+    // As much as the system grants: with less, more is lost in a storm, and phones send again.
+    let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
+    let _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER);
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket.into())
+}
+
+fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = new_socket(address, SocketType::STREAM)?;
+    // Connections of our predecessor that linger in TIME_WAIT must not keep us from starting.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn new_socket(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let protocol = match kind {
+        SocketType::DGRAM => ipproto::UDP,
+        _ => ipproto::TCP,
+    };
+    let socket = rustix::net::socket_with(family, kind, flags, Some(protocol))?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    Ok(socket)
+}
+
+/// Lets the process open as many files as the system allows it to ask for.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // If it fails, fewer connections are accepted; that is told when it happens.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}

@@ -1,0 +1,67 @@
+//! What each of the two processes keeps of its rights.
+
+use std::path::Path;
+
+use super::MAX_SOCKETS;
+use crate::config::Config;
+use crate::net::CONNECTIONS_MAX;
+use crate::sandbox::{self, Achieved, Error, Rights, User};
+
+/// Descriptors that belong to no phone: standard ones, epoll, timers, signals, the odd file.
+const OTHER_FILES: usize = 64;
+
+/// Makes the state folder and gives it to whom the exchange runs as. Returns a notice where that fails,
+/// but nobody has asked for this very folder: nothing is kept there yet, and whoever tries denwa for
+/// the first time may not have the rights for the default one.
+///
+/// # Errors
+///
+/// If the folder that the configuration names cannot be had.
+pub(super) fn prepare_state(config: &Config, user: Option<&User>) -> Result<Option<String>, Error> {
+    match sandbox::prepare_state(&config.state, user) {
+        Ok(()) => Ok(None),
+        Err(error) if config.state == Config::default().state => {
+            Ok(Some(format!("going on without this: {error}")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Cuts the keeper's rights to what it needs and, since a child can have no more, what the exchange does.
+pub(super) fn confine(config: &Config, user: Option<&User>, has_state: bool) -> Result<Achieved, Error> {
+    let state = [config.state.as_path()];
+    sandbox::confine_keeper(&Rights {
+        level: config.sandbox,
+        user,
+        // The exchange says there by which name it runs.
+        read: &[Path::new("/etc/passwd")],
+        write: if has_state { &state } else { &[] },
+        execute: &[Path::new("/proc/self/exe")],
+        open_files: open_files(config),
+    })
+}
+
+/// Locks the exchange into its cage. It must come before its first thread and its first packet.
+///
+/// # Errors
+///
+/// Those of [`sandbox::enter`].
+pub fn enter_cage(config: &Config, has_state: bool) -> Result<Achieved, Error> {
+    // Still root where the keeper stayed it, because there is no cage or nobody to become.
+    let user = User::find(config.user.as_deref())?;
+    let state = [config.state.as_path()];
+    sandbox::enter(&Rights {
+        level: config.sandbox,
+        user: user.as_ref(),
+        read: &[],
+        write: if has_state { &state } else { &[] },
+        execute: &[],
+        open_files: open_files(config),
+    })
+}
+
+/// The most files and sockets that an exchange has open: what it listens on, connections, the relay's ports.
+fn open_files(config: &Config) -> u64 {
+    let ports = usize::from(config.media_ports.last - config.media_ports.first) + 1;
+    (MAX_SOCKETS + CONNECTIONS_MAX + ports + OTHER_FILES) as u64
+}

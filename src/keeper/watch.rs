@@ -1,0 +1,249 @@
+//! The keeper's life: it waits for signals, for the exchange's one word and end, and for time.
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{self, WaitOptions, WaitStatus};
+
+use super::backoff::{Again, Backoff};
+use super::child::Exchange;
+use super::{Keeper, StartError};
+use crate::config::LogLevel;
+use crate::net::sys::{Signal, Signals};
+
+/// How long an exchange may take to stop before it is killed. It gives its calls 5 s.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+impl Keeper {
+    /// Starts the exchange and keeps it running until somebody wants it stopped: SIGINT and SIGTERM are
+    /// forwarded to it, and SIGHUP like SIGINT. Returns with the status that says how the exchange
+    /// ended; in a shell's manner 128 and the signal's number if it was killed.
+    ///
+    /// An exchange that ends before the first one was ready is not started again: it has said why on
+    /// standard error.
+    ///
+    /// # Errors
+    ///
+    /// If the first exchange cannot be started, or the system refuses what the keeper cannot live
+    /// without.
+    pub fn run(self) -> Result<ExitCode, StartError> {
+        let signals = Signals::catch_with_children().map_err(StartError::System)?;
+        let exchange = self.binary.start(&self.parcel);
+        let exchange =
+            exchange.map_err(|error| StartError::Execute { program: self.binary.path(), error })?;
+        let state = State::Running(exchange);
+        let mut watch =
+            Watch { keeper: self, state, backoff: Backoff::default(), was_ready: false, stop: None };
+        loop {
+            watch.wait(&signals).map_err(StartError::System)?;
+            watch.listen();
+            while let Some(signal) = signals.next() {
+                if let Some(code) = watch.forward(signal) {
+                    return Ok(code);
+                }
+            }
+            // Not only at SIGCHLD, which may be lost when very many signals come.
+            while let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG) {
+                // Another one was an orphan's, if we are a container's first process.
+                if watch.exchange().is_some_and(|exchange| exchange.pid == pid)
+                    && let Some(code) = watch.ended(status)
+                {
+                    return Ok(code);
+                }
+            }
+            watch.on_time();
+        }
+    }
+}
+
+struct Watch {
+    keeper: Keeper,
+    state: State,
+    backoff: Backoff,
+    /// Whether any exchange has been ready.
+    was_ready: bool,
+    /// Since somebody wants it stopped.
+    stop: Option<Stop>,
+}
+
+enum State {
+    /// There is an exchange that was not reaped.
+    Running(Exchange),
+    /// The next one is started then.
+    Waiting(Instant),
+}
+
+struct Stop {
+    /// What was forwarded last.
+    signal: process::Signal,
+    /// When the exchange is killed; `None` once it was.
+    until: Option<Instant>,
+}
+
+impl Watch {
+    fn exchange(&self) -> Option<&Exchange> {
+        match &self.state {
+            State::Running(exchange) => Some(exchange),
+            State::Waiting(_) => None,
+        }
+    }
+
+    /// Waits for a signal, a report, or time.
+    fn wait(&self, signals: &Signals) -> io::Result<()> {
+        let until = match (&self.state, &self.stop) {
+            (State::Waiting(until), _) => Some(*until),
+            (State::Running(_), stop) => stop.as_ref().and_then(|stop| stop.until),
+        };
+        let time = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let time =
+            time.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() });
+        let first = PollFd::new(signals, PollFlags::IN);
+        let woken = match self.exchange().and_then(Exchange::report) {
+            Some(report) => {
+                poll(&mut [first, PollFd::from_borrowed_fd(report.as_fd(), PollFlags::IN)], time.as_ref())
+            }
+            None => poll(&mut [first], time.as_ref()),
+        };
+        match woken {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Hears whether the exchange is ready.
+    fn listen(&mut self) {
+        if let State::Running(exchange) = &mut self.state {
+            self.was_ready |= exchange.is_ready();
+        }
+    }
+
+    /// Passes a wish to stop on. Returns a status if there is nobody to pass it to.
+    fn forward(&mut self, signal: Signal) -> Option<ExitCode> {
+        let signal = match signal {
+            Signal::Interrupt => process::Signal::INT,
+            Signal::Terminate => process::Signal::TERM,
+            Signal::Child => return None,
+        };
+        let State::Running(exchange) = &self.state else {
+            self.keeper.log.say(LogLevel::Info, "stopped");
+            return Some(ExitCode::SUCCESS);
+        };
+        exchange.signal(signal);
+        let until = match &self.stop {
+            Some(stop) => stop.until,
+            None => Some(Instant::now() + FAREWELL),
+        };
+        self.stop = Some(Stop { signal, until });
+        None
+    }
+
+    /// Deals with the end of the exchange. Returns a status if it is the keeper's end too.
+    fn ended(&mut self, status: WaitStatus) -> Option<ExitCode> {
+        // Its last word may not have been read.
+        self.listen();
+        let end = End::of(status);
+        if let Some(stop) = &self.stop {
+            // It had not come so far as to catch signals, and was stopped by the very one it was sent.
+            let obeyed = end == End::Killed(stop.signal.as_raw());
+            return Some(if obeyed { ExitCode::SUCCESS } else { end.code() });
+        }
+        match end {
+            End::Status(0) => return Some(ExitCode::SUCCESS),
+            End::Status(_) if !self.was_ready => return Some(end.code()),
+            End::Killed(_) if !self.was_ready => {
+                self.keeper.log.say(LogLevel::Error, &format!("the exchange {end} at its start"));
+                return Some(end.code());
+            }
+            End::Status(_) | End::Killed(_) => {}
+        }
+        self.start_again(&format!("the exchange {end}"));
+        None
+    }
+
+    /// Starts the exchange if it is time, or kills it.
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        match &self.state {
+            State::Waiting(until) if *until <= now => match self.keeper.binary.start(&self.keeper.parcel) {
+                Ok(exchange) => self.state = State::Running(exchange),
+                Err(error) => self.start_again(&format!("the exchange cannot be started ({error})")),
+            },
+            State::Running(exchange) => {
+                if let Some(stop) = &mut self.stop
+                    && stop.until.is_some_and(|until| until <= now)
+                {
+                    stop.until = None;
+                    let sentence =
+                        format!("the exchange does not stop within {} s; it is killed", FAREWELL.as_secs());
+                    self.keeper.log.say(LogLevel::Error, &sentence);
+                    exchange.signal(process::Signal::KILL);
+                }
+            }
+            State::Waiting(_) => {}
+        }
+    }
+
+    /// Says what happened, and has the exchange started again, now or soon.
+    fn start_again(&mut self, what_happened: &str) {
+        let now = Instant::now();
+        let since = self.exchange().map_or(now, |exchange| exchange.since);
+        let again = self.backoff.died(since, now);
+        self.keeper.log.say(LogLevel::Error, &format!("{what_happened}; it is started again{again}"));
+        self.state = State::Waiting(now + again.wait);
+    }
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Status(i32),
+    Killed(i32),
+}
+
+impl End {
+    fn of(status: WaitStatus) -> End {
+        match (status.exit_status(), status.terminating_signal()) {
+            (_, Some(signal)) => End::Killed(signal),
+            (status, None) => End::Status(status.unwrap_or(1)),
+        }
+    }
+
+    fn code(self) -> ExitCode {
+        let code = match self {
+            End::Status(status) => status,
+            End::Killed(signal) => 128 + signal,
+        };
+        ExitCode::from(u8::try_from(code).unwrap_or(1))
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Status(status) => write!(f, "ended with status {status}"),
+            End::Killed(signal) => write!(f, "was killed by signal {signal}"),
+        }
+    }
+}
+
+impl fmt::Display for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.wait.as_millis() {
+            0 => {}
+            wait if wait < 1_000 => write!(f, " in {wait} ms")?,
+            wait => write!(f, " in {} s", wait as f32 / 1_000.0)?,
+        }
+        match self.times {
+            0 | 1 => Ok(()),
+            2 | 22 => write!(f, " ({}nd time in 1 min)", self.times),
+            3 | 23 => write!(f, " ({}rd time in 1 min)", self.times),
+            21 => write!(f, " ({}st time in 1 min)", self.times),
+            _ => write!(f, " ({}th time in 1 min)", self.times),
+        }
+    }
+}

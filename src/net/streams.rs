@@ -1,0 +1,221 @@
+//! All connections: who there is, until when each has to say something, and what they hold together.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::net::TcpStream;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::framer::Framer;
+use super::stream::{Stream, Wake};
+use crate::switch::{Flow, Instant, StreamId};
+
+/// The most connections at a time, whoever has them. The machine's guard has smaller bounds.
+pub const CONNECTIONS_MAX: usize = 4096;
+
+/// The most connections besides that we have closed, while the other side has not. Beyond, the oldest
+/// of them is reset.
+const LEAVING_MAX: usize = 256;
+
+/// How long a connection may take to say anything at all.
+const FIRST_BYTE: Duration = Duration::from_secs(5);
+
+/// How long a message may take from its first byte to its last. Between messages a connection may be
+/// silent for as long as TCP keep-alive finds the other side.
+const MESSAGE: Duration = Duration::from_secs(10);
+
+/// How long a connection that we close may take to read our last words, and close as well.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The most memory that the buffers of all connections take, in bytes. Who needs more is reset.
+const HELD_MAX: usize = 8 << 20;
+
+/// All connections. What is here is told to the machine by the hub.
+///
+/// Trees rather than tables, which would never shrink: when thousands of connections are over,
+/// nothing of them is left.
+#[derive(Default)]
+pub(super) struct Streams {
+    open: BTreeMap<StreamId, Stream>,
+    /// The deadlines of those that have one.
+    deadlines: BTreeSet<(Instant, StreamId)>,
+    /// Those that we have closed, the oldest first; some may be gone.
+    leaving: VecDeque<StreamId>,
+    /// How many there have been.
+    count: u64,
+    /// The one that the machine is being asked about; `None` once it has refused it.
+    asked: Option<StreamId>,
+    /// How much memory the buffers of all of them take.
+    held: usize,
+    /// Those with something new to send.
+    dirty: Vec<StreamId>,
+    /// Those that want a task.
+    pub(super) newcomers: Vec<StreamId>,
+}
+
+impl Streams {
+    /// Gives a new connection its number, under which the machine may refuse it.
+    pub(super) fn ask(&mut self) -> StreamId {
+        self.count += 1;
+        let id = StreamId(self.count);
+        self.asked = Some(id);
+        id
+    }
+
+    /// Whether the machine has not refused the connection that it was asked about.
+    pub(super) fn is_welcome(&mut self) -> bool {
+        self.asked.take().is_some()
+    }
+
+    /// Whether there is room for one more.
+    pub(super) fn has_room(&self) -> bool {
+        self.open.len() < CONNECTIONS_MAX + self.leaving.len()
+    }
+
+    /// Takes a connection in, which wants a task then.
+    pub(super) fn open(&mut self, now: Instant, socket: TcpStream, flow: Flow) -> io::Result<()> {
+        let id = flow.stream;
+        self.open.insert(id, Stream::new(socket, flow)?);
+        self.expect(id, Some(now + FIRST_BYTE));
+        self.newcomers.push(id);
+        Ok(())
+    }
+
+    /// A connection.
+    pub(super) fn get(&mut self, id: StreamId) -> Option<&mut Stream> {
+        self.open.get_mut(&id)
+    }
+
+    /// Queues bytes on a connection. Bytes for one that is gone are dropped: whoever sends is
+    /// told of its end as well.
+    pub(super) fn queue(&mut self, id: StreamId, bytes: Vec<u8>) {
+        let room = HELD_MAX.saturating_sub(self.held);
+        self.change(id, |stream| stream.queue(bytes, room));
+        self.dirty.push(id);
+    }
+
+    /// Closes a connection on the machine's behalf as soon as what is queued on it is sent; or refuses
+    /// it, if the machine is being asked about it.
+    pub(super) fn dismiss(&mut self, now: Instant, id: StreamId) {
+        if self.asked == Some(id) {
+            self.asked = None;
+        }
+        if let Some(stream) = self.open.get_mut(&id) {
+            stream.is_dismissed = true;
+            self.close(now, id);
+        }
+    }
+
+    /// Closes a connection as soon as what is queued on it is sent. One to which nothing was ever said
+    /// waits for no last words, and gets none.
+    pub(super) fn close(&mut self, now: Instant, id: StreamId) {
+        let Some(stream) = self.open.get_mut(&id).filter(|stream| stream.is_open()) else { return };
+        if !stream.is_answered() {
+            return stream.break_off();
+        }
+        stream.close();
+        self.dirty.push(id);
+        self.expect(id, Some(now + FAREWELL));
+        self.leaving.push_back(id);
+        if self.leaving.len() > LEAVING_MAX
+            && let Some(oldest) = self.leaving.pop_front()
+            && let Some(stream) = self.open.get_mut(&oldest)
+        {
+            stream.break_off();
+        }
+    }
+
+    /// Writes what was queued since the last time.
+    pub(super) fn flush(&mut self) {
+        while let Some(id) = self.dirty.pop() {
+            self.write(id);
+        }
+    }
+
+    /// Writes what is unsent on a connection, as far as the other side takes it.
+    pub(super) fn write(&mut self, id: StreamId) {
+        self.change(id, Stream::flush);
+    }
+
+    /// Whether something is queued that was not taken.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.open.values().any(Stream::is_unsent)
+    }
+
+    /// Does something with a connection that may change how much it holds.
+    pub(super) fn change(&mut self, id: StreamId, change: impl FnOnce(&mut Stream)) {
+        if let Some(stream) = self.open.get_mut(&id) {
+            self.held -= stream.memory();
+            change(stream);
+            self.held += stream.memory();
+        }
+    }
+
+    /// Gives a connection its framer back, which held `before` bytes when it was taken.
+    pub(super) fn put_back(&mut self, id: StreamId, before: usize, framer: Framer) {
+        self.held -= before;
+        self.change(id, |stream| stream.framer = framer);
+    }
+
+    /// Whether all connections together hold more than this one may add to. Those to which we never
+    /// said anything share half of the room, so that whatever they begin and do not end, there is some
+    /// left for phones.
+    pub(super) fn is_full_for(&self, id: StreamId) -> bool {
+        let is_answered = self.open.get(&id).is_some_and(Stream::is_answered);
+        self.held > if is_answered { HELD_MAX } else { HELD_MAX / 2 }
+    }
+
+    /// Something came on a connection. Sets until when more has to come: `is_whole` says whether it
+    /// completed a message, `is_begun` whether it began one that is not complete.
+    pub(super) fn heard(&mut self, now: Instant, id: StreamId, is_whole: bool, is_begun: bool) {
+        let Some(stream) = self.open.get_mut(&id).filter(|stream| stream.is_open()) else { return };
+        let is_first = !std::mem::replace(&mut stream.is_heard, true);
+        if is_whole {
+            self.expect(id, is_begun.then(|| now + MESSAGE));
+        } else if is_first || (is_begun && stream.deadline.is_none()) {
+            // Blanks before the first message are its first bytes here: they buy no time.
+            self.expect(id, Some(now + MESSAGE));
+        }
+    }
+
+    /// The next connection whose time is up.
+    pub(super) fn overdue(&self, now: Instant) -> Option<StreamId> {
+        self.deadlines.first().filter(|(deadline, _)| *deadline <= now).map(|(_, id)| *id)
+    }
+
+    /// When [`Streams::overdue`] will have something.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Takes a connection out.
+    pub(super) fn remove(&mut self, id: StreamId) -> Option<Stream> {
+        self.expect(id, None);
+        let stream = self.open.remove(&id)?;
+        self.held -= stream.memory();
+        while self.leaving.front().is_some_and(|id| !self.open.contains_key(id)) {
+            self.leaving.pop_front();
+        }
+        Some(stream)
+    }
+
+    /// Waits for something to do about a connection.
+    pub(super) fn poll(&mut self, id: StreamId, cx: &mut Context<'_>) -> Poll<Option<Wake>> {
+        match self.open.get_mut(&id) {
+            Some(stream) => stream.poll(cx).map(Some),
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// Sets a connection's deadline.
+    fn expect(&mut self, id: StreamId, deadline: Option<Instant>) {
+        let Some(stream) = self.open.get_mut(&id) else { return };
+        if let Some(old) = stream.deadline {
+            self.deadlines.remove(&(old, id));
+        }
+        if let Some(new) = deadline {
+            self.deadlines.insert((new, id));
+        }
+        stream.deadline = deadline;
+    }
+}
