@@ -219,7 +219,7 @@ struct Phone {
 
 impl Phone {
     /// Finds that every question was answered, and all but one of a hundred within a time.
-    fn is_unaffected(self, within: Duration) {
+    fn unaffected(self, within: Duration) {
         self.stop.store(true, Ordering::Relaxed);
         let (answers, lost) = self.thread.join().unwrap();
         assert!(answers.len() >= 100, "only {} questions", answers.len());
@@ -335,7 +335,7 @@ fn who_is_refused_is_gone_at_once_and_leaves_nothing() {
         }
     }
     let time = begin.elapsed();
-    phone.is_unaffected(Duration::from_millis(200));
+    phone.unaffected(Duration::from_millis(200));
 
     let after = server.memory();
     println!("100,000 connects in {time:?}: {memory} bytes before, {after} after");
@@ -393,7 +393,7 @@ fn strangers_make_room_for_strangers_and_dawdlers_are_cut_off() {
     assert_eq!((report.strangers, report.closed), (0, STRANGERS as u64), "each end was told once");
     registered.write_all(&message("silence between messages is allowed")).unwrap();
     expect(&mut registered, &message("silence between messages is allowed"));
-    phone.is_unaffected(Duration::from_millis(200));
+    phone.unaffected(Duration::from_millis(200));
 }
 
 #[test]
@@ -457,7 +457,7 @@ fn unfinished_messages_share_a_fixed_amount_of_memory() {
     thread::sleep(Duration::from_millis(100));
     good.write_all(tail).unwrap();
     expect(&mut good, &[head, tail].concat());
-    phone.is_unaffected(Duration::from_millis(200));
+    phone.unaffected(Duration::from_millis(200));
 
     drop(comers);
     let begin = Moment::now();

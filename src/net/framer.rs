@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(framer.held(), begin.len());
         framer.feed(format!("{end}INV").as_bytes(), |_| true).unwrap();
         assert_eq!((framer.held(), framer.memory()), (3, 3));
-        framer.feed(BYE[3..].as_bytes(), |_| true).unwrap();
+        framer.feed(&BYE.as_bytes()[3..], |_| true).unwrap();
         assert_eq!((framer.held(), framer.memory()), (0, 0));
     }
 
