@@ -70,11 +70,11 @@ fn ask(message: &Message<'_>) {
             }
         }
         if let Some(via) = Via::parse(value) {
-            (via.branch(), via.wants_rport(), via.received());
+            let _ = (via.branch(), via.wants_rport(), via.received());
         }
         let parts: usize = message.list(header.name).map(<[u8]>::len).sum();
         assert!(parts <= all.len());
-        (decimal(value), params(value).count());
+        let _ = (decimal(value), params(value).count());
         assert!(unescape(value).len() <= value.len());
         assert!(printable(value, 60).bytes().all(|b| (b' '..=b'~').contains(&b)));
     }
