@@ -42,6 +42,7 @@ fn options(transport: &str, from: SocketAddr) -> String {
          Call-ID: probe-{0}\r\n\
          CSeq: 1 OPTIONS\r\n\
          Max-Forwards: 70\r\n\
+         User-Agent: probe/1.0 (strangers on UDP get no answer that is longer than what they ask)\r\n\
          Content-Length: 0\r\n\r\n",
         from.port()
     )
