@@ -731,3 +731,153 @@ fn a_domain_may_be_an_ipv6_address() {
         exchange.request(stranger(), "OPTIONS", "sip:[2001:db8::8]", &"Subject: long\r\n".repeat(8), "");
     assert_eq!(statuses(&exchange.say(stranger().flow, other.as_bytes())), [407]);
 }
+
+/// What the program says of a file, and whether it takes it.
+fn check(name: &str, text: &str) -> (bool, String) {
+    let path = std::env::temp_dir().join(format!("denwa-{}-{name}.conf", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_denwa")).arg("check").arg(&path).output().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn malformed_networks_are_told_all_at_once() {
+    let wrong = [
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "2001:db8::/129",
+        "2001:db8::1/64",
+        "::ffff:192.0.2.0/120",
+        "192.0.2",
+        "256.0.0.1",
+        "1.2.3.4/",
+        "/0",
+        "10.0.0.0/255.0.0.0",
+        "pbx.example.net",
+        "[2001:db8::/32]",
+        "99999999999999999999/8",
+    ];
+    let keys = ["allow", "deny", "ext.101.allow", "listen.lan.allow", "listen.lan.deny"];
+    let mut text = String::from("ext.101 = kitchen-secret\nlisten.lan = udp:5080\n");
+    for key in keys {
+        for word in wrong {
+            text += &format!("{key} = 192.0.2.1 {word} ::/0\n");
+        }
+    }
+    let (taken, said) = check("malformed", &text);
+    assert!(!taken);
+    let mut lines = said.lines();
+    for (number, line) in (1..).zip(text.lines()).skip(2) {
+        let (key, words) = line.split_once(" = ").unwrap();
+        let word = words.split(' ').nth(1).unwrap();
+        let told = lines.next().unwrap();
+        assert!(told.contains(&format!(".conf:{number}: {key}: ")) && told.contains(word), "{line}: {told}");
+    }
+    let count = keys.len() * wrong.len();
+    assert!(lines.next().unwrap().starts_with(&format!("{count} mistakes in ")));
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn overlapping_and_zero_length_networks_are_taken_and_told() {
+    let text = "ext.101 = kitchen-secret\nallow = 0.0.0.0/0 10.0.0.0/8 10.1.0.0/16 10.1.0.0/16\n\
+        allow = 2001:db8::/32\ndeny = 2001:db8::/31 192.0.2.0/24\next.101.allow = 192.0.2.128/25\n";
+    let (taken, said) = check("overlapping", text);
+    assert!(taken, "{said}");
+    let remarks: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("  Look: ")).collect();
+    assert_eq!(
+        remarks,
+        [
+            "allow: 10.0.0.0/8 is inside 0.0.0.0/0 and adds nothing",
+            "allow: 10.1.0.0/16 is inside 0.0.0.0/0 and adds nothing",
+            "allow: 10.1.0.0/16 is inside 0.0.0.0/0 and adds nothing",
+            "allow: 2001:db8::/32 is inside 2001:db8::/31 of `deny`, so nobody there is heard",
+            "ext.101.allow: `allow` and `deny` let nobody of 192.0.2.128/25 be heard",
+        ]
+    );
+
+    let (taken, said) = check("nobody", "ext.101 = kitchen-secret\ndeny = 0.0.0.0/0 ::/0\n");
+    assert!(taken && said.contains("nobody is heard"), "{said}");
+}
+
+#[test]
+fn more_networks_than_there_may_be_are_one_mistake() {
+    let list: String = (0..1001).map(|i| format!(" 10.{}.{}.0/24", i / 256, i % 256)).collect();
+    let (taken, said) = check("many", &format!("ext.101 = kitchen-secret\ndeny ={list}\n"));
+    assert!(!taken);
+    assert!(said.contains(".conf:2: deny: too many networks; 1000 in the whole file are the most"), "{said}");
+    assert!(said.trim_end().lines().count() == 2, "{said}");
+}
+
+#[test]
+fn nobody_learns_which_extensions_exist() {
+    // Equal seeds give equal nonces, so whatever differs comes of the number alone.
+    let ask = |number: &'static str| {
+        let mut exchange = Exchange::empty(Config::parse("test", CONFIG.as_bytes()).unwrap());
+        let guesser = Phone { number, password: "guessed", flow: udp(STRANGER) };
+        let mut answers = Vec::new();
+        for (method, uri) in [
+            ("REGISTER", "sip:pbx.test".to_owned()),
+            ("INVITE", "sip:102@pbx.test".to_owned()),
+            ("MESSAGE", format!("sip:{number}@pbx.test")),
+            ("OPTIONS", format!("sip:{number}@pbx.test")),
+            ("SUBSCRIBE", format!("sip:{number}@pbx.test")),
+            ("BYE", format!("sip:{number}@pbx.test")),
+        ] {
+            // Once, and so often that a phone would be asked in another way.
+            for _ in 0..4 {
+                let mut request = exchange.request(guesser, method, &uri, "", "");
+                if method == "REGISTER" {
+                    request = request.replace("To: <sip:pbx.test>", &format!("To: <sip:{number}@pbx.test>"));
+                }
+                let first = exchange.say(guesser.flow, request.as_bytes());
+                let challenge = first.iter().find(|(_, answer)| answer.contains("nonce=\""));
+                let nonce = challenge.map(|(_, answer)| between(answer, "nonce=\"", "\"").to_owned());
+                answers.extend(first);
+                for nonce in nonce.iter().map(String::as_str).chain(["made-up"]) {
+                    let again = with_credentials(&request, guesser, nonce, 1);
+                    answers.extend(exchange.say(guesser.flow, again.as_bytes()));
+                }
+                exchange.now += 1000;
+            }
+        }
+        answers.into_iter().map(|(_, answer)| answer.replace(number, "NUMBER")).collect::<Vec<_>>()
+    };
+    let (known, unknown) = (ask("101"), ask("199"));
+    assert!(known.len() > 40, "{} answers", known.len());
+    for (known, unknown) in known.iter().zip(&unknown) {
+        assert_eq!(known, unknown);
+    }
+    assert_eq!(known.len(), unknown.len());
+}
+
+#[test]
+fn there_are_only_so_many_bindings() {
+    const CONTACTS: usize = 32;
+    let numbers: Vec<String> = (1000..2025).map(|number| number.to_string()).collect();
+    let mut text = String::from("domain = pbx.test\n");
+    for number in &numbers {
+        text += &format!("ext.{number} = kitchen-secret\next.{number}.max-contacts = {CONTACTS}\n");
+    }
+    let mut exchange = Exchange::empty(Config::parse("test", text.as_bytes()).unwrap());
+    let mut register = |number: &str, contacts: std::ops::Range<usize>| {
+        let number: &'static str = Box::leak(number.to_owned().into_boxed_str());
+        let phone = Phone { number, password: "kitchen-secret", flow: udp("192.0.2.77:5060") };
+        let more: String =
+            contacts.map(|n| format!("Contact: <sip:{number}@192.0.2.77:{}>\r\n", 10_000 + n)).collect();
+        let request = exchange.request(phone, "REGISTER", "sip:pbx.test", &more, "");
+        let request = request
+            .replace("To: <sip:pbx.test>", &format!("To: <sip:{number}@pbx.test>"))
+            .replace(&format!("Contact: <sip:{number}@192.0.2.77:5060>\r\n"), "");
+        statuses(&exchange.ask(phone, &request).0)
+    };
+    let (last, rest) = numbers.split_last().unwrap();
+    for number in rest {
+        assert_eq!(register(number, 0..CONTACTS), [200], "{number}");
+    }
+    assert_eq!(register(last, 0..1), [503], "the table is full");
+    assert_eq!(register(&numbers[0], 0..CONTACTS), [200], "what is there can be refreshed");
+}

@@ -5,6 +5,8 @@
 // A test target exports nothing, so its modules say `pub` for what they offer each other.
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "simulation/relay.rs"]
+mod relay;
 #[path = "torture/strict.rs"]
 mod strict;
 #[path = "fuzz/targets/mod.rs"]
@@ -65,6 +67,16 @@ fn digest() {
 }
 
 #[test]
+fn guard() {
+    play("guard");
+}
+
+#[test]
+fn switch() {
+    play("switch");
+}
+
+#[test]
 fn each_folder_is_a_target_that_is_played() {
     for folder in ["corpus", "findings"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(folder);
@@ -73,4 +85,17 @@ fn each_folder_is_a_target_that_is_played() {
             assert!(targets::ALL.iter().any(|(target, _)| name == *target), "{name:?}");
         }
     }
+}
+
+#[test]
+fn what_is_slow_is_seen() {
+    let spin = |time| {
+        let start = targets::cost::now();
+        while targets::cost::now() - start < time {}
+    };
+    let limit = targets::cost::limit(2_500);
+    assert_eq!(limit, std::time::Duration::from_millis(3), "1 ms for each kB that is begun");
+    targets::cost::bounded(2_500, || spin(limit / 4));
+    let slow = std::panic::catch_unwind(|| targets::cost::bounded(2_500, || spin(limit)));
+    assert!(slow.is_err());
 }

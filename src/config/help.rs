@@ -40,7 +40,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("rate.stranger", "rate.stranger = 10/s"),
     ("rate.strangers", "rate.strangers = 500/s"),
     ("rate.phone", "rate.phone = 500/s"),
-    ("ban", "ban = 10 1h"),
+    ("ban", "ban = 30 10m"),
     ("sandbox", "sandbox = require"),
     ("user", "user = denwa"),
 ];

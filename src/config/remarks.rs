@@ -110,6 +110,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_domain_hides() {
+        let remarks = |text: &str| {
+            let text = format!("ext.101 = correct-horse\n{text}");
+            Config::parse("x", text.as_bytes()).unwrap().remarks()
+        };
+        for (text, about) in [
+            ("domain = pbx.example.net", None),
+            ("domain = pbx.example.net\nstealth = no", Some("stealth: strangers who")),
+            ("domain = 203.0.113.5", Some("domain: strangers call")),
+            ("domain = 2001:db8::5", Some("domain: strangers call")),
+            ("domain = 203.0.113.5\nstealth = no", None),
+            ("user = root", Some("user: root may do everything")),
+            ("user = denwa", None),
+        ] {
+            let said = remarks(text);
+            assert_eq!(said.len(), usize::from(about.is_some()), "{text}: {said:?}");
+            assert!(said.iter().all(|said| said.starts_with(about.unwrap())), "{text}: {said:?}");
+        }
+    }
+
+    #[test]
     fn nothing_where_nothing_is() {
         let config = Config::parse("x", b"ext.101 = correct-horse\next.101.name = Kitchen").unwrap();
         assert!(config.remarks().is_empty());

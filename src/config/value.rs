@@ -215,6 +215,7 @@ fn password(text: &str) -> Result<Password, Why> {
 fn name(text: &str) -> Result<Name, Why> {
     const LONGEST: usize = 64;
     match text.len() {
+        _ if text.contains('\t') => Err("the name has a tab in it".into()),
         1..=LONGEST => Ok(Name(text.to_string())),
         bytes => Err(format!("the name has {bytes} bytes; {LONGEST} are the most")),
     }
@@ -425,6 +426,53 @@ mod tests {
         }
         assert!(read(&"a.".repeat(127)).is_ok());
         assert!(read(&"a.".repeat(128)).is_err());
+    }
+
+    #[test]
+    fn rates_and_calls() {
+        assert_eq!(rate("10/s"), Ok(Rate(10)));
+        assert!(rate("10").unwrap_err().contains("write 10/s"));
+        for wrong in
+            ["/s", "s", "10s", "10/", "10/S", "10/sec", "0/s", "1000001/s", "1.5/s", "+1/s", "99999999999/s"]
+        {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["0", "1001", "70000", "+1", "", "4/h"] {
+            assert!(calls(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["0", "100001", "99999999999", "-1", ""] {
+            assert!(calls_an_hour(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bans() {
+        let read = |text: &str| ban(text).map(|ban| ban.0);
+        let hour = Duration::from_secs(3600);
+        assert_eq!(read("10 1h"), Ok(Some(Ban { failures: 10, time: hour })));
+        assert_eq!(read("3\t60m"), Ok(Some(Ban { failures: 3, time: hour })));
+        assert_eq!(read("never"), Ok(None));
+        for wrong in
+            ["", "Never", "10", "1h", "1h 10", "10 1h 1h", "2 1h", "1001 1h", "10 59s", "10 0s", "10 169h"]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        for right in ["denwa", "_x", "D-9", "0"] {
+            assert_eq!(user_name(right).map(|user| user.0), Ok(right.to_string()));
+        }
+        for wrong in ["", "-x", "a.b", "a b", "a/b", "電話", &"x".repeat(33)] {
+            assert!(user_name(wrong).is_err(), "{wrong}");
+        }
+        for right in ["", "lan", "-", "9", "Allow"] {
+            assert_eq!(place_name(right).map(|name| name.0), Ok(right.to_string()));
+        }
+        for wrong in ["allow", "deny", "a+b", "電話", &"x".repeat(33)] {
+            assert!(place_name(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -232,25 +232,63 @@ mod tests {
             ext.101 = secret-one\next.101.name = Kitchen\next.101.busy = 102\n\
             ext.101.no-answer = 20s 600\next.101.offline = 102\next.102 = secret-two\n\
             ext.102.identity = any\next.102.digest = md5\next.102.nat-media = learn\n\
-            ext.102.max-contacts = 1\ngroup.600 = 102 101\necho = 114";
+            ext.102.max-contacts = 1\next.102.allow = 192.0.2.0/24 ::1\next.102.max-calls = 1\n\
+            ext.102.max-calls-hour = 2000\nlisten.lan = udp:70\nlisten.lan.allow = 10.0.0.0/8\n\
+            listen.wan = udp:80\nlisten.wan.deny = 10.0.0.0/8\nallow = 192.0.2.0/24 ::/0 10.0.0.0/8\n\
+            deny = 192.0.2.9\nrate.phone = 1000/s\nban = 3 90s\nsandbox = require\nuser = pbx\ngroup.600 = 102 101\necho = 114";
         let config = Config::parse("x", text).unwrap();
         let said = Summary(&config).to_string();
         for line in [
             "phones register at  pbx.example.net",
             "SIP is spoken on    udp port 60 of every IPv6 and IPv4 address",
             "                    tcp port 61 of 2001:db8::1",
+            "                    udp port 70 of every IPv6 and IPv4 address",
+            "                      for 10.0.0.0/8",
+            "                    udp port 80 of every IPv6 and IPv4 address",
+            "                      for everybody, but not 10.0.0.0/8",
+            "heard is            192.0.2.0/24 ::/0 10.0.0.0/8",
+            "but not             192.0.2.9/32",
+            "strangers get       no answer unless they use the domain (stealth)",
+            "packets a second    10 from each stranger, 500 from all of them,",
+            "                    1,000 from each address where a phone is registered",
+            "wrong passwords     3 of them, and their source is not heard for 1 min 30 s",
+            "the sandbox is      complete, or it does not start (require)",
+            "runs as             pbx, if root starts it",
             "public address      203.0.113.5 (IPv4)",
             "media ports         udp 40000-40007, enough for 2 audio calls at once (4 ports each)",
             "keep-alive          never",
             "2 extensions",
             "  101    Kitchen, up to 5 phones, busy to 102, no answer after 20 s to 600, offline to 102",
             "  102    up to 1 phone, may show any caller id, digest by MD5 alone, sound from wherever it \
-             comes first",
+             comes first, only from 192.0.2.0/24 ::1/128, 1 call at once, 2,000 calls an hour",
             "  600    rings 102 101",
             "  114",
         ] {
             assert!(said.lines().any(|said| said == format!("  {line}")), "{line}\n{said}");
         }
         assert!(!said.contains("secret"));
+    }
+
+    #[test]
+    fn says_what_is_usual() {
+        let many: String = (0..9).map(|i| format!(" 192.0.2.{i}")).collect();
+        let text = format!("ext.101 = secret-one\ndeny ={many}\nban = never\nsandbox = off");
+        let config = Config::parse("x", text.as_bytes()).unwrap();
+        let said = Summary(&config).to_string();
+        for line in [
+            "heard is            everybody",
+            "but not             192.0.2.0/32 192.0.2.1/32 192.0.2.2/32 192.0.2.3/32 192.0.2.4/32 192.0.2.5/32 and 3 more",
+            "strangers get       answers, though they may not call",
+            "wrong passwords     are never too many",
+            "the sandbox is      off",
+            "runs as             who starts it; if that is root, as denwa or else nobody",
+            "  101    up to 5 phones",
+        ] {
+            assert!(said.lines().any(|said| said == format!("  {line}")), "{line}\n{said}");
+        }
+        let usual = Config::parse("x", b"ext.101 = secret-one").unwrap();
+        let said = Summary(&usual).to_string();
+        assert!(said.contains("30 of them, and their source is not heard for 10 min"), "{said}");
+        assert!(said.contains("as good as this system has it"), "{said}");
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -25,6 +26,15 @@ impl Binary {
         OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/proc/self/exe").map(Binary)
     }
 
+    /// Where it is, as far as that is known, for people.
+    pub(super) fn path(&self) -> PathBuf {
+        std::fs::read_link(self.descriptor()).unwrap_or_else(|_| "denwa".into())
+    }
+
+    fn descriptor(&self) -> String {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd())
+    }
+
     /// Starts an exchange and hands it what it needs.
     ///
     /// # Errors
@@ -34,7 +44,7 @@ impl Binary {
     pub(super) fn start(&self, parcel: &Parcel) -> io::Result<Exchange> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_write_timeout(Some(PATIENCE))?;
-        let child = Command::new(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+        let child = Command::new(self.descriptor())
             .arg0("denwa")
             .arg("--exchange")
             .stdin(OwnedFd::from(theirs))

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Sockets;
 use crate::config::{MAX_BYTES, MAX_LISTEN};
+use crate::net::sys;
 
 /// The most sockets that are handed over: one of each family for each `listen`.
 pub const MAX_SOCKETS: usize = 2 * MAX_LISTEN;
@@ -118,6 +119,8 @@ pub struct Handover {
 pub fn take_over() -> Result<Handover, TakeOverError> {
     // It was executed as /proc/self/fd/N, and would be called N in `top`.
     let _ = rustix::thread::set_name(c"denwa-exchange");
+    // It is not in the terminal's foreground, but its log goes there.
+    sys::write_from_background().map_err(TakeOverError)?;
     let link = io::stdin().as_fd().try_clone_to_owned().map_err(TakeOverError)?;
     receive(UnixStream::from(link)).map_err(TakeOverError)
 }

@@ -24,7 +24,7 @@ mod watch;
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use bind::{BindError, Sockets, bind};
 pub use handover::{Handover, Link, MAX_SOCKETS, TakeOverError, take_over};
@@ -83,6 +83,15 @@ pub enum StartError {
     Sandbox(sandbox::Error),
     /// What is handed over cannot be packed.
     Parcel(io::Error),
+    /// The exchange cannot be executed.
+    Execute {
+        /// Where this program is, as far as that is known.
+        program: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A system call failed that every system has.
+    System(io::Error),
 }
 
 impl std::error::Error for StartError {}
@@ -96,6 +105,18 @@ impl fmt::Display for StartError {
             StartError::Bind(error) => error.fmt(f),
             StartError::Sandbox(error) => error.fmt(f),
             StartError::Parcel(error) => write!(f, "the exchange cannot be prepared: {error}"),
+            StartError::Execute { program, error } => {
+                let program = program.display();
+                write!(f, "{program} cannot be executed: {error}")?;
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "; the user that the exchange runs as must be allowed to: `chmod 755 {program}`"
+                    ),
+                    _ => Ok(()),
+                }
+            }
+            StartError::System(error) => write!(f, "the exchange cannot be watched: {error}"),
         }
     }
 }

@@ -509,6 +509,15 @@ impl AsFd for Signals {
     }
 }
 
+/// Lets the process write to its terminal from the background, where that would stop it (`stty tostop`).
+pub fn write_from_background() -> io::Result<()> {
+    // SAFETY: plain data for which zeros are valid.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: `action` lives during the call, and no handler is installed.
+    retry(|| unsafe { libc::sigaction(libc::SIGTTOU, &action, std::ptr::null_mut()) as isize }).map(drop)
+}
+
 /// Passes a signal on to whoever reads [`Signals`].
 extern "C" fn on_signal(signal: libc::c_int) {
     let byte = signal as u8;

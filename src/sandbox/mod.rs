@@ -51,7 +51,8 @@ pub struct Rights<'a> {
     /// Folders to read and write, create and remove files and folders in: those of `state`. They must
     /// be there ([`prepare_state`]).
     pub write: &'a [&'a Path],
-    /// Programs to execute. The folders of the shared libraries that this process uses come with them.
+    /// Programs to execute; `/proc/self/exe` is this one, even where the user may not walk its path. The
+    /// folders of the shared libraries that this process uses come with them.
     pub execute: &'a [&'a Path],
     /// The most files and sockets that may be open at once. The child cannot have more than its keeper
     /// left itself.

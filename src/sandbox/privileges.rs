@@ -33,12 +33,13 @@ pub(super) fn leave_root(user: Option<&User>) -> Result<String, String> {
     })
 }
 
-/// Groups first: without being root, nobody may change them.
+/// Groups first: without being root, nobody may change them. Of these the own one, which shows whether
+/// the user exists here at all.
 fn become_user(user: &User) -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     set_keep_capabilities(true)?;
-    set_thread_groups(&[])?;
     set_thread_res_gid(gid, gid, gid)?;
+    set_thread_groups(&[])?;
     set_thread_res_uid(uid, uid, uid)
 }
 

@@ -90,7 +90,8 @@ impl Switch {
                     switch.ring_leg(fork, id, request, (call, dialog, side), pop)
                 }
             };
-            if let Some(call) = switch.calls.get(&id).filter(|_| rings) {
+            // One that went on to the echo test is answered or over by now, and was told of.
+            if let Some(call) = switch.calls.get(&id).filter(|call| rings && call.phase == Phase::Ringing) {
                 let parties = call.parties();
                 switch.io.tell(Event::CallStarted(parties));
             } else if switch.is_ringing(id) && !fork.answered {

@@ -152,6 +152,16 @@ impl Switch {
         self.live
     }
 
+    /// Whether nothing is kept of anybody: no transaction, no call, no binding. What only helps to judge,
+    /// as the nonces that were used, does not count.
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+            && self.clients.is_empty()
+            && self.forks.is_empty()
+            && self.calls.is_empty()
+            && self.registrar.is_empty()
+    }
+
     /// How many pairs of media ports are given out.
     pub fn ports_in_use(&self) -> usize {
         self.ports.in_use()

@@ -49,6 +49,10 @@ impl Switch {
                     headers.extend_from_slice(format!("Min-Expires: {least}\r\n").as_bytes());
                     (423, reason_phrase(423))
                 }
+                Err(Refusal::Full) => {
+                    headers.extend_from_slice(b"Retry-After: 60\r\n");
+                    (503, reason_phrase(503))
+                }
                 Err(Refusal::Bad(reason)) => (400, reason),
                 Err(Refusal::OutOfOrder) => (500, "Request Out Of Order"),
             };

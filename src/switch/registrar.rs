@@ -17,6 +17,10 @@ use crate::time::Instant;
 /// Identifies a binding for as long as the same phone refreshes it, whatever flow it comes on.
 pub(super) type BindingId = u64;
 
+/// The most bindings of all extensions together. At the bound a REGISTER that would add one is answered
+/// 503; those that there are can be refreshed and removed.
+const MAX_BINDINGS: usize = 32_768;
+
 /// The most bytes that one binding's contact, instance and path may take together.
 const MAX_BINDING: usize = 2048;
 
@@ -124,6 +128,8 @@ pub(super) enum Refusal {
     Bad(&'static str),
     /// 423: shorter than is allowed.
     TooBrief,
+    /// 503: there are as many bindings as there may be.
+    Full,
     /// 500: an older request than one that was served (RFC 3261 §10.3, step 7).
     OutOfOrder,
 }
@@ -158,6 +164,11 @@ impl Registrar {
             lessons: Vec::new(),
             made: 0,
         }
+    }
+
+    /// Whether there is no binding, and nothing that belonged to one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.numbers.is_empty() && self.pings.is_empty() && self.streams.is_empty() && self.flows.is_empty()
     }
 
     /// The bindings of an extension that can be tried.
@@ -266,6 +277,12 @@ impl Registrar {
                 return Err(Refusal::OutOfOrder);
             }
             contacts.push((contact, uri, lifetime));
+        }
+
+        if self.numbers.len() + contacts.len() > MAX_BINDINGS
+            && contacts.iter().any(|(contact, uri, _)| !known.iter().any(|b| b.is_of(contact, uri)))
+        {
+            return Err(Refusal::Full);
         }
 
         let mut changes = Changes::default();

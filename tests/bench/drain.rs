@@ -2,6 +2,7 @@
 //! above this is its guard's.
 
 use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
@@ -26,7 +27,11 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<(), Box<dyn
     let mut inbox = Inbox::default();
     let mut events = Vec::with_capacity(16);
     loop {
-        epoll::wait(&waiter, rustix::buffer::spare_capacity(&mut events), None::<&Timespec>)?;
+        match epoll::wait(&waiter, rustix::buffer::spare_capacity(&mut events), None::<&Timespec>) {
+            // It was stopped for a moment.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
         for event in events.drain(..) {
             let socket: &UdpSocket = &sockets[event.data.u64() as usize];
             inbox.receive(socket)?;

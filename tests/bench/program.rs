@@ -285,6 +285,14 @@ impl Program {
         Duration::from_nanos(total)
     }
 
+    /// CPU time used since `before`.
+    pub(crate) fn cpu_since(&self, before: Duration) -> Result<Duration, String> {
+        // Who has ended takes its time with it.
+        self.cpu()
+            .checked_sub(before)
+            .ok_or_else(|| format!("{:?} has ended:\n{}", self.kind, self.last_words()))
+    }
+
     /// Proportional set size of all processes, in KiB.
     pub(crate) fn pss(&self) -> u64 {
         self.processes().iter().map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum()
@@ -414,11 +422,18 @@ fn denwa(setting: &Setting, house: House, users: usize, ports: (u16, u16)) -> Re
         House::Trusted => {
             let listen = SocketAddr::new(setting.ip, DENWA);
             // Like the rival: no log line for each call.
-            let _ = write!(text, "listen = udp:{listen}\nlog = warn\n");
+            let _ = write!(text, "listen = udp:{listen}\nlog = warn\nban = never\n");
+            for who in ["stranger", "strangers", "phone"] {
+                let _ = writeln!(text, "rate.{who} = 1000000/s");
+            }
         }
     }
     for i in 0..users {
-        let _ = writeln!(text, "ext.{} = {}", user(i), password(i));
+        let name = user(i);
+        let _ = writeln!(text, "ext.{name} = {}", password(i));
+        if house == House::Trusted {
+            let _ = writeln!(text, "ext.{name}.max-calls = 1000\next.{name}.max-calls-hour = 100000");
+        }
     }
     let path = setting.folder.join("denwa.conf");
     write(&path, &text)?;

@@ -136,7 +136,7 @@ impl Bench {
             refresh.begin();
             let (before, begun) = (program.cpu(), Instant::now());
             let outcome = media.run_beside(CALLS, time, true, &mut || refresh.step())?;
-            let cpu = share(program.cpu() - before, begun.elapsed());
+            let cpu = share(program.cpu_since(before)?, begun.elapsed());
             refresh.end(&mut || Ok(()))?;
             Ok::<_, String>((outcome, cpu))
         };
@@ -158,7 +158,7 @@ impl Bench {
                 refresh.step()
             })?;
             let elapsed = begun.elapsed();
-            let cpu = share(program.cpu() - before, elapsed);
+            let cpu = share(program.cpu_since(before)?, elapsed);
             let busy = share(sys::busy(SERVER_CORE) - busy, elapsed);
             let refreshed = refresh.end(&mut || flood.step())?;
             sum.refreshed = sum.refreshed.plus(&refreshed);
@@ -237,7 +237,7 @@ impl Bench {
             }
             // What is still under way is little.
             std::thread::sleep(Duration::from_millis(20));
-            Ok(micros(program.cpu() - before) / flood.end()?.sent as f64)
+            Ok(micros(program.cpu_since(before)?) / flood.end()?.sent as f64)
         };
         // Budgets that were full are used up, tables filled.
         paced(Duration::from_secs(2))?;
@@ -267,7 +267,7 @@ impl Bench {
                 }
                 // The last batch is being handled.
                 std::thread::sleep(Duration::from_millis(2));
-                cpu += program.cpu() - before;
+                cpu += program.cpu_since(before)?;
                 packets += flood.end()?.sent;
             }
             from_full.push(vec![micros(cpu) / packets as f64]);

@@ -2,6 +2,7 @@
 //! receive stamps, pinning, limits. The only unsafe code of the bench.
 #![allow(unsafe_code)]
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::mem;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -265,7 +266,12 @@ pub(crate) fn roomy_socket(at: SocketAddr) -> io::Result<UdpSocket> {
 
 /// A socket as large as denwa's that, like denwa's, tells where each datagram was sent to.
 pub(crate) fn listening_socket(at: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(at).map_err(|e| io::Error::new(e.kind(), format!("{at}: {e}")))?;
+    let family = if at.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = rustix::net::socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    if at.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    let socket = UdpSocket::from(socket);
     set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, 4 << 20)?;
     let (level, option) = if at.is_ipv6() {
         (libc::SOL_IPV6, libc::IPV6_RECVPKTINFO)
@@ -273,6 +279,7 @@ pub(crate) fn listening_socket(at: SocketAddr) -> io::Result<UdpSocket> {
         (libc::SOL_IP, libc::IP_PKTINFO)
     };
     set_option(&socket, level, option, 1)?;
+    rustix::net::bind(&socket, &at).map_err(|e| io::Error::new(e.kind(), format!("{at}: {e}")))?;
     Ok(socket)
 }
 

@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[allow(dead_code)]
+#[path = "../simulation/relay.rs"]
+mod relay;
+#[allow(dead_code)]
 #[path = "../torture/strict.rs"]
 mod strict;
 pub mod targets;

@@ -1,7 +1,7 @@
 //! Real programs against the real binary.
 //!
 //! Each test starts `denwa` on a configuration of its own, then the telephones of other people:
-//! baresip, SIPp, linphone. Everything stays on loopback or in network namespaces that the test
+//! baresip, SIPp, linphone, and the scanners of strangers. Everything stays on loopback or in network namespaces that the test
 //! makes and removes. They need Debian packages, and some need root, so plain `cargo test` leaves
 //! them out; `scripts/test interop` installs the packages and runs them, `scripts/test interop
 //! hold` only those with "hold" in their name.

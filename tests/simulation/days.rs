@@ -340,7 +340,12 @@ fn plan_visits(town: &mut Town, rng: &mut Rng) {
         let (begin, count) = (rng.between(0, DAY * 1000), rng.pick(&[1, 10, 300]));
         for _ in 0..count {
             let after = Duration::from_millis(begin + rng.between(0, 20_000));
-            town.plan_visit(after, stranger::visit(rng, DOMAIN, &places));
+            let visit = stranger::visit(rng, DOMAIN, &places);
+            if rng.percent(20) {
+                // It is sent again, as whoever is not answered does.
+                town.plan_visit(after + Duration::from_millis(500), visit.clone());
+            }
+            town.plan_visit(after, visit);
         }
     }
 }

@@ -67,6 +67,11 @@ impl Clients {
         Clients { table: Table::default(), finished: VecDeque::new() }
     }
 
+    /// Whether there is none.
+    pub(in crate::switch) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Whether there is room for one more. Finished ones take little: [`MAX_FINISHED`] at most.
     pub(in crate::switch) fn has_room(&self) -> bool {
         self.table.len() < MAX_TRANSACTIONS

@@ -48,6 +48,11 @@ impl Servers {
         Servers { table: Table::default(), finished: VecDeque::new() }
     }
 
+    /// Whether there is none.
+    pub(in crate::switch) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Whether there is room for one more, if need be in the place of a finished one.
     pub(in crate::switch) fn has_room(&mut self) -> bool {
         if self.table.len() >= MAX_TRANSACTIONS {

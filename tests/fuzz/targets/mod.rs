@@ -4,18 +4,22 @@ pub mod config;
 pub mod cost;
 pub mod digest;
 pub mod framer;
+pub mod guard;
 pub mod message;
 mod rest;
 pub mod sdp;
+pub mod switch;
 
 /// Takes an input, and panics at what should not be.
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus/` and files in `fuzz_targets/`.
-pub const ALL: [(&str, Target); 5] = [
+pub const ALL: [(&str, Target); 7] = [
     ("message", message::run),
     ("framer", framer::run),
     ("sdp", sdp::run),
     ("config", config::run),
     ("digest", digest::run),
+    ("guard", guard::run),
+    ("switch", switch::run),
 ];

@@ -9,6 +9,10 @@ use super::{Family, Machine, Program, Scene, ports};
 /// The domain of every exchange here. It is in no DNS: phones use the address as outbound proxy.
 pub const DOMAIN: &str = "denwa.test";
 
+/// What guards an exchange from strangers by default. Without these lines the exchanges here have no
+/// budgets: all that a scenario sends comes from the one address of loopback, and is meant to be read.
+pub const GUARDED: &str = "rate.stranger = 10/s\nrate.strangers = 500/s\nrate.phone = 500/s";
+
 /// A running exchange that serves UDP and TCP on one port of every address.
 pub struct Denwa {
     pub program: Program,
@@ -37,8 +41,11 @@ impl Denwa {
             ("media-ports", format!("{media}-{}", media + 97)),
             ("state", scene.path("state").display().to_string()),
             ("log", "debug".to_owned()),
+            ("rate.stranger", "1000000/s".to_owned()),
+            ("rate.strangers", "1000000/s".to_owned()),
+            ("rate.phone", "1000000/s".to_owned()),
         ] {
-            if !settings.lines().any(|line| line.starts_with(key)) {
+            if !settings.lines().any(|line| line.starts_with(&format!("{key} "))) {
                 text.push_str(&format!("\n{key} = {value}"));
             }
         }
@@ -59,18 +66,25 @@ impl Denwa {
         Denwa { program, port: 5060 }
     }
 
-    /// How much memory it has in KiB.
+    /// How much memory both of its processes have in KiB. What they share counts twice.
     pub fn resident_kib(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.program.pid());
-        let status = std::fs::read_to_string(status).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        let keeper = self.program.pid();
+        let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+        let pids: Vec<u32> = children.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+        assert_eq!(pids.len(), 1, "the keeper has one child: {children:?}");
+        pids.into_iter().chain([keeper]).map(resident_kib).sum()
     }
 
     /// Where a phone of that family finds it.
     pub fn address(&self, family: Family) -> SocketAddr {
         (family.loopback(), self.port).into()
     }
+}
+
+fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// What it logs once it serves.

@@ -10,6 +10,13 @@ pub struct Machine {
     name: String,
 }
 
+/// What a machine has sent so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub ipv4_bytes: u64,
+    pub ipv6_datagrams: u64,
+}
+
 static MADE: AtomicU32 = AtomicU32::new(0);
 
 impl Machine {
@@ -86,6 +93,23 @@ impl Machine {
             });
             guest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// How much it has sent: bytes of IPv4, whatever they carried, and datagrams of UDP over IPv6, where
+    /// the kernel itself always has something to say to its neighbours.
+    pub fn sent(&self) -> Sent {
+        let [ipv4, ipv6] = self.enter(|| {
+            // Of the thread: the process as a whole is elsewhere.
+            ["netstat", "snmp6"]
+                .map(|table| std::fs::read_to_string(format!("/proc/thread-self/net/{table}")))
+        });
+        let (ipv4, ipv6) = (ipv4.unwrap(), ipv6.unwrap());
+        let mut lines = ipv4.lines().filter(|line| line.starts_with("IpExt:"));
+        let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+        let at = names.split(' ').position(|name| name == "OutOctets").unwrap();
+        let ipv4_bytes = values.split(' ').nth(at).unwrap().parse().unwrap();
+        let datagrams = ipv6.lines().find_map(|line| line.strip_prefix("Udp6OutDatagrams")).unwrap();
+        Sent { ipv4_bytes, ipv6_datagrams: datagrams.trim().parse().unwrap() }
     }
 
     fn ip(&self, args: &[&str]) {

@@ -7,16 +7,18 @@ mod machine;
 pub mod ports;
 mod probe;
 mod program;
+mod scanner;
 mod scene;
 mod sipp;
 mod sound;
 
 pub use baresip::{Baresip, Phone};
-pub use denwa::{DOMAIN, Denwa, binary, in_uri};
+pub use denwa::{DOMAIN, Denwa, GUARDED, binary, in_uri};
 pub use linphone::Linphone;
 pub use machine::Machine;
 pub use probe::{ask_by_tcp, ask_by_udp};
 pub use program::{Program, wait_until};
+pub use scanner::{Scanner, found};
 pub use scene::Scene;
 pub use sipp::Line;
 
