@@ -111,7 +111,8 @@ fn horrors_by_tcp() {
     let denwa = Denwa::start(&scene, HOUSE);
     for family in [V4, V6] {
         for horror in horrors() {
-            let mut stream = connect(&denwa, family);
+            // One address has few connections at once, so some are refused.
+            let Ok(mut stream) = TcpStream::connect(denwa.address(family)) else { continue };
             let _ = stream.write_all(&horror);
         }
     }
