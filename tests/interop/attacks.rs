@@ -232,34 +232,35 @@ fn answer(server: SocketAddr, method: &str, number: u32) -> String {
 fn existing_and_missing_extensions_give_the_same_bytes() {
     let scene = Scene::new();
     let street = Street::new();
-    // 104 has a phone; all are as by default, challenged with SHA-256 too, but 103.
-    let settings = "echo = 914\nlog = info\next.102 = one\next.103 = two\next.103.digest = md5\n\
-                    ext.104 = three\next.104.digest = md5\ngroup.105 = 102 103";
-    let denwa = Denwa::start_on(&street.server, &scene, settings);
-    let phone = Baresip::new("104", "three").at(&street.home, ip(HOME), ip(AT_HOME));
-    let _phone = phone.register(&scene, &denwa);
-    let server = SocketAddr::new(ip(ABROAD), denwa.port);
-    street.stranger.enter(|| {
-        for method in [
-            "REGISTER",
-            "INVITE",
-            "OPTIONS",
-            "MESSAGE",
-            "SUBSCRIBE",
-            "NOTIFY",
-            "REFER",
-            "PUBLISH",
-            "BYE",
-            "INFO",
-        ] {
-            let missing = answer(server, method, 999);
-            for number in [102, 103, 104, 105, 914] {
-                assert_eq!(answer(server, method, number), missing, "{method} {number}");
-            }
-            assert!(method != "REGISTER" || missing.starts_with("SIP/2.0 401 "), "{missing}");
+    let alike = |digest: &str, with_phone: bool| {
+        let mut settings = "echo = 914\nlog = info\ngroup.105 = 102 103\n".to_owned();
+        for number in 102..105 {
+            settings.push_str(&format!("ext.{number} = secret-{number}\next.{number}.digest = {digest}\n"));
         }
-    });
+        let denwa = Denwa::start_on(&street.server, &scene, &settings);
+        let phone = Baresip::new("104", "secret-104").at(&street.home, ip(HOME), ip(AT_HOME));
+        let _phone = with_phone.then(|| phone.register(&scene, &denwa));
+        let server = SocketAddr::new(ip(ABROAD), denwa.port);
+        street.stranger.enter(|| {
+            for method in METHODS {
+                let missing = answer(server, method, 999);
+                for number in [102, 103, 104, 105, 914] {
+                    assert_eq!(answer(server, method, number), missing, "{method} {number}");
+                }
+                assert!(method != "REGISTER" || missing.starts_with("SIP/2.0 401 "), "{missing}");
+            }
+        });
+    };
+    // A number that does not exist is offered what most of those that do are offered: each number
+    // always the same, so only an exchange where all are alike can be compared byte by byte.
+    alike("both", false);
+    // baresip knows MD5 alone.
+    alike("md5", true);
 }
+
+/// What strangers may say.
+const METHODS: [&str; 10] =
+    ["REGISTER", "INVITE", "OPTIONS", "MESSAGE", "SUBSCRIBE", "NOTIFY", "REFER", "PUBLISH", "BYE", "INFO"];
 
 #[test]
 #[ignore = "needs sipvicious and network namespaces"]
@@ -437,12 +438,11 @@ fn the_owner_reads_of_a_wrong_password_and_of_a_source_that_is_not_allowed() {
 }
 
 /// A connection of the stranger.
-fn connect(street: &Street, denwa: &Denwa) -> TcpStream {
+fn connect(street: &Street, denwa: &Denwa) -> std::io::Result<TcpStream> {
     let server = SocketAddr::new(ip(ABROAD), denwa.port);
-    let stream = street.stranger.enter(|| TcpStream::connect_timeout(&server, Duration::from_secs(2)));
-    let stream = stream.unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    stream
+    let stream = street.stranger.enter(|| TcpStream::connect_timeout(&server, Duration::from_secs(2)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    Ok(stream)
 }
 
 /// How long it takes until the exchange closes a connection, on which it says nothing.
@@ -463,7 +463,7 @@ fn a_connection_that_speaks_without_the_domain_is_closed_without_a_word() {
     let street = Street::new();
     let denwa = Denwa::start_on(&street.server, &scene, &house(GUARDED));
     for words in [&request("OPTIONS", ABROAD, 1)[..], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
-        let mut stream = connect(&street, &denwa);
+        let mut stream = connect(&street, &denwa).unwrap();
         let since = Instant::now();
         stream.write_all(words).unwrap();
         assert!(closed_after(stream, since) < Duration::from_secs(2));
@@ -477,11 +477,12 @@ fn a_connection_has_five_seconds_to_begin_and_ten_to_end_a_message_and_seven_nei
     let street = Street::new();
     let denwa = Denwa::start_on(&street.server, &scene, &house(GUARDED));
     let begun = Instant::now();
-    let silent = connect(&street, &denwa);
-    let mut halfway = connect(&street, &denwa);
+    let silent = connect(&street, &denwa).unwrap();
+    let mut halfway = connect(&street, &denwa).unwrap();
     let half = request("OPTIONS", DOMAIN, 1);
     halfway.write_all(&half[..half.len() - 10]).unwrap();
-    let more: Vec<TcpStream> = (0..20).map(|_| connect(&street, &denwa)).collect();
+    // Some are refused so fast that they never seem to have been there.
+    let more: Vec<TcpStream> = (0..20).filter_map(|_| connect(&street, &denwa).ok()).collect();
 
     // Of 22, at most 8 are still there after a moment.
     std::thread::sleep(Duration::from_secs(1));
