@@ -86,3 +86,16 @@ fn each_folder_is_a_target_that_is_played() {
         }
     }
 }
+
+#[test]
+fn what_is_slow_is_seen() {
+    let spin = |time| {
+        let start = targets::cost::now();
+        while targets::cost::now() - start < time {}
+    };
+    let limit = targets::cost::limit(2_500);
+    assert_eq!(limit, std::time::Duration::from_millis(3), "1 ms for each kB that is begun");
+    targets::cost::bounded(2_500, || spin(limit / 4));
+    let slow = std::panic::catch_unwind(|| targets::cost::bounded(2_500, || spin(limit)));
+    assert!(slow.is_err());
+}

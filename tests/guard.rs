@@ -42,6 +42,19 @@ fn a_source_never_sends_more_than_its_burst_and_its_rate() {
 }
 
 #[test]
+fn who_rotates_gets_no_more_than_the_table_has() {
+    // Even if all strangers together might send what they like.
+    let config = Config { rate_stranger: Rate(1), rate_strangers: Rate(1_000_000), ..Config::default() };
+    let mut guard = Guard::new(&config, (1, 9));
+    let mut passed = |now, from| {
+        (from..from + 200_000).filter(|&n| packet(&mut guard, now, v6_of_32(n)).is_some()).count()
+    };
+    assert_eq!(passed(0, 0), 4_096 * 5);
+    assert_eq!(passed(3_000, 200_000), 4_096 * 3);
+    assert_eq!(passed(3_999, 0), 0);
+}
+
+#[test]
 fn all_strangers_together_have_one_budget_however_they_rotate() {
     for seed in 0..6 {
         let mut rng = Rng(seed);

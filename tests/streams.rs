@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant as Moment};
 use denwa::config::{Config, Listen};
 use denwa::journal::Record;
 use denwa::net::{self, Machine};
+use denwa::sip::digest::{Algorithm, Ha1, Qop, respond};
 use denwa::switch::{Event, Flow, Input, Instant, Output, StreamId, Transport};
 use denwa::{keeper, media};
 use rustix::net::{AddressFamily, SocketType};
@@ -220,7 +222,7 @@ struct Phone {
 
 impl Phone {
     /// Finds that every question was answered, and all but one of a hundred within a time.
-    fn is_unaffected(self, within: Duration) {
+    fn unaffected(self, within: Duration) {
         self.stop.store(true, Ordering::Relaxed);
         let (answers, lost) = self.thread.join().unwrap();
         assert!(answers.len() >= 100, "only {} questions", answers.len());
@@ -336,7 +338,7 @@ fn who_is_refused_is_gone_at_once_and_leaves_nothing() {
         }
     }
     let time = begin.elapsed();
-    phone.is_unaffected(Duration::from_millis(200));
+    phone.unaffected(Duration::from_millis(200));
 
     let after = server.memory();
     println!("100,000 connects in {time:?}: {memory} bytes before, {after} after");
@@ -394,7 +396,7 @@ fn strangers_make_room_for_strangers_and_dawdlers_are_cut_off() {
     assert_eq!((report.strangers, report.closed), (0, STRANGERS as u64), "each end was told once");
     registered.write_all(&message("silence between messages is allowed")).unwrap();
     expect(&mut registered, &message("silence between messages is allowed"));
-    phone.is_unaffected(Duration::from_millis(200));
+    phone.unaffected(Duration::from_millis(200));
 }
 
 #[test]
@@ -458,7 +460,7 @@ fn unfinished_messages_share_a_fixed_amount_of_memory() {
     thread::sleep(Duration::from_millis(100));
     good.write_all(tail).unwrap();
     expect(&mut good, &[head, tail].concat());
-    phone.is_unaffected(Duration::from_millis(200));
+    phone.unaffected(Duration::from_millis(200));
 
     drop(comers);
     let begin = Moment::now();
@@ -568,4 +570,167 @@ fn a_flood_of_datagrams_starves_nobody() {
     );
     assert!(times[198] < Duration::from_millis(100) && report.late < 100, "{report:?}");
     assert!(server.memory() <= MEMORY);
+}
+
+/// The whole exchange: the keeper, and its child.
+struct Denwa {
+    keeper: Child,
+    folder: std::path::PathBuf,
+    address: SocketAddr,
+}
+
+impl Denwa {
+    fn start() -> Denwa {
+        // A port that is free for both transports, so far as one can know.
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let folder = std::env::temp_dir().join(format!("denwa-streams-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        // Where root runs this test, the exchange is somebody else.
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let file = folder.join("denwa.conf");
+        let (state, port) = (folder.display(), address.port());
+        let text = format!(
+            "ext.101 = correct-horse-battery\nlisten = udp:127.0.0.1:{port} tcp:127.0.0.1:{port}\n\
+             media-ports = 47000-47099\nstate = {state}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut keeper = Command::new(env!("CARGO_BIN_EXE_denwa"))
+            .args(["run", "--config"])
+            .arg(&file)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(keeper.stderr.take().unwrap());
+        let (sender, said) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                println!("{line}");
+                let _ = sender.send(line);
+            }
+        });
+        let denwa = Denwa { keeper, folder, address };
+        while !said.recv_timeout(SOON).expect("it starts").contains(" runs ") {}
+        denwa
+    }
+
+    /// The memory of all its processes now, in bytes (RSS).
+    fn memory(&self) -> u64 {
+        let keeper = self.keeper.id();
+        let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+        let children: Vec<u32> = children.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+        assert_eq!(children.len(), 1, "the keeper and its child");
+        children.into_iter().chain([keeper]).map(memory_of).sum()
+    }
+
+    /// A telephone that registers.
+    fn registered(&self) -> Registered {
+        let socket = UdpSocket::bind((source(PHONES, 1), 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let mut phone = Registered { socket, exchange: self.address, asked: 0 };
+        let (challenge, _) = phone.ask("REGISTER", "").unwrap();
+        let nonce = challenge.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
+        let ha1 = Ha1::new(b"101", b"denwa", b"correct-horse-battery");
+        let qop = Qop::Auth { nc: 1, nc_raw: b"00000001", cnonce: b"c" };
+        let uri = format!("sip:{}", self.address);
+        let response =
+            respond(Algorithm::Md5, &ha1, b"REGISTER", uri.as_bytes(), nonce.as_bytes(), &qop).unwrap();
+        let credentials = format!(
+            "Authorization: Digest username=\"101\",realm=\"denwa\",nonce=\"{nonce}\",uri=\"{uri}\",\
+             response=\"{response}\",algorithm=MD5,qop=auth,nc=00000001,cnonce=\"c\"\r\n"
+        );
+        let (answer, _) = phone.ask("REGISTER", &credentials).unwrap();
+        assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+        phone
+    }
+}
+
+/// A telephone at the exchange.
+struct Registered {
+    socket: UdpSocket,
+    exchange: SocketAddr,
+    asked: u32,
+}
+
+impl Registered {
+    /// Asks, and waits at most a second for the answer; what it is, and how long it took.
+    fn ask(&mut self, method: &str, more: &str) -> Option<(String, Duration)> {
+        self.asked += 1;
+        let (own, to, n) = (self.socket.local_addr().unwrap(), self.exchange, self.asked);
+        let request = format!(
+            "{method} sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK{n};rport\r\nMax-Forwards: 70\r\n\
+             From: <sip:101@{to}>;tag=a{n}\r\nTo: <sip:101@{to}>\r\nCall-ID: {n}@{own}\r\nCSeq: {n} {method}\r\n\
+             Contact: <sip:101@{own}>\r\nUser-Agent: {}\r\n{more}Content-Length: 0\r\n\r\n",
+            "long enough that what a stranger is answered is not longer".repeat(4),
+        );
+        let asked = Moment::now();
+        self.socket.send_to(request.as_bytes(), to).unwrap();
+        let mut buffer = [0; 2_000];
+        loop {
+            let count = self.socket.recv(&mut buffer).ok()?;
+            let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            // The exchange asks as well, whether the phone is there.
+            if text.contains(&format!("branch=z9hG4bK{n};")) && text.starts_with("SIP/2.0 ") {
+                return Some((text, asked.elapsed()));
+            }
+        }
+    }
+}
+
+impl Drop for Denwa {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.keeper),
+            rustix::process::Signal::TERM,
+        );
+        let _ = self.keeper.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[test]
+fn the_exchange_stays_small_and_serves_on_under_all_that() {
+    const COMERS: usize = 3_000;
+    const CONNECTS: usize = 60_000;
+    let _alone = alone();
+    if getrlimit(Resource::Nofile).current.is_some_and(|files| files < 4_500) {
+        return println!("skipped: these tests may not open 4,500 files");
+    }
+    let denwa = Denwa::start();
+    let before = denwa.memory();
+    let mut phone = denwa.registered();
+
+    // As many as it takes, each with as much of a message as it takes.
+    let half = format!("REGISTER sip:h SIP/2.0\r\nX: {}", "x".repeat(7_000));
+    let mut comers = Vec::new();
+    let mut largest = 0;
+    for n in 0..COMERS {
+        // One that is not wanted, or for which there is no room, may be reset at any time.
+        let Ok(mut comer) = try_connect(source(1, n), denwa.address) else { continue };
+        let _ = comer.write_all(half.as_bytes());
+        comers.push(comer);
+        if n % 100 == 0 {
+            largest = largest.max(denwa.memory());
+        }
+    }
+    let mut times = Vec::new();
+    for n in 0..CONNECTS {
+        let _ = try_connect(source(2, n), denwa.address);
+        if n % 500 == 0 {
+            largest = largest.max(denwa.memory());
+            let answer = phone.ask("REGISTER", "");
+            times.extend(answer.map(|(_, time)| time));
+        }
+    }
+    times.sort_unstable();
+    let after = denwa.memory();
+    println!(
+        "{before} bytes before, {largest} at most, {after} after {COMERS} slow and {CONNECTS} quick connections; \
+         the phone was answered {} of {} times, p99 {:?}",
+        times.len(),
+        CONNECTS / 500,
+        times[times.len() * 99 / 100]
+    );
+    assert!(largest <= MEMORY, "{largest}");
+    assert_eq!(times.len(), CONNECTS / 500);
+    assert!(times[times.len() * 99 / 100] < Duration::from_millis(200), "{times:?}");
 }

@@ -274,7 +274,7 @@ pub struct Extension {
     pub nat_media: NatMedia,
     /// `.allow`: from where its password is right; empty for everywhere.
     pub allow: Vec<Network>,
-    /// `.max-calls`: how many calls it may have made or taken over at once, 1 to 1,000. Default 10.
+    /// `.max-calls`: how many calls that it made may be under way at once, 1 to 1,000. Default 10.
     pub max_calls: u16,
     /// `.max-calls-hour`: how many calls it may make in an hour, 1 to 100,000. Default 300.
     pub max_calls_hour: u32,

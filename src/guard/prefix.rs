@@ -12,7 +12,7 @@ use siphasher::sip::SipHasher13;
 /// Printed as `203.0.113.7` or `2001:db8::/64`.
 // The first 64 bits of an IPv6 address. IPv4 lies where IPv6 has multicast, which is never a source
 // (RFC 4291 §2.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix(u64);
 
 const IPV4: u64 = 0xff << 56;
@@ -38,6 +38,12 @@ impl fmt::Display for Prefix {
         } else {
             write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(self.0) << 64))
         }
+    }
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

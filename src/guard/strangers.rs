@@ -27,6 +27,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// burst that the set would not have had. Nor does a source gain by being displaced: it had the most
 /// tokens of its set, and when it comes back it finds no more than it would have had by then. Who
 /// wants to harm one stranger in this way needs sources in its set, and cannot know which those are.
+///
+/// Credit for longer answers goes with the place as well: a source that is displaced again and again can
+/// use up that of its whole set, 16 a minute, and no more.
 pub(super) struct Strangers {
     known: Table<Buckets, 4, 1_024>,
     packets: Budget,

@@ -13,9 +13,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// What deaths are counted in, for people.
 const MINUTE: Duration = Duration::from_secs(60);
-/// More deaths than the waits allow in a minute: of those that count, none follows the one before within
-/// [`LONGEST_WAIT`] after the first seven.
-const MOST_A_MINUTE: usize = 24;
+/// More than there can be: seven deaths in the first 7 s, then one every 5 s.
+const MOST_A_MINUTE: usize = 20;
 
 /// How soon and how often exchanges have died.
 #[derive(Debug, Default)]
@@ -29,7 +28,7 @@ pub struct Backoff {
 pub struct Again {
     /// How long to wait.
     pub wait: Duration,
-    /// How many exchanges have died within the last minute, with this one; at most 24 are counted.
+    /// How many exchanges have died within the last minute, with this one; at most 20 are counted.
     pub times: usize,
 }
 
@@ -76,7 +75,6 @@ mod tests {
         for (i, wait) in waits.into_iter().enumerate() {
             assert_eq!(after(10), (wait, i + 2));
         }
-        // Two and a half seconds later, the first minute is not over.
         assert_eq!(after(30_000).0, 0);
         assert_eq!(after(29_999).0, 100);
         assert_eq!(after(3_600_000), (0, 1));

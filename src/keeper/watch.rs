@@ -38,7 +38,7 @@ impl Keeper {
             exchange.map_err(|error| StartError::Execute { program: self.binary.path(), error })?;
         let state = State::Running(exchange);
         let mut watch =
-            Watch { keeper: self, state, backoff: Backoff::default(), was_ready: false, stop: None };
+            Watch { keeper: self, state, backoff: Backoff::default(), was_ready: false, stop: Stop::Not };
         loop {
             watch.wait(&signals).map_err(StartError::System)?;
             watch.listen();
@@ -67,8 +67,7 @@ struct Watch {
     backoff: Backoff,
     /// Whether any exchange has been ready.
     was_ready: bool,
-    /// Since somebody wants it stopped.
-    stop: Option<Stop>,
+    stop: Stop,
 }
 
 enum State {
@@ -78,11 +77,14 @@ enum State {
     Waiting(Instant),
 }
 
-struct Stop {
-    /// What was forwarded last.
-    signal: process::Signal,
-    /// When the exchange is killed; `None` once it was.
-    until: Option<Instant>,
+/// Whether somebody wants it stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Not,
+    /// It was told, and has time until then.
+    Until(Instant),
+    /// It did not stop, and was killed.
+    Killed,
 }
 
 impl Watch {
@@ -95,9 +97,10 @@ impl Watch {
 
     /// Waits for a signal, a report, or time.
     fn wait(&self, signals: &Signals) -> io::Result<()> {
-        let until = match (&self.state, &self.stop) {
+        let until = match (&self.state, self.stop) {
             (State::Waiting(until), _) => Some(*until),
-            (State::Running(_), stop) => stop.as_ref().and_then(|stop| stop.until),
+            (State::Running(_), Stop::Until(until)) => Some(until),
+            (State::Running(_), Stop::Not | Stop::Killed) => None,
         };
         let time = until.map(|until| until.saturating_duration_since(Instant::now()));
         let time =
@@ -134,11 +137,9 @@ impl Watch {
             return Some(ExitCode::SUCCESS);
         };
         exchange.signal(signal);
-        let until = match &self.stop {
-            Some(stop) => stop.until,
-            None => Some(Instant::now() + FAREWELL),
-        };
-        self.stop = Some(Stop { signal, until });
+        if self.stop == Stop::Not {
+            self.stop = Stop::Until(Instant::now() + FAREWELL);
+        }
         None
     }
 
@@ -147,9 +148,11 @@ impl Watch {
         // Its last word may not have been read.
         self.listen();
         let end = End::of(status);
-        if let Some(stop) = &self.stop {
-            // It had not come so far as to catch signals, and was stopped by the very one it was sent.
-            let obeyed = end == End::Killed(stop.signal.as_raw());
+        if self.stop != Stop::Not {
+            // It may not have come so far as to catch signals.
+            let obeyed = [process::Signal::INT, process::Signal::TERM]
+                .iter()
+                .any(|signal| end == End::Killed(signal.as_raw()));
             return Some(if obeyed { ExitCode::SUCCESS } else { end.code() });
         }
         match end {
@@ -173,18 +176,14 @@ impl Watch {
                 Ok(exchange) => self.state = State::Running(exchange),
                 Err(error) => self.start_again(&format!("the exchange cannot be started ({error})")),
             },
-            State::Running(exchange) => {
-                if let Some(stop) = &mut self.stop
-                    && stop.until.is_some_and(|until| until <= now)
-                {
-                    stop.until = None;
-                    let sentence =
-                        format!("the exchange does not stop within {} s; it is killed", FAREWELL.as_secs());
-                    self.keeper.log.say(LogLevel::Error, &sentence);
-                    exchange.signal(process::Signal::KILL);
-                }
+            State::Running(exchange) if matches!(self.stop, Stop::Until(until) if until <= now) => {
+                self.stop = Stop::Killed;
+                let time = FAREWELL.as_secs();
+                let sentence = format!("the exchange does not stop within {time} s; it is killed");
+                self.keeper.log.say(LogLevel::Error, &sentence);
+                exchange.signal(process::Signal::KILL);
             }
-            State::Waiting(_) => {}
+            State::Waiting(_) | State::Running(_) => {}
         }
     }
 
@@ -240,10 +239,9 @@ impl fmt::Display for Again {
         }
         match self.times {
             0 | 1 => Ok(()),
-            2 | 22 => write!(f, " ({}nd time in 1 min)", self.times),
-            3 | 23 => write!(f, " ({}rd time in 1 min)", self.times),
-            21 => write!(f, " ({}st time in 1 min)", self.times),
-            _ => write!(f, " ({}th time in 1 min)", self.times),
+            2 => f.write_str(" (2nd time in 1 min)"),
+            3 => f.write_str(" (3rd time in 1 min)"),
+            times => write!(f, " ({times}th time in 1 min)"),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | a datagram or a message on a stream | 65,535 bytes | longer ones end their stream |
 //! | datagrams taken per turn of a socket | [`sys::BATCH`] | others get their turn first |
+//! | datagrams of a socket in a millisecond that are looked for one by one | 8 | more are taken a millisecond later, in batches |
 //! | connections | those that the machine wants, 4,096 | a new one is reset at once |
 //! | connections that we closed and the other side has not | 256, 2 s each | the oldest is reset |
 //! | a new connection without a byte | 5 s | reset |

@@ -38,13 +38,21 @@ fn make(path: &Path, user: Option<&User>) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => (),
     }
-    // What is examined and what is given away is the same folder, whoever may rename it meanwhile.
-    let folder = File::open(path)?;
-    let metadata = folder.metadata()?;
+    if !fs::metadata(path)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
     match user {
-        _ if !metadata.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
-        Some(user) if is_unused(&metadata, path)? => give(&folder, user),
-        _ => Ok(()),
+        None => Ok(()),
+        Some(user) => give_if_unused(path, user),
+    }
+}
+
+/// What is examined and what is given away is the same folder, whoever may rename it meanwhile.
+fn give_if_unused(path: &Path, user: &User) -> io::Result<()> {
+    let folder = File::open(path)?;
+    match is_unused(&folder.metadata()?, path)? {
+        true => give(&folder, user),
+        false => Ok(()),
     }
 }
 

@@ -111,7 +111,8 @@ fn horrors_by_tcp() {
     let denwa = Denwa::start(&scene, HOUSE);
     for family in [V4, V6] {
         for horror in horrors() {
-            let mut stream = connect(&denwa, family);
+            // One address has few connections at once, so some are refused.
+            let Ok(mut stream) = TcpStream::connect(denwa.address(family)) else { continue };
             let _ = stream.write_all(&horror);
         }
     }
@@ -170,7 +171,8 @@ fn streams_that_say_nothing_do_not_crowd_out_phones() {
 #[ignore = "needs baresip"]
 fn a_call_goes_on_under_a_hail_of_noise() {
     let scene = Scene::new();
-    let denwa = Denwa::start(&scene, HOUSE);
+    // At `debug` the first lines of the hail would be all that a minute's log has room for.
+    let denwa = Denwa::start(&scene, &format!("{HOUSE}\nlog = info"));
     let mut kitchen = Baresip::new("101", "correct-horse").register(&scene, &denwa);
     kitchen.dial("114");
     kitchen.talks();

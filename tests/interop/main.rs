@@ -1,9 +1,9 @@
 //! Real programs against the real binary.
 //!
 //! Each test starts `denwa` on a configuration of its own, then the telephones of other people:
-//! baresip, SIPp, linphone, and the scanners of strangers. Everything stays on loopback or in network namespaces that the test
-//! makes and removes. They need Debian packages, and some need root, so plain `cargo test` leaves
-//! them out; `scripts/test interop` installs the packages and runs them, `scripts/test interop
+//! baresip, SIPp, linphone, and the scanners of strangers. Everything stays on loopback or in network
+//! namespaces that the test makes and removes. They need Debian packages, and some need root, so plain
+//! `cargo test` leaves them out; `scripts/test interop` installs the packages and runs them, `scripts/test interop
 //! hold` only those with "hold" in their name.
 //!
 //! When one fails, the logs of all its programs are shown, SIP messages included, and kept.
@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)] // nothing outside a test binary could reach anything
 
+mod attacks;
 mod bad_input;
 mod kit;
 

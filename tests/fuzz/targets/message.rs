@@ -70,11 +70,16 @@ fn ask(message: &Message<'_>) {
             }
         }
         if let Some(via) = Via::parse(value) {
-            (via.branch(), via.wants_rport(), via.received());
+            assert!(via.branch().len() <= via.params.len());
+            assert!(via.received().is_none_or(|ip| ip == ip.to_canonical()));
+            assert!(!via.wants_rport() || !via.params.is_empty());
         }
         let parts: usize = message.list(header.name).map(<[u8]>::len).sum();
         assert!(parts <= all.len());
-        (decimal(value), params(value).count());
+        assert!(
+            decimal(value).is_none_or(|number| value.len() > 19 || number < 10u64.pow(value.len() as u32))
+        );
+        assert!(params(value).count() <= value.len());
         assert!(unescape(value).len() <= value.len());
         assert!(printable(value, 60).bytes().all(|b| (b' '..=b'~').contains(&b)));
     }

@@ -42,6 +42,9 @@ fn options(transport: &str, from: SocketAddr) -> String {
          Call-ID: probe-{0}\r\n\
          CSeq: 1 OPTIONS\r\n\
          Max-Forwards: 70\r\n\
+         User-Agent: one whose question is longer than its answer, as nobody gets more than he sent\r\n\
+         Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY, UPDATE, PRACK, SUBSCRIBE\r\n\
+         Supported: replaces, timer, path, gruu, outbound\r\n\
          Content-Length: 0\r\n\r\n",
         from.port()
     )

@@ -20,7 +20,7 @@ use denwa::config::{
 };
 use denwa::config::{Password, PortRange, Rate};
 use denwa::console::{Names, line};
-use denwa::sip::{Host, Message, check_request, check_response};
+use denwa::sip::{Host, Message, Name, Via, check_request, check_response};
 use denwa::switch::{Event, Flow, Input, Instant, Output, StreamId, Switch, Transport};
 
 use super::super::cost;
@@ -53,6 +53,8 @@ pub struct World {
     known: HashSet<Flow>,
     /// Where requests came from, by branch and method.
     asked: HashMap<(Vec<u8>, Vec<u8>), Vec<Flow>>,
+    /// Branches of requests that a phone answered as if their method were another: that is passed on.
+    misnamed: HashSet<Vec<u8>>,
     /// Longer answers, by who got them.
     exceeded: HashMap<IpAddr, u64>,
     /// Strangers who have got hold of a token.
@@ -95,6 +97,7 @@ impl World {
             streams: 0,
             known: HashSet::new(),
             asked: HashMap::new(),
+            misnamed: HashSet::new(),
             exceeded: HashMap::new(),
             listeners: HashSet::new(),
             calls: HashSet::new(),
@@ -200,6 +203,13 @@ impl World {
             let key = (via.branch().to_vec(), message.method_name().to_vec());
             self.asked.entry(key).or_default().extend(&ways);
         }
+        if let Ok(message) = Message::parse(bytes)
+            && let (Some(_), Some(cseq)) = (message.status(), message.cseq())
+            && let Some(via) = message.list(Name::Via).nth(1).and_then(Via::parse)
+            && !self.asked.contains_key(&(via.branch().to_vec(), cseq.method_name.to_vec()))
+        {
+            self.misnamed.insert(via.branch().to_vec());
+        }
         self.known.extend(ways);
     }
 
@@ -266,7 +276,9 @@ impl World {
             // What is refused for its CSeq or Via has neither to be found by.
             let refused = message.status() == Some(400) || message.status() == Some(505);
             assert!(
-                refused || came_from.is_some_and(|flows| flows.contains(flow)),
+                refused
+                    || self.misnamed.contains(branch)
+                    || came_from.is_some_and(|flows| flows.contains(flow)),
                 "a response to {flow:?}, but its request came from {came_from:?}: {text}"
             );
             assert!(refused || check_response(&message), "{text}");
