@@ -322,7 +322,8 @@ fn the_second_on_a_folder_and_an_old_one_on_a_new_journal_are_refused() {
 #[test]
 fn without_room_it_goes_on_says_so_and_recovers() {
     let (folder, at) = (Folder::new(), free_port());
-    let rates = "rate.stranger = 1000/s\nrate.strangers = 1000/s\nrate.phone = 1000/s";
+    let rates =
+        "rate.stranger = 1000/s\nrate.strangers = 1000/s\nrate.phone = 1000/s\next.102.max-contacts = 1";
     let config = folder.configure(at, rates);
     // No file may be larger than 16 blocks of 512 bytes. Whoever has too much is told, not killed.
     let mut shell = Command::new("sh");
@@ -333,7 +334,7 @@ fn without_room_it_goes_on_says_so_and_recovers() {
     one.register(600);
     let mut said = None;
     for round in 0..120 {
-        // Each time it is another phone, by its contact.
+        // Each time it is another phone, which takes the place of the one before.
         two = Phone::new("102", at);
         two.register(if round % 2 == 0 { 600 } else { 300 });
         said = program.said.try_iter().find(|line| line.contains("cannot be written"));
