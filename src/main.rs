@@ -147,8 +147,7 @@ fn exchange() -> Done {
         }
     };
     let relay = media::Relay::start()?;
-    let switch = Switch::restore(config, seed, &state, clocks);
-    drop(state);
+    let switch = Switch::restore(config, seed, state, clocks);
     net::run(switch, sockets, journal, relay, Some(link), &mut |event| log.event(event))?;
     log.say(LogLevel::Info, "stopped");
     Ok(ExitCode::SUCCESS)

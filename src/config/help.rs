@@ -12,6 +12,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("advertise", "advertise = 203.0.113.5"),
     ("media-ports", "media-ports = 40000-40999"),
     ("state", "state = /var/lib/denwa"),
+    ("sync", "sync = 1s"),
     ("register-expires", "register-expires = 60s 1h"),
     ("keep-alive", "keep-alive = 25s"),
     ("ext", "ext.101 = a-long-password"),

@@ -9,7 +9,9 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::record::Record;
+use postcard::ser_flavors::{Flavor, Size};
+
+use super::record::{Binding, Record};
 
 /// What a file begins with. A program that takes it for text, or has seven bits, breaks it.
 const MAGIC: [u8; 8] = *b"denwa\xe9\r\n";
@@ -50,10 +52,17 @@ pub(super) fn write(out: &mut Vec<u8>, record: &Record) -> bool {
     true
 }
 
+/// How many octets a binding takes.
+pub(super) fn size(binding: &Binding) -> u64 {
+    let payload = postcard::serialize_with_flavor(binding, Size::default());
+    // And what kind of record it is.
+    (PREFIX + 1 + payload.unwrap_or_default()) as u64
+}
+
 /// Postcard's output, at the end of a vector.
 struct Appended<'a>(&'a mut Vec<u8>);
 
-impl postcard::ser_flavors::Flavor for Appended<'_> {
+impl Flavor for Appended<'_> {
     type Output = ();
 
     fn try_push(&mut self, octet: u8) -> postcard::Result<()> {
@@ -136,7 +145,7 @@ fn fill(file: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<bool> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::record::{Clocks, Secret};
+    use super::super::record::{Clocks, Flow, Octets, Secret, Term, Transport};
     use super::*;
     use crate::time::Instant;
 
@@ -222,25 +231,31 @@ mod tests {
 
     #[test]
     fn a_record_that_is_too_long_is_left_out() {
-        let binding = super::super::record::Binding {
+        let binding = Binding {
             id: 1,
             number: "x".repeat(MAX_RECORD).into(),
-            uri: Box::default(),
-            params: Box::default(),
+            uri: Octets::default(),
+            params: Octets::default(),
             device: None,
-            path: Box::default(),
+            path: Octets::default(),
             q: 0,
-            flow: super::super::record::Flow {
-                transport: super::super::record::Transport::Tcp,
+            flow: Flow {
+                transport: Transport::Tcp,
                 local: std::net::SocketAddr::from(([0; 4], 1)).into(),
                 remote: std::net::SocketAddr::from(([0; 16], 1)).into(),
             },
             behind_nat: false,
-            call_id: Box::default(),
-            term: super::super::record::Term::new(1, Instant(1), Default::default(), Default::default()),
+            call_id: Octets::default(),
+            term: Term::new(1, Instant(1), Default::default(), Default::default()),
         };
         let mut out = vec![1];
-        assert!(!write(&mut out, &Record::Bound(Box::new(binding))));
+        let long = Record::Bound(Box::new(binding.clone()));
+        assert!(!write(&mut out, &long));
         assert_eq!(out, [1]);
+
+        let short = Binding { number: "101".into(), ..binding };
+        let size = size(&short);
+        assert!(write(&mut out, &Record::Bound(Box::new(short))));
+        assert_eq!(out.len() as u64, 1 + size);
     }
 }

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use frame::{MAX_RECORD, VERSION};
-pub use record::{Address, Binding, Clocks, Flow, Record, Refresh, Secret, Term, Transport};
+pub use record::{Address, Binding, Clocks, Flow, Octets, Record, Refresh, Secret, Term, Transport};
 pub use state::State;
 
 use crate::time::Instant;
@@ -232,9 +232,7 @@ impl Journal {
             _lock: lock,
         };
         state.resume(clocks);
-        state.records(|record| journal.add(record));
-        journal.alive += journal.batch.len() as u64;
-        journal.batch.clear();
+        journal.alive += state.bindings.values().map(frame::size).sum::<u64>();
         journal.add(&Record::Started(clocks));
         Ok(Opened { journal, state, notices })
     }

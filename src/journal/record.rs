@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::time::Instant;
 
@@ -68,13 +68,13 @@ pub struct Binding {
     /// The extension.
     pub number: Box<str>,
     /// The contact's URI, exactly as the phone wrote it.
-    pub uri: Box<[u8]>,
+    pub uri: Octets,
     /// The contact's other parameters.
-    pub params: Box<[u8]>,
+    pub params: Octets,
     /// `+sip.instance` and `reg-id` (RFC 5626).
-    pub device: Option<(Box<[u8]>, u64)>,
+    pub device: Option<(Octets, u64)>,
     /// Path (RFC 3327); empty for none.
-    pub path: Box<[u8]>,
+    pub path: Octets,
     /// Preference in thousandths.
     pub q: u16,
     /// How the phone is reached.
@@ -82,9 +82,32 @@ pub struct Binding {
     /// Whether the contact is another address than the one that it sends from.
     pub behind_nat: bool,
     /// The Call-ID of its registrations.
-    pub call_id: Box<[u8]>,
+    pub call_id: Octets,
     /// For how long it holds.
     pub term: Term,
+}
+
+/// Octets as somebody wrote them. They are written and read all at once, which serde does not do with a
+/// slice of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Octets(pub Box<[u8]>);
+
+impl From<&[u8]> for Octets {
+    fn from(octets: &[u8]) -> Octets {
+        Octets(octets.into())
+    }
+}
+
+impl Serialize for Octets {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Octets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Octets, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Octets::from)
+    }
 }
 
 /// A binding was refreshed.

@@ -66,13 +66,6 @@ impl State {
         (self.clocks, self.last) = (Some(clocks), now);
     }
 
-    /// Gives the records that say all of it, from which the same state comes.
-    pub(super) fn records(&self, mut each: impl FnMut(&Record)) {
-        self.secret.iter().for_each(|secret| each(&Record::Secret(*secret)));
-        self.clocks.iter().for_each(|clocks| each(&Record::Clock(*clocks)));
-        self.bindings.values().for_each(|binding| each(&Record::Bound(Box::new(binding.clone()))));
-    }
-
     /// How much time has passed since the last record, now that the wall clock says this.
     fn asleep(&self, wall: u64) -> Duration {
         let Some(told) = self.clocks.filter(|told| told.wall >= SENSIBLE) else {
@@ -86,7 +79,7 @@ impl State {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::record::{Flow, Transport};
+    use super::super::record::{Flow, Octets, Transport};
     use super::*;
 
     const WALL: u64 = 1_790_000_000_000;
@@ -97,14 +90,14 @@ mod tests {
         Record::Bound(Box::new(Binding {
             id,
             number: "101".into(),
-            uri: (*b"sip:101@192.0.2.1").into(),
-            params: Box::default(),
+            uri: (&b"sip:101@192.0.2.1"[..]).into(),
+            params: Octets::default(),
             device: None,
-            path: Box::default(),
+            path: Octets::default(),
             q: 1000,
             flow: Flow { transport: Transport::Udp, local: address, remote: address },
             behind_nat: false,
-            call_id: (*b"x").into(),
+            call_id: (&b"x"[..]).into(),
             term: Term::new(1, Instant(at), ms(left), ms(grace)),
         }))
     }

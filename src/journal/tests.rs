@@ -54,14 +54,14 @@ fn bound(id: u64) -> Record {
     Record::Bound(Box::new(Binding {
         id,
         number: "101".into(),
-        uri: (*b"sip:101@192.0.2.1:5060;transport=udp").into(),
-        params: Box::default(),
-        device: Some(((*b"\"<urn:uuid:00000000-0000-1000-8000-000a95a0e128>\"").into(), 1)),
-        path: Box::default(),
+        uri: (&b"sip:101@192.0.2.1:5060;transport=udp"[..]).into(),
+        params: Octets::default(),
+        device: Some(((&b"\"<urn:uuid:00000000-0000-1000-8000-000a95a0e128>\""[..]).into(), 1)),
+        path: Octets::default(),
         q: 1000,
         flow: Flow { transport: Transport::Udp, local: remote, remote },
         behind_nat: false,
-        call_id: (*b"3848276298220188511@192.0.2.1").into(),
+        call_id: (&b"3848276298220188511@192.0.2.1"[..]).into(),
         term: Term::new(1, Instant(0), 3600 * SECOND, 1800 * SECOND),
     }))
 }

@@ -13,12 +13,12 @@ impl Switch {
     ///
     /// Phones on UDP can be called at once if we still listen where they were registered; those on TCP when
     /// they have come back. Bindings of extensions that there are no more are gone.
-    pub fn restore(config: Config, seed: [u8; 32], state: &State, clocks: Clocks) -> Switch {
+    pub fn restore(config: Config, seed: [u8; 32], state: State, clocks: Clocks) -> Switch {
         let lasting = state.secret.map_or(seed, |Secret(lasting)| lasting);
         let mut switch = Switch::with_secret(config, secret::Secret::new(lasting, seed));
         switch.io.now = clocks.now;
         switch.io.wall = i128::from(clocks.wall) - i128::from(clocks.now.0);
-        switch.registrar.restore(&switch.config, clocks.now, state.bindings.values());
+        switch.registrar.restore(&switch.config, clocks.now, state.bindings.into_values());
         for (after, binding) in switch.registrar.all_wakes(&switch.config, clocks.now) {
             switch.io.arm(after, Timer::Binding(binding));
         }
@@ -65,7 +65,7 @@ mod tests {
         records.into_iter().for_each(|record| state.apply(record));
         let clocks = Clocks { now: Instant(7), wall: 1_790_000_009_000 };
         state.resume(clocks);
-        let mut after = Switch::restore(Config::default(), [2; 32], &state, clocks);
+        let mut after = Switch::restore(Config::default(), [2; 32], state, clocks);
         let mut records = Vec::new();
         after.snapshot(&mut |record| records.push(record.clone()));
         assert_eq!(records, [Record::Secret(Secret([1; 32])), Record::Clock(clocks)]);

@@ -28,10 +28,10 @@ impl Binding {
         Record::Bound(Box::new(journal::Binding {
             id: self.id,
             number: number.as_str().into(),
-            uri: self.uri.clone(),
-            params: self.params.clone(),
-            device: self.device.clone(),
-            path: self.path.clone(),
+            uri: (&*self.uri).into(),
+            params: (&*self.params).into(),
+            device: self.device.as_ref().map(|(instance, reg_id)| ((&**instance).into(), *reg_id)),
+            path: (&*self.path).into(),
             q: self.q,
             flow: journal::Flow {
                 transport: match self.flow.transport {
@@ -42,7 +42,7 @@ impl Binding {
                 remote: self.flow.remote.into(),
             },
             behind_nat: self.behind_nat,
-            call_id: self.call_id.clone(),
+            call_id: (&*self.call_id).into(),
             term: self.term(now),
         }))
     }
@@ -53,7 +53,7 @@ impl Binding {
 
     /// The binding that was written down. Streams have ended, and where we do not listen any more nobody
     /// can be called.
-    fn restored(config: &Config, kept: &journal::Binding) -> Binding {
+    fn restored(config: &Config, kept: journal::Binding) -> Binding {
         let flow = Flow {
             transport: match kept.flow.transport {
                 journal::Transport::Udp => Transport::Udp,
@@ -66,10 +66,10 @@ impl Binding {
         let expires = kept.term.expires();
         Binding {
             id: kept.id,
-            uri: kept.uri.clone(),
-            params: kept.params.clone(),
-            device: kept.device.clone(),
-            path: kept.path.clone(),
+            uri: kept.uri.0,
+            params: kept.params.0,
+            device: kept.device.map(|(instance, reg_id)| (instance.0, reg_id)),
+            path: kept.path.0,
             q: kept.q,
             flow,
             connected: !flow.is_reliable() && config.listens(flow.transport, flow.local),
@@ -77,7 +77,7 @@ impl Binding {
             expires,
             grace: kept.term.grace(),
             noted: (expires, kept.term.grace()),
-            call_id: kept.call_id.clone(),
+            call_id: kept.call_id.0,
             cseq: kept.term.cseq,
             wake: Instant(u64::MAX),
             ping: None,
@@ -94,19 +94,19 @@ impl Registrar {
 
     /// Takes in what was written down of an exchange before, in the order in which it came: what still
     /// holds, belongs to an extension that there is, and finds room.
-    pub(in super::super) fn restore<'a>(
+    pub(in super::super) fn restore(
         &mut self,
         config: &Config,
         now: Instant,
-        kept: impl Iterator<Item = &'a journal::Binding>,
+        kept: impl Iterator<Item = journal::Binding>,
     ) {
         for kept in kept {
             self.made = self.made.max(kept.id);
-            let binding = Binding::restored(config, kept);
             let number = Number::new(&kept.number).filter(|number| config.extensions.contains_key(number));
+            let binding = Binding::restored(config, kept);
             let has_room = self.numbers.len() < MAX_BINDINGS;
             let Some(number) = number.filter(|_| has_room && binding.expires > now) else {
-                self.records.push(Record::Unbound(kept.id));
+                self.records.push(Record::Unbound(binding.id));
                 continue;
             };
             self.came(binding.flow);
