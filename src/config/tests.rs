@@ -312,6 +312,14 @@ fn as_many_groups_and_members_as_promised() {
 }
 
 #[test]
+fn how_long_the_disk_may_wait() {
+    let sync = |text: &str| parse(&format!("ext.101 = a\n{text}")).sync;
+    assert_eq!(sync(""), Duration::from_secs(1));
+    assert_eq!(sync("sync = 0s"), Duration::ZERO);
+    assert_eq!(sync("sync = 1m"), Duration::from_secs(60));
+}
+
+#[test]
 fn each_known_key_has_an_example_that_works() {
     for (key, example) in help::EXAMPLES {
         let mut lines = vec!["ext.101 = a", "ext.102 = b", "listen.lan = udp:60"];

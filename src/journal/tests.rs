@@ -146,6 +146,20 @@ fn cut_off_at_any_octet_it_loads() {
 }
 
 #[test]
+fn one_that_was_not_finished_does_not_count() {
+    let folder = used("unfinished");
+    let half = fs::read(folder.path(NAME)).unwrap();
+    fs::write(folder.path(NEXT), &half[..half.len() / 2]).unwrap();
+    let Opened { mut journal, state, .. } = folder.open();
+    assert_eq!(ids(&state), [0, 2, 4]);
+    // As after trouble: it is written anew, over what is left of the last time.
+    journal.anew = Some(Instant(0));
+    assert!(journal.turn(Instant(0), snapshot(5..7)).is_none());
+    assert_eq!(ids(&reopened(journal, &folder)), [5, 6]);
+    assert_eq!(folder.files(), ["journal", "lock"]);
+}
+
+#[test]
 fn what_is_no_journal_is_put_aside() {
     let folder = Folder::new("foreign");
     for octets in [&b""[..], b"\x7fELF", &[0; 5_000], b"denwa, but not quite"] {

@@ -105,6 +105,7 @@ fn each_mistake_is_told_in_one_line() {
              `ext.101.max-contacts = 3`)",
         ),
         ("media-timeout = 2d", "media-timeout: must be 1s to 1d (for example `media-timeout = 60s`)"),
+        ("sync = 61s", "sync: must be 0s to 1m (for example `sync = 1s`)"),
         ("call-limit = 0s", "call-limit: must be 1s to 30d (for example `call-limit = 8h`)"),
         (
             "keep-alive = 500ms",
