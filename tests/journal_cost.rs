@@ -65,7 +65,7 @@ fn bound(id: u64) -> Record {
 }
 
 fn refreshed(id: u64, cseq: u64) -> Record {
-    Record::Refreshed(Refresh {
+    Record::Extended(Refresh {
         id,
         term: Term::new(cseq as u32, Moment(1_000_000 + cseq), 3600 * SECOND, 1800 * SECOND),
     })

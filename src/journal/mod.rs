@@ -8,9 +8,9 @@
 //! ```
 //!
 //! After `kill -9` all of it is there. After a power cut, at most the last `sync` is missing: by then a
-//! thread has put on the disk what was written ([`disk`]); nobody waits for it. Records that repeat what
-//! is known are not worth that; they lie on the disk when the next one does, or when the system writes
-//! back what it holds, after half a minute.
+//! thread has put on the disk what was written ([`disk`]); nobody waits for it. A refresh is worth less, and
+//! would wear out the disk: it waits for others, at most [`HOLD`], and meanwhile the grace of the record
+//! before makes up for it.
 //!
 //! When the file has grown larger than 64 KiB and four times what is alive in it, all that is alive is
 //! written to a new one, which takes its place in one step. So is it after any trouble with the disk: as
@@ -48,12 +48,17 @@ use crate::time::Instant;
 use disk::{DAMAGED, Disk, Done, NAME, NEXT};
 use frame::{Found, HEADER};
 use lock::{Lock, NoLock};
+use record::Urgency;
 
 /// Up to this size, in octets, a file is not worth being written anew.
 const SMALL: u64 = 64 << 10;
 
 /// Beyond so many times what is alive, it is.
 const SLACK: u64 = 4;
+
+/// How long records may wait that nothing depends on: each write, however short, costs the disk several
+/// blocks.
+pub const HOLD: Duration = Duration::from_secs(90);
 
 /// How soon the journal is tried again after trouble.
 const RETRY: Duration = Duration::from_secs(10);
@@ -77,8 +82,10 @@ pub struct Journal {
     /// Whether people were told that nothing is recorded.
     has_failed: bool,
     batch: Vec<u8>,
-    /// Whether there is something in the batch that is worth a sync.
-    is_urgent: bool,
+    /// That of the most urgent record in the batch.
+    urgency: Urgency,
+    /// Since when the batch waits.
+    held: Option<Instant>,
     /// Since when there is something in the file that is.
     unsynced: Option<Instant>,
     disk: Disk,
@@ -225,7 +232,8 @@ impl Journal {
             anew: (!is_sound).then_some(clocks.now),
             has_failed: false,
             batch: Vec::new(),
-            is_urgent: false,
+            urgency: Urgency::Waits,
+            held: None,
             unsynced: None,
             disk,
             asked: clocks.now,
@@ -240,17 +248,19 @@ impl Journal {
     /// Adds a record to the batch. One that is longer than [`MAX_RECORD`] is not recorded; nothing that
     /// comes by a datagram makes one.
     pub fn add(&mut self, record: &Record) {
-        self.is_urgent |= frame::write(&mut self.batch, record) && record.is_urgent();
+        if frame::write(&mut self.batch, record) {
+            self.urgency = self.urgency.max(record.urgency());
+        }
     }
 
-    /// Writes the batch, if there is one, and does what is due. To be called before anybody is told what
+    /// Writes the batch, if there is one that does not wait, and does what is due. To be called before anybody is told what
     /// the records say, and at [`Journal::deadline`]. `snapshot` gives all records of what is alive, the
     /// effects of the batch included, if they are wanted.
     pub fn turn(&mut self, now: Instant, snapshot: impl FnOnce(&mut dyn FnMut(&Record))) -> Option<News> {
-        let written = self.hear(now).and_then(|()| self.write(now));
-        let written = written.and_then(|()| match self.wants_snapshot(now) {
-            true => self.begin_anew(now, snapshot),
-            false => Ok(()),
+        let written = self.hear(now).and_then(|()| match self.wants_snapshot(now) {
+            true => self.write(now).and_then(|()| self.begin_anew(now, snapshot)),
+            false if self.holds(now) => Ok(()),
+            false => self.write(now),
         });
         if let (Some(since), Some(appended), None) = (self.unsynced, &self.file, self.anew)
             && since + self.interval <= now
@@ -279,7 +289,8 @@ impl Journal {
         let sync = self.unsynced.filter(|_| can_sync).map(|since| since + self.interval);
         let done = self.disk.is_busy().then_some(self.asked + LOOK);
         let anew = self.anew.filter(|_| !self.disk.is_replacing);
-        [sync, done, anew].into_iter().flatten().min()
+        let held = self.held.map(|since| since + HOLD);
+        [sync, done, anew, held].into_iter().flatten().min()
     }
 
     /// Where it lies.
@@ -302,6 +313,15 @@ impl Journal {
         written.and(heard)
     }
 
+    /// Whether what is in the batch waits.
+    fn holds(&mut self, now: Instant) -> bool {
+        if self.batch.is_empty() {
+            return true;
+        }
+        let until = *self.held.get_or_insert(now) + HOLD;
+        self.urgency == Urgency::Waits && now < until && self.batch.len() < MAX_RECORD
+    }
+
     /// Appends the batch to the journal, and to the one that will take its place.
     fn write(&mut self, now: Instant) -> io::Result<()> {
         if self.batch.is_empty() {
@@ -318,7 +338,8 @@ impl Journal {
             written = Err(error);
         }
         self.batch.clear();
-        if std::mem::take(&mut self.is_urgent) {
+        self.held = None;
+        if std::mem::take(&mut self.urgency) == Urgency::Synced {
             self.unsynced.get_or_insert(now);
         }
         written

@@ -23,20 +23,33 @@ pub enum Record {
     Clock(Clocks),
     /// A binding is there that was not, or was another.
     Bound(Box<Binding>),
-    /// A binding holds longer, and nothing else of it has changed.
+    /// A binding holds longer, by no more than the grace that is on record.
     Refreshed(Refresh),
+    /// A binding holds longer than that, or shorter.
+    Extended(Refresh),
     /// The binding of this number is gone.
     Unbound(u64),
 }
 
+/// How soon a record has to be where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// In the file within [`super::HOLD`], or with the next that is more urgent.
+    #[default]
+    Waits,
+    /// In the file before anybody is told. The system writes it to the disk within half a minute.
+    Written,
+    /// And on the disk within the time that `sync` says.
+    Synced,
+}
+
 impl Record {
-    /// Whether the record is worth a write to the disk of its own. What is not is on the disk half a
-    /// minute later, when the system writes what it holds back, and in any case with the next that is.
-    pub(super) fn is_urgent(&self) -> bool {
+    pub(super) fn urgency(&self) -> Urgency {
         match self {
-            Record::Secret(_) | Record::Started(_) | Record::Bound(_) | Record::Unbound(_) => true,
-            // A lost one is made up for by the grace of the one before.
-            Record::Clock(_) | Record::Refreshed(_) => false,
+            Record::Secret(_) | Record::Started(_) | Record::Bound(_) | Record::Unbound(_) => Urgency::Synced,
+            Record::Extended(_) => Urgency::Written,
+            // The grace of the record before makes up for a lost one.
+            Record::Clock(_) | Record::Refreshed(_) => Urgency::Waits,
         }
     }
 }
@@ -128,7 +141,7 @@ pub struct Term {
     pub at: Instant,
     /// How much time was left then, in milliseconds.
     left: u32,
-    /// How much more it may have by now, in milliseconds: a refresh that adds less is not written down. It
+    /// How much more it may have by now, in milliseconds: a refresh that adds less may not be on record. It
     /// is granted when the records are replayed, once.
     grace: u32,
 }

@@ -36,7 +36,7 @@ impl State {
                 self.last = self.last.max(binding.term.at);
                 self.bindings.insert(binding.id, *binding);
             }
-            Record::Refreshed(Refresh { id, term }) => {
+            Record::Refreshed(Refresh { id, term }) | Record::Extended(Refresh { id, term }) => {
                 self.last = self.last.max(term.at);
                 if let Some(binding) = self.bindings.get_mut(&id) {
                     binding.term = term;

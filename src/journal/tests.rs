@@ -207,7 +207,8 @@ fn it_is_written_anew_when_it_is_large_and_mostly_dead() {
     assert!(journal.turn(Instant(0), snapshot(0..10)).is_none());
     let (mut largest, mut snapshots) = (0, 0);
     for round in 1..=20_000 {
-        journal.add(&refreshed(round % 10, round as u32));
+        let Record::Refreshed(refresh) = refreshed(round % 10, round as u32) else { panic!() };
+        journal.add(&Record::Extended(refresh));
         let taken = std::cell::Cell::new(false);
         let news = journal.turn(Instant(round), |each| {
             taken.set(true);
@@ -274,7 +275,7 @@ fn what_cannot_be_appended_is_in_the_next_snapshot() {
 }
 
 #[test]
-fn only_news_are_synced_and_not_before_it_is_time() {
+fn only_news_are_synced_and_refreshes_wait() {
     let folder = used("sync");
     let mut journal = folder.open().journal;
     assert!(journal.turn(Instant(0), none).is_none());
@@ -283,12 +284,25 @@ fn only_news_are_synced_and_not_before_it_is_time() {
     assert!(journal.disk.is_syncing);
     wait(&mut journal, |journal| !journal.disk.is_busy());
     assert_eq!(journal.deadline(), None);
+    let length = || fs::metadata(folder.path(NAME)).unwrap().len();
+    let before = length();
     journal.add(&refreshed(2, 2));
     assert!(journal.turn(Instant(2_000), none).is_none());
-    assert_eq!(journal.deadline(), None);
+    assert_eq!((journal.deadline(), length()), (Some(Instant(92_000)), before), "it waits");
+    let Record::Refreshed(refresh) = refreshed(2, 3) else { panic!() };
+    journal.add(&Record::Extended(refresh));
+    assert!(journal.turn(Instant(2_100), none).is_none());
+    assert!(length() > before && journal.deadline().is_none(), "both are written, and not synced");
+    journal.add(&refreshed(2, 4));
+    let before = length();
+    assert!(journal.turn(Instant(2_200), none).is_none());
+    assert!(journal.turn(Instant(92_199), none).is_none());
+    assert_eq!(length(), before);
+    assert!(journal.turn(Instant(92_200), none).is_none());
+    assert!(length() > before && journal.deadline().is_none());
     journal.add(&Record::Unbound(2));
-    assert!(journal.turn(Instant(3_000), none).is_none());
-    assert_eq!(journal.deadline(), Some(Instant(4_000)));
+    assert!(journal.turn(Instant(93_000), none).is_none());
+    assert_eq!(journal.deadline(), Some(Instant(94_000)));
     assert!(!journal.disk.is_syncing);
 }
 

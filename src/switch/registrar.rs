@@ -16,6 +16,7 @@ use crate::guard::Lesson;
 use crate::journal::Record;
 use crate::sip::{Host, Message, Name, NameAddr, Uri, decimal, find_param, params};
 use crate::time::Instant;
+use survival::Noted;
 
 /// Identifies a binding for as long as the same phone refreshes it, whatever flow it comes on.
 pub(super) type BindingId = u64;
@@ -48,10 +49,12 @@ pub(super) struct Binding {
     /// Whether the contact is another address than the one that it sends from.
     pub(super) behind_nat: bool,
     expires: Instant,
-    /// How much longer than on record it may hold from the next record on: half of what it was given.
+    /// How much longer than on record it may hold from the next record on: as long as it was given.
     grace: Duration,
-    /// When it ends and with what grace, by what is on record.
-    noted: (Instant, Duration),
+    /// What was put on record last.
+    noted: Noted,
+    /// What is on record for sure.
+    sure: Noted,
     call_id: Box<[u8]>,
     cseq: u32,
     /// When its timer comes next.
@@ -92,7 +95,8 @@ impl Binding {
             behind_nat: false,
             expires: Instant::default(),
             grace: Duration::ZERO,
-            noted: (Instant::default(), Duration::ZERO),
+            noted: Noted::default(),
+            sure: Noted::default(),
             call_id: Box::default(),
             cseq: 0,
             wake: Instant(u64::MAX),
@@ -371,7 +375,7 @@ impl Registrar {
             (binding.q, binding.behind_nat) = (q, behind_nat);
             binding.connected = true;
             binding.expires = now + lifetime;
-            binding.grace = lifetime / 2;
+            binding.grace = lifetime;
             binding.cseq = cseq;
             binding.unanswered = 0;
             self.records.extend(binding.note(now, number, is_news));

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use denwa::config::Config;
-use denwa::journal::{Clocks, Record, State};
+use denwa::journal::{Clocks, HOLD, Record, State};
 use denwa::media;
 use denwa::switch::{Event, Input, Instant, Output, StreamId, Switch, Transport};
 
@@ -130,7 +130,7 @@ impl Town {
             restless: (Instant(0), 0),
         };
         town.switch.snapshot(&mut |record| town.journal.push((town.now, record.clone())));
-        town.journal.iter().for_each(|(_, record)| town.kept.apply(record.clone()));
+        town.replay();
         town.feed(Input::Clock(WALL + town.now.0));
         town
     }
@@ -365,8 +365,17 @@ impl Town {
             let synced =
                 self.journal.iter().filter(|(at, _)| *at + Duration::from_secs(1) <= self.now).count();
             self.journal.truncate(synced.max(1));
-            self.kept = State::default();
-            self.journal.iter().for_each(|(_, record)| self.kept.apply(record.clone()));
+            self.replay();
+        } else {
+            // What waits to be written is lost, and with it nothing.
+            let waits = |(at, record): &(Instant, Record)| {
+                *at + HOLD > self.now && matches!(record, Record::Refreshed(_) | Record::Clock(_))
+            };
+            while self.journal.last().is_some_and(waits) {
+                self.journal.pop();
+            }
+            self.replay();
+            self.check_kept();
         }
         self.now = self.now + asleep;
         let clocks = Clocks { now: self.now, wall: WALL + self.now.0 };
@@ -376,6 +385,12 @@ impl Town {
         self.survivors += self.kept.bindings.len() as u64;
         self.switch = Switch::restore(self.config.clone(), seed, self.kept.clone(), clocks);
         self.feed(Input::Tick);
+    }
+
+    /// What is on record comes to this.
+    fn replay(&mut self) {
+        self.kept = State::default();
+        self.journal.iter().for_each(|(_, record)| self.kept.apply(record.clone()));
     }
 
     /// Puts something on record.

@@ -8,20 +8,45 @@ use crate::config::{Config, Number};
 use crate::journal::{self, Record, Refresh, Term};
 use crate::time::Instant;
 
+/// What is on record of how long a binding holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Noted {
+    /// When it was put there.
+    at: Instant,
+    expires: Instant,
+    grace: Duration,
+}
+
+impl Noted {
+    /// Whether a binding that ends then is made up for by one half, or the whole (1), of the grace.
+    fn covers(&self, binding: &Binding, part: u32) -> bool {
+        let until = self.expires + self.grace / part;
+        (self.expires..until).contains(&binding.expires) && self.grace == binding.grace
+    }
+}
+
 impl Binding {
-    /// What is to be written down, now that a REGISTER was served: all of it if there is anything new but
-    /// the time; the time if it is beyond what is granted to the one on record, or is less; else nothing.
+    /// What is to be put on record, now that a REGISTER was served: all of it if there is anything new but
+    /// the time; the time if half of that on record is over, and at once if it would else be lost by a crash;
+    /// else nothing.
     pub(super) fn note(&mut self, now: Instant, number: &Number, is_news: bool) -> Option<Record> {
-        let (expires, grace) = self.noted;
-        let is_covered = (expires..expires + grace).contains(&self.expires) && grace == self.grace;
-        if !is_news && is_covered {
-            return None;
+        if now - self.noted.at >= journal::HOLD {
+            self.sure = self.noted;
         }
-        self.noted = (self.expires, self.grace);
-        Some(match is_news {
-            true => self.record(now, number),
-            false => Record::Refreshed(Refresh { id: self.id, term: self.term(now) }),
-        })
+        let noted = Noted { at: now, expires: self.expires, grace: self.grace };
+        let refresh = Refresh { id: self.id, term: self.term(now) };
+        if is_news {
+            (self.noted, self.sure) = (noted, noted);
+            Some(self.record(now, number))
+        } else if !self.sure.covers(self, 1) {
+            (self.noted, self.sure) = (noted, noted);
+            Some(Record::Extended(refresh))
+        } else if !self.noted.covers(self, 2) {
+            self.noted = noted;
+            Some(Record::Refreshed(refresh))
+        } else {
+            None
+        }
     }
 
     fn record(&self, now: Instant, number: &Number) -> Record {
@@ -64,6 +89,7 @@ impl Binding {
             stream: StreamId(0),
         };
         let expires = kept.term.expires();
+        let noted = Noted { at: kept.term.at, expires, grace: kept.term.grace() };
         Binding {
             id: kept.id,
             uri: kept.uri.0,
@@ -76,7 +102,8 @@ impl Binding {
             behind_nat: kept.behind_nat,
             expires,
             grace: kept.term.grace(),
-            noted: (expires, kept.term.grace()),
+            noted,
+            sure: noted,
             call_id: kept.call_id.0,
             cseq: kept.term.cseq,
             wake: Instant(u64::MAX),
