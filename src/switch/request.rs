@@ -164,10 +164,13 @@ impl Switch {
             }
             Verdict::Wrong { claimed, outside, .. } => {
                 let known = self.config.extensions.contains_key(claimed.as_str());
+                // The same work for those that exist and those that do not.
                 let why = match outside {
                     true => format!("the password is right, but not from there (ext.{claimed}.allow)"),
-                    false if known => format!("wrong password (ext.{claimed})"),
-                    false => "there is no such extension".into(),
+                    false => {
+                        let what = if known { "wrong password" } else { "no such extension" };
+                        format!("{what} (ext.{claimed})")
+                    }
                 };
                 self.refused(&reply, request, claimed, &why, known);
                 let number = printable(claimed.as_bytes(), 64);
