@@ -881,3 +881,38 @@ fn there_are_only_so_many_bindings() {
     assert_eq!(register(last, 0..1), [503], "the table is full");
     assert_eq!(register(&numbers[0], 0..CONTACTS), [200], "what is there can be refreshed");
 }
+
+#[test]
+fn who_names_no_contact_is_reached_where_he_is_registered() {
+    let mut exchange = Exchange::new();
+    let (caller, callee) = (phone(CALLER), phone(CALLEE));
+    let without = |message: &str| -> String {
+        message.split_inclusive("\r\n").filter(|line| !line.starts_with("Contact:")).collect()
+    };
+    let more = "Content-Type: application/sdp\r\n";
+    let invite = exchange.request(caller, "INVITE", "sip:102@pbx.test", more, &sdp("192.0.2.101", 4000));
+    let (sent, _) = exchange.ask(caller, &without(&invite));
+    let rung = sent.iter().find(|(flow, m)| *flow == callee.flow && m.starts_with("INVITE")).unwrap();
+    let ok = answer(&rung.1, 200, "callee", "sip:102@192.0.2.102:5060", &sdp("192.0.2.102", 4000));
+    let passed = exchange.say(callee.flow, without(&ok).as_bytes());
+    assert_eq!(statuses(&passed), [200]);
+    exchange.switch.handle(Instant(exchange.now), Input::HangUp("end of test"));
+    // Both are hung up on once the ACK is late.
+    let byes = exchange.wait(40);
+    let byes = byes.iter().filter(|(_, m)| m.starts_with("BYE")).map(|(flow, m)| (*flow, first_line(m)));
+    let byes: std::collections::BTreeSet<_> = byes.map(|(flow, line)| (flow.remote, line)).collect();
+    assert_eq!(
+        byes,
+        [
+            (caller.flow.remote, "BYE sip:101@192.0.2.101:5060 SIP/2.0"),
+            (callee.flow.remote, "BYE sip:102@192.0.2.102:5060 SIP/2.0")
+        ]
+        .into()
+    );
+    exchange.wait(200);
+
+    let bad = invite.replace("Contact: <sip:101@", "Contact: <sip:10\u{1}1@[");
+    let (sent, _) = exchange.ask(caller, &bad);
+    assert_eq!(statuses(&sent), [400]);
+    exchange.still_works();
+}

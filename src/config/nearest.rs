@@ -6,9 +6,12 @@ pub(super) fn nearest(word: &str, known: &[&'static str]) -> Option<&'static str
     let folded = word.to_ascii_lowercase().replace('_', "-");
     let known = || known.iter().copied().filter(|key| !key.is_empty());
     let begins = |key: &str| (folded.len() >= 3 && key.starts_with(&folded)) || folded.starts_with(key);
+    let most = |key: &str| key.len().max(3) / 3;
     known()
+        // Most keys are so much longer or shorter that nothing has to be compared.
+        .filter(|key| key.len().abs_diff(folded.len()) <= most(key))
         .map(|key| (distance(&folded, key), key))
-        .filter(|&(distance, key)| distance <= key.len().max(3) / 3)
+        .filter(|&(distance, key)| distance <= most(key))
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, key)| key)
         .or_else(|| known().find(|key| begins(key)))

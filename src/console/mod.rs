@@ -28,7 +28,7 @@ use words::Things;
 /// 2026-11-22 23:51:46 info  101 Kitchen registered from 203.0.113.7:5060 (udp) for 60 min
 /// ```
 ///
-/// It has a ceiling: at most 300 lines a minute, or 3,000 at `debug`, and 60 errors besides. What is
+/// It has a ceiling: at most 300 lines a minute, 60 errors besides, and 3,000 messages at `debug`. What is
 /// beyond is counted, and told with the first line of a later minute.
 pub struct Log {
     level: LogLevel,
@@ -58,7 +58,7 @@ impl Log {
         Log {
             level: config.log,
             names: Names::of(config),
-            ceiling: Ceiling::of(config.log),
+            ceiling: Ceiling::default(),
             to: Box::new(to),
             clock: Box::new(clock),
         }
@@ -180,15 +180,15 @@ mod tests {
 
     #[test]
     fn so_many_lines_a_minute_and_then_how_many_there_were_more() {
-        for (level, most) in [(LogLevel::Info, 300), (LogLevel::Debug, 3_000)] {
-            let (mut log, written, seconds) = log(level);
+        for (kinds, most) in [([LogLevel::Info, LogLevel::Warn], 300), ([LogLevel::Debug; 2], 3_000)] {
+            let (mut log, written, seconds) = log(kinds[0]);
             for n in 0..10_000 {
-                log.say(if n % 2 == 0 { LogLevel::Info } else { LogLevel::Warn }, "busy");
+                log.say(kinds[n % 2], "busy");
             }
             assert_eq!(written.lines().len(), most);
-            // Until the minute is over, nothing but errors.
+            // Until the minute is over, nothing more of the kind.
             seconds.fetch_add(59, Ordering::Relaxed);
-            log.say(LogLevel::Warn, "busy");
+            log.say(kinds[1], "busy");
             assert_eq!(written.lines().len(), most);
             seconds.fetch_add(1, Ordering::Relaxed);
             log.say(LogLevel::Info, "quiet");
@@ -210,6 +210,16 @@ mod tests {
             log.say(LogLevel::Info, "quiet");
             assert_eq!(written.lines().len(), most + 3);
         }
+    }
+
+    #[test]
+    fn messages_keep_nothing_else_out() {
+        let (mut log, written, _) = log(LogLevel::Debug);
+        for _ in 0..10_000 {
+            log.say(LogLevel::Debug, "message");
+        }
+        log.say(LogLevel::Info, "a call has ended");
+        assert!(written.lines()[3_000].ends_with("info  a call has ended"));
     }
 
     #[test]

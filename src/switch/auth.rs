@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::secret::{Purpose, Secret};
 use super::table::Table;
-use crate::config::{Config, DigestOffer, Number};
+use crate::config::{Config, DigestOffer, Extension, Number};
 use crate::sip::digest::{self, Algorithm, Credentials, Ha1, Qop};
 use crate::sip::{Message, Method, Name};
 use crate::time::Instant;
@@ -209,13 +209,11 @@ impl Authenticator {
         verdict: &Verdict,
     ) -> Offer {
         let failed = matches!(verdict, Verdict::Wrong { algorithm, .. } if *algorithm != Algorithm::Md5);
-        let configured = match config.extensions.get(claimed) {
-            Some(extension) => extension.digest == DigestOffer::Md5,
-            None => {
-                let (md5_only, all) = self.md5_only;
-                secret.mac(Purpose::Offer, &[claimed.as_bytes()]) % all < md5_only
-            }
-        };
+        // Computed in any case: what takes longer for one than for the other tells which exist, too.
+        let (md5_only, all) = self.md5_only;
+        let lot = secret.mac(Purpose::Offer, &[claimed.as_bytes()]) % all < md5_only;
+        let of_extension = |extension: &Extension| extension.digest == DigestOffer::Md5;
+        let configured = config.extensions.get(claimed).map_or(lot, of_extension);
         let puzzled = self.hints.get(&hint(secret, source, claimed)).is_some_and(|n| *n >= PUZZLED);
         Offer { stale: *verdict == Verdict::Stale, md5_only: failed || configured || puzzled }
     }

@@ -46,9 +46,10 @@ impl Switch {
             return self.call_over(id, Cause::Refused(420));
         }
         let tag = self.secret.fresh();
+        let Some(caller) = self.calls.get(&id).and_then(|call| call.legs.first()).cloned() else { return };
+        let target = contact_uri(request).map_or_else(|| self.target_of(&caller), Into::into);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let leg = call.legs.len();
-        let caller = call.legs[0].clone();
         call.legs.push(Leg { extension: None, binding: None, behind_nat: false, learn: false, ..caller });
         call.inside = Some(Inside::default());
         let mut to = request.first(Name::To).unwrap_or_default().to_vec();
@@ -60,7 +61,7 @@ impl Switch {
                 DialogEnd {
                     tag: request.from_tag().into(),
                     address: request.first(Name::From).unwrap_or_default().into(),
-                    target: contact_uri(request).unwrap_or_default().into(),
+                    target,
                     routes: join(request.list(Name::RecordRoute)).into(),
                     cseq: request.cseq().map_or(0, |c| c.number),
                 },

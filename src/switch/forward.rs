@@ -243,9 +243,10 @@ pub(super) fn routes_behind(response: &Message<'_>, token: &[u8]) -> Vec<u8> {
     super::registrar::join(behind.into_iter())
 }
 
-/// The URI of the first Contact, as it was written.
+/// The URI of the first Contact, as it was written, if requests can be sent to it.
 pub(super) fn contact_uri<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
-    message.list(Name::Contact).next().and_then(NameAddr::parse).map(|contact| contact.uri)
+    let contact = message.list(Name::Contact).next().and_then(NameAddr::parse)?;
+    contact.sip_uri().map(|_| contact.uri)
 }
 
 fn mask_contact(edit: &mut Edit<'_>, message: &Message<'_>, uri: &str) {

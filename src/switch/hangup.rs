@@ -160,6 +160,7 @@ impl Switch {
         let Some(callee) = call.legs.get(leg) else { return };
         let token = Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, &call.call_id);
         let flow = self.flow_of(callee);
+        let target = contact_uri(response).map_or_else(|| self.target_of(callee), Into::into);
         let routes = routes_behind(response, &token);
         let cseq = response.cseq().map_or(0, |c| c.number);
         let client = self.next_client();
@@ -168,7 +169,7 @@ impl Switch {
         let routes: &[&[u8]] = if routes.is_empty() { &[] } else { &[&routes] };
         let ack = Originate {
             method: OwnMethod::Ack,
-            uri: contact_uri(response).unwrap_or_default(),
+            uri: &target,
             via: via.as_bytes(),
             routes,
             from: response.first(Name::From).unwrap_or_default(),

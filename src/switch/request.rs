@@ -6,7 +6,7 @@ use super::call::Leg;
 use super::dialog::Place;
 use super::flow::{Flow, Transport};
 use super::fork::Kind;
-use super::forward::Onward;
+use super::forward::{Onward, contact_uri};
 use super::registrar::Binding;
 use super::route::Destination;
 use super::secret::Purpose;
@@ -128,6 +128,11 @@ impl Switch {
         if super::fork::breadth(request) == 0 && method != Method::Register {
             return self.refuse(reply, request, 440, b"");
         }
+        // Without one it is of RFC 2543; with such a one the requests of its dialog have nowhere to go.
+        let contact = request.first(Name::Contact);
+        if method == Method::Invite && contact.is_some() && contact_uri(request).is_none() {
+            return self.refuse_with(reply, request, 400, "Bad Contact", b"");
+        }
         if let Some(extensions) = request.first(Name::ProxyRequire) {
             let headers = [b"Unsupported: ", extensions, b"\r\n"].concat();
             return self.refuse(reply, request, 420, &headers);
@@ -164,10 +169,13 @@ impl Switch {
             }
             Verdict::Wrong { claimed, outside, .. } => {
                 let known = self.config.extensions.contains_key(claimed.as_str());
+                // The same work for those that exist and those that do not.
                 let why = match outside {
                     true => format!("the password is right, but not from there (ext.{claimed}.allow)"),
-                    false if known => format!("wrong password (ext.{claimed})"),
-                    false => "there is no such extension".into(),
+                    false => {
+                        let what = if known { "wrong password" } else { "no such extension" };
+                        format!("{what} (ext.{claimed})")
+                    }
                 };
                 self.refused(&reply, request, claimed, &why, known);
                 let number = printable(claimed.as_bytes(), 64);
@@ -308,6 +316,15 @@ impl Switch {
         leg.binding.and_then(|id| self.registrar.get(id)).map_or(leg.flow, |binding| binding.flow)
     }
 
+    /// What a leg's phone is asked for if it does not say it in a Contact, as it has to: what it is
+    /// registered by, or its address.
+    pub(super) fn target_of(&self, leg: &Leg) -> Box<[u8]> {
+        match leg.binding.and_then(|id| self.registrar.get(id)) {
+            Some(binding) => binding.target().into(),
+            None => format!("sip:{}", leg.flow.remote).into_bytes().into(),
+        }
+    }
+
     /// Identifies a request's transaction. Not by sent-by, which NAT may change between a request
     /// and its CANCEL, but by everything else that both share, and the address that sent them
     /// (RFC 3261 §17.2.3). It serves for requests without a branch as well.
@@ -350,7 +367,7 @@ impl Switch {
     /// A stream that lost its framing cannot be read any further (RFC 4475 §3.3.9).
     fn give_up(&mut self, flow: &Flow, request: &Message<'_>) {
         if flow.is_reliable() && request.has_malformed_length() {
-            self.io.close(flow.stream);
+            self.close(flow.stream);
         }
     }
 }

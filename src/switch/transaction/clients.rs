@@ -19,6 +19,8 @@ pub(in crate::switch) struct Clients {
 
 /// A client transaction.
 struct Client {
+    /// What was asked; a response that names another method is none to it (RFC 3261 §17.1.3).
+    method: Method,
     machine: ClientMachine,
     flow: Flow,
     owner: Owner,
@@ -101,7 +103,7 @@ impl Clients {
             io.arm(T1, Timer::Client(id, cancel, again));
         }
         io.arm(T1_64, Timer::Client(id, cancel, timeout));
-        let client = Client { machine, flow, owner, request, interval: T1 * 2, cancelled: false };
+        let client = Client { method, machine, flow, owner, request, interval: T1 * 2, cancelled: false };
         self.table.insert((id, cancel), client);
     }
 
@@ -127,7 +129,11 @@ impl Clients {
         id: ClientId,
         message: &Message<'_>,
     ) -> Option<Owner> {
-        let cancel = message.cseq()?.method == Method::Cancel;
+        let method = message.cseq()?.method;
+        let cancel = method == Method::Cancel;
+        if self.table.get(&(id, cancel)).is_some_and(|client| client.method != method) {
+            return None;
+        }
         let (invite, other) = match message.status()? {
             100..200 => (invite_client::Event::Provisional, client::Event::Provisional),
             200..300 => (invite_client::Event::Success, client::Event::Final),

@@ -280,7 +280,7 @@ impl Model {
 
     /// When nothing comes any more, there is soon nothing to say.
     fn end(&mut self) {
-        for _ in 0..8 {
+        for _ in 0..MOST_DEEDS {
             let Some(due) = self.guard.deadline() else { break };
             assert!(due - self.now <= Duration::from_secs(60), "{due:?} is far");
             self.now = due;

@@ -130,17 +130,24 @@ fn answer(request: &Message<'_>, source: SocketAddr, is_good: bool) {
         let to = request.to().map(|to| to.params).unwrap_or_default();
         if is_good && ![via, to].iter().any(|text| text.iter().any(|b| b"\"<".contains(b))) {
             let text = printed.escape_ascii();
-            assert_eq!(read.via().map(|via| via.branch()), request.via().map(|via| via.branch()), "{text}");
-            assert_eq!(read.from_tag(), request.from_tag(), "{text}");
+            let branch =
+                |message: &Message<'_>| unfolded(message.via().map(|via| via.branch()).unwrap_or_default());
+            assert_eq!(branch(&read), branch(request), "{text}");
+            assert_eq!(read.from_tag(), unfolded(request.from_tag()), "{text}");
             assert_eq!(read.cseq().map(|c| c.number), request.cseq().map(|c| c.number), "{text}");
             if !request.to_tag().is_empty() {
-                assert_eq!(read.to_tag(), request.to_tag(), "{text}");
+                assert_eq!(read.to_tag(), unfolded(request.to_tag()), "{text}");
             }
             if let Err(broken) = strict::read(&printed, request.bytes()) {
                 panic!("{broken}: {text}");
             }
         }
     }
+}
+
+/// As an answer repeats it: line ends have become blanks.
+fn unfolded(value: &[u8]) -> Vec<u8> {
+    value.iter().map(|b| if b"\r\n".contains(b) { b' ' } else { *b }).collect()
 }
 
 /// A request of our own with the values of a received one: nothing is smuggled into it.
