@@ -86,7 +86,7 @@ pub struct Journal {
     urgency: Urgency,
     /// Since when the batch waits.
     held: Option<Instant>,
-    /// Since when there is something in the file that is.
+    /// Since when there is something in the file that is to be synced.
     unsynced: Option<Instant>,
     disk: Disk,
     /// When the disk was asked for something.
