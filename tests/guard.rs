@@ -380,6 +380,60 @@ fn connections_without_authentication_are_few_and_do_not_stay() {
     }
 }
 
+#[test]
+fn an_office_that_comes_back_all_at_once_gets_in_over_tcp() {
+    // A hundred phones at one address after a power cut. Those that are refused try again each second,
+    // and what they try must not starve those that are in.
+    for rate in [5, 10] {
+        let config = Config { rate_stranger: Rate(rate), ..Config::default() };
+        let mut guard = Guard::new(&config, (1, 8));
+        let office = v4(1);
+        let mut phones = [Attempt::Out; 100];
+        let mut streams = 0;
+        for now in (0..5_000).step_by(50) {
+            for phone in &mut phones {
+                *phone = match *phone {
+                    Attempt::Out if now % 1_000 == 0 => {
+                        streams += 1;
+                        match guard.opened(Instant(now), streams, ours(), at(office)) {
+                            Opening::Refused => Attempt::Out,
+                            _ => Attempt::Asks { stream: streams, messages: 0 },
+                        }
+                    }
+                    // A stream is reliable: what is not heard is not said again.
+                    Attempt::Asks { stream, .. } if packet(&mut guard, now, office).is_none() => {
+                        Attempt::Unheard { stream }
+                    }
+                    Attempt::Asks { stream, messages: 1 } => {
+                        guard.learn(Instant(now), Lesson::Bound(office));
+                        guard.learn(Instant(now), Lesson::Authenticated { source: office, stream });
+                        Attempt::In
+                    }
+                    Attempt::Asks { stream, .. } => Attempt::Asks { stream, messages: 1 },
+                    other => other,
+                };
+            }
+            for late in drain(&mut guard, now).0 {
+                for phone in &mut phones {
+                    let gone = matches!(phone, Attempt::Asks { stream, .. } | Attempt::Unheard { stream } if *stream == late);
+                    *phone = if gone { Attempt::Out } else { *phone };
+                }
+            }
+        }
+        let missing = phones.iter().filter(|phone| !matches!(phone, Attempt::In)).count();
+        assert_eq!(missing, 0, "at {rate} packets a second");
+    }
+}
+
+/// How far a phone is with its registration over TCP.
+#[derive(Clone, Copy)]
+enum Attempt {
+    Out,
+    Asks { stream: u64, messages: u32 },
+    Unheard { stream: u64 },
+    In,
+}
+
 // News.
 
 #[test]

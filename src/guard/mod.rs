@@ -211,16 +211,18 @@ impl Guard {
     /// A connection was opened to a listener. Its number is never 0.
     ///
     /// It costs its source a packet, and has 32 s to authenticate. Until then it is one of at most 8
-    /// of its source (64 where phones are registered) and 1,024 of all.
+    /// of its source (64 where phones are registered) and 1,024 of all. One that is too many for its
+    /// source costs nothing: what phones that try again and again would pay is what those that are in
+    /// need to speak.
     pub fn opened(&mut self, now: Instant, stream: u64, local: SocketAddr, remote: SocketAddr) -> Opening {
         let source = self.key.source(remote.ip());
-        let opened = self.judge(now, Transport::Tcp, local, remote.ip(), source).and_then(|standing| {
-            let (phone, reason) = match standing {
-                Standing::Phone => (true, Reason::PhoneStreams),
-                Standing::Stranger { .. } => (false, Reason::StrangerStreams),
-            };
-            self.streams.open(stream, source.prefix, phone, now).map_err(|_| reason)
-        });
+        let phone = self.phones.has(source);
+        let opened = match self.streams.has_room(source.prefix, phone) {
+            true => self.judge(now, Transport::Tcp, local, remote.ip(), source),
+            false if phone => Err(Reason::PhoneStreams),
+            false => Err(Reason::StrangerStreams),
+        };
+        let opened = opened.map(|_| self.streams.open(stream, source.prefix, phone, now));
         match opened {
             Ok(None) => Opening::Admitted,
             Ok(Some(oldest)) => Opening::InsteadOf(oldest),
