@@ -137,7 +137,7 @@ impl Switch {
     }
 
     /// Closes a connection, of which net will not tell us again.
-    fn close(&mut self, stream: StreamId) {
+    pub(super) fn close(&mut self, stream: StreamId) {
         self.closed(stream);
         self.io.close(stream);
     }
