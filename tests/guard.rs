@@ -135,6 +135,17 @@ fn phones_are_heard_under_any_flood() {
 }
 
 #[test]
+fn what_phones_are_sent_is_not_taken_from_strangers() {
+    // Whoever forges the address of a phone gets its network longer answers, but no more than that.
+    let mut guard = guard();
+    guard.learn(Instant(0), Lesson::Bound(v4(1)));
+    for _ in 0..10_000 {
+        guard.learn(Instant(0), Lesson::Exceeded(v4(1)));
+    }
+    assert_eq!(packet(&mut guard, 0, v4(2)), Some(Standing::Stranger { credit: true }));
+}
+
+#[test]
 fn a_phone_is_never_banned_and_neither_is_anybody_who_did_not_fail() {
     for seed in 0..10 {
         let mut rng = Rng(seed);

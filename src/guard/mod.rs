@@ -98,7 +98,7 @@ pub enum Lesson {
         /// Whom they claimed to be, at most 64 bytes, printable ASCII.
         number: String,
     },
-    /// A stranger was sent more than it had sent.
+    /// Somebody was sent more than it had sent. Strangers have few such answers, phones are not counted.
     Exceeded(IpAddr),
     /// A request was refused, or not answered.
     Refused(Refusal),
@@ -252,7 +252,12 @@ impl Guard {
             }
             Lesson::Unbound(source) => self.phones.unbound(self.key.source(source)),
             Lesson::Failed { source, number } => self.failed(now, self.key.source(source), number),
-            Lesson::Exceeded(source) => self.strangers.exceeded(self.key.source(source), now),
+            Lesson::Exceeded(source) => {
+                let source = self.key.source(source);
+                if !self.phones.has(source) {
+                    self.strangers.exceeded(source, now);
+                }
+            }
             Lesson::Refused(refusal) => {
                 let source = self.key.source(refusal.remote.ip());
                 self.herald.refused(now, source, refusal);
