@@ -321,6 +321,21 @@ fn a_bad_length_on_a_stream_ends_it() {
 }
 
 #[test]
+fn a_phone_whose_stream_lost_its_framing_is_not_called_there() {
+    let mut exchange = Exchange::new();
+    let flow = Flow { transport: Transport::Tcp, stream: StreamId(9), ..phone(CALLEE).flow };
+    let callee = Phone { flow, ..phone(CALLEE) };
+    exchange.switch.handle(Instant(exchange.now), Input::Opened(flow));
+    exchange.register(callee);
+    let broken = exchange.request(callee, "OPTIONS", "sip:pbx.test", "", "").replace("th: 0", "th: x");
+    assert_eq!(statuses(&exchange.say(flow, broken.as_bytes())), [400]);
+    assert_eq!(exchange.closed, [StreamId(9)]);
+    // Whoever is told to close a connection does not tell of its end.
+    let (_, sent, _) = exchange.dial("102", "", &sdp("192.0.2.101", 4000));
+    assert!(sent.iter().all(|(to, _)| *to != flow), "{sent:?}");
+}
+
+#[test]
 fn messages_of_64_kilobytes_three_thousand_headers_and_lines_of_60_kilobytes() {
     let mut exchange = Exchange::new();
     for more in [
@@ -415,6 +430,29 @@ fn forged_routes_and_tokens_lead_nowhere() {
     let answers = exchange.say(stranger().flow, fresh.as_bytes());
     assert_eq!((statuses(&answers), answers.len()), (vec![407], 1));
     assert_eq!(exchange.switch.calls(), 1, "the call goes on");
+}
+
+#[test]
+fn many_routes_that_look_like_ours_are_no_work() {
+    // Each of them would be held against a Call-ID that is as long as all of them together.
+    let mut exchange = Exchange::new();
+    let route = format!("<sip:{}@localhost>", "a".repeat(23));
+    let time = |exchange: &mut Exchange, routes: usize, method: &str| {
+        let more = format!("Route: {}\r\n", vec![route.as_str(); routes].join(","));
+        let request = exchange.request(stranger(), method, "sip:102@192.0.2.99", &more, "");
+        let request = request.replace("Call-ID: ", &format!("Call-ID: {}", "c".repeat(25_000)));
+        (0..20)
+            .map(|_| {
+                let began = std::time::Instant::now();
+                exchange.say(stranger().flow, request.as_bytes());
+                began.elapsed()
+            })
+            .min()
+            .unwrap()
+    };
+    let (few, many) = (time(&mut exchange, 1, "ACK"), time(&mut exchange, 800, "ACK"));
+    assert!(many < std::time::Duration::from_millis(1).max(few * 20), "{few:?}, {many:?}");
+    exchange.still_works();
 }
 
 #[test]

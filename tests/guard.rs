@@ -135,6 +135,17 @@ fn phones_are_heard_under_any_flood() {
 }
 
 #[test]
+fn what_phones_are_sent_is_not_taken_from_strangers() {
+    // Whoever forges the address of a phone gets its network longer answers, but no more than that.
+    let mut guard = guard();
+    guard.learn(Instant(0), Lesson::Bound(v4(1)));
+    for _ in 0..10_000 {
+        guard.learn(Instant(0), Lesson::Exceeded(v4(1)));
+    }
+    assert_eq!(packet(&mut guard, 0, v4(2)), Some(Standing::Stranger { credit: true }));
+}
+
+#[test]
 fn a_phone_is_never_banned_and_neither_is_anybody_who_did_not_fail() {
     for seed in 0..10 {
         let mut rng = Rng(seed);
@@ -378,6 +389,60 @@ fn connections_without_authentication_are_few_and_do_not_stay() {
         }
         assert!(refused > 100 && replaced > 100 && late > 100, "{refused} {replaced} {late}");
     }
+}
+
+#[test]
+fn an_office_that_comes_back_all_at_once_gets_in_over_tcp() {
+    // A hundred phones at one address after a power cut. Those that are refused try again each second,
+    // and what they try must not starve those that are in.
+    for rate in [5, 10] {
+        let config = Config { rate_stranger: Rate(rate), ..Config::default() };
+        let mut guard = Guard::new(&config, (1, 8));
+        let office = v4(1);
+        let mut phones = [Attempt::Out; 100];
+        let mut streams = 0;
+        for now in (0..5_000).step_by(50) {
+            for phone in &mut phones {
+                *phone = match *phone {
+                    Attempt::Out if now % 1_000 == 0 => {
+                        streams += 1;
+                        match guard.opened(Instant(now), streams, ours(), at(office)) {
+                            Opening::Refused => Attempt::Out,
+                            _ => Attempt::Asks { stream: streams, messages: 0 },
+                        }
+                    }
+                    // A stream is reliable: what is not heard is not said again.
+                    Attempt::Asks { stream, .. } if packet(&mut guard, now, office).is_none() => {
+                        Attempt::Unheard { stream }
+                    }
+                    Attempt::Asks { stream, messages: 1 } => {
+                        guard.learn(Instant(now), Lesson::Bound(office));
+                        guard.learn(Instant(now), Lesson::Authenticated { source: office, stream });
+                        Attempt::In
+                    }
+                    Attempt::Asks { stream, .. } => Attempt::Asks { stream, messages: 1 },
+                    other => other,
+                };
+            }
+            for late in drain(&mut guard, now).0 {
+                for phone in &mut phones {
+                    let gone = matches!(phone, Attempt::Asks { stream, .. } | Attempt::Unheard { stream } if *stream == late);
+                    *phone = if gone { Attempt::Out } else { *phone };
+                }
+            }
+        }
+        let missing = phones.iter().filter(|phone| !matches!(phone, Attempt::In)).count();
+        assert_eq!(missing, 0, "at {rate} packets a second");
+    }
+}
+
+/// How far a phone is with its registration over TCP.
+#[derive(Clone, Copy)]
+enum Attempt {
+    Out,
+    Asks { stream: u64, messages: u32 },
+    Unheard { stream: u64 },
+    In,
 }
 
 // News.

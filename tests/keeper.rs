@@ -428,7 +428,9 @@ fn the_exchange_is_given_nothing_else() {
     let secret = folder.0.join("secret");
     let left_open = File::create(&secret).unwrap();
     rustix::io::fcntl_setfd(&left_open, FdFlags::empty()).unwrap();
-    let program = Program::start_by(Command::new(binary()), folder, "");
+    let mut starter = Command::new(binary());
+    starter.env("KEY_OF_ANOTHER_PROGRAM", "secret");
+    let program = Program::start_by(starter, folder, "");
     let links = |pid: Pid| -> Vec<PathBuf> {
         let entries = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).unwrap();
         entries.map(|entry| fs::read_link(entry.unwrap().path()).unwrap()).collect()
@@ -444,6 +446,8 @@ fn the_exchange_is_given_nothing_else() {
             || link.parent().is_some_and(|folder| folder.ends_with("state"));
         assert!(known || link.to_str() == Some("/dev/null"), "{link:?}");
     }
+    let environment = fs::read(format!("/proc/{}/environ", exchange.as_raw_nonzero())).unwrap();
+    assert!(environment.is_empty(), "{}", String::from_utf8_lossy(&environment));
     let comm = fs::read_to_string(format!("/proc/{}/comm", exchange.as_raw_nonzero())).unwrap();
     let arguments = fs::read(format!("/proc/{}/cmdline", exchange.as_raw_nonzero())).unwrap();
     assert_eq!((comm.trim(), &arguments[..]), ("denwa-exchange", &b"denwa\0--exchange\0"[..]));
@@ -465,6 +469,8 @@ fn low_ports_need_no_root_in_the_exchange() {
         let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap();
         let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
         assert!(!users.split_ascii_whitespace().any(|uid| uid == "0"), "{users}");
+        let capabilities = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).unwrap();
+        assert_eq!(capabilities.trim().trim_matches('0'), "");
     }
     kill_process(exchange, Signal::KILL).unwrap();
     program.exchange_after(Some(exchange));

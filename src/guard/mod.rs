@@ -98,7 +98,7 @@ pub enum Lesson {
         /// Whom they claimed to be, at most 64 bytes, printable ASCII.
         number: String,
     },
-    /// A stranger was sent more than it had sent.
+    /// Somebody was sent more than it had sent. Strangers have few such answers, phones are not counted.
     Exceeded(IpAddr),
     /// A request was refused, or not answered.
     Refused(Refusal),
@@ -211,16 +211,18 @@ impl Guard {
     /// A connection was opened to a listener. Its number is never 0.
     ///
     /// It costs its source a packet, and has 32 s to authenticate. Until then it is one of at most 8
-    /// of its source (64 where phones are registered) and 1,024 of all.
+    /// of its source (64 where phones are registered) and 1,024 of all. One that is too many for its
+    /// source costs nothing: what phones that try again and again would pay is what those that are in
+    /// need to speak.
     pub fn opened(&mut self, now: Instant, stream: u64, local: SocketAddr, remote: SocketAddr) -> Opening {
         let source = self.key.source(remote.ip());
-        let opened = self.judge(now, Transport::Tcp, local, remote.ip(), source).and_then(|standing| {
-            let (phone, reason) = match standing {
-                Standing::Phone => (true, Reason::PhoneStreams),
-                Standing::Stranger { .. } => (false, Reason::StrangerStreams),
-            };
-            self.streams.open(stream, source.prefix, phone, now).map_err(|_| reason)
-        });
+        let phone = self.phones.has(source);
+        let opened = match self.streams.has_room(source.prefix, phone) {
+            true => self.judge(now, Transport::Tcp, local, remote.ip(), source),
+            false if phone => Err(Reason::PhoneStreams),
+            false => Err(Reason::StrangerStreams),
+        };
+        let opened = opened.map(|_| self.streams.open(stream, source.prefix, phone, now));
         match opened {
             Ok(None) => Opening::Admitted,
             Ok(Some(oldest)) => Opening::InsteadOf(oldest),
@@ -250,7 +252,12 @@ impl Guard {
             }
             Lesson::Unbound(source) => self.phones.unbound(self.key.source(source)),
             Lesson::Failed { source, number } => self.failed(now, self.key.source(source), number),
-            Lesson::Exceeded(source) => self.strangers.exceeded(self.key.source(source), now),
+            Lesson::Exceeded(source) => {
+                let source = self.key.source(source);
+                if !self.phones.has(source) {
+                    self.strangers.exceeded(source, now);
+                }
+            }
             Lesson::Refused(refusal) => {
                 let source = self.key.source(refusal.remote.ip());
                 self.herald.refused(now, source, refusal);

@@ -32,10 +32,6 @@ struct Waiting {
     until: Instant,
 }
 
-/// The source has as many as it may have.
-#[derive(Debug, PartialEq)]
-pub(super) struct TooMany;
-
 impl Streams {
     pub(super) fn new() -> Streams {
         Streams {
@@ -45,27 +41,27 @@ impl Streams {
         }
     }
 
-    /// A connection came; it may have to take the place of another, which is named.
-    pub(super) fn open(
-        &mut self,
-        stream: u64,
-        source: Prefix,
-        phone: bool,
-        now: Instant,
-    ) -> Result<Option<u64>, TooMany> {
+    /// Whether a source may have one more.
+    pub(super) fn has_room(&self, source: Prefix, phone: bool) -> bool {
         let most = if phone { MAX_OF_PHONE } else { MAX_OF_STRANGER };
-        let both = || self.strangers.iter().chain(&self.phones);
-        if both().filter(|waiting| waiting.source == source).count() >= most {
-            return Err(TooMany);
-        }
-        let oldest = if both().count() < MAX {
+        self.all().filter(|waiting| waiting.source == source).count() < most
+    }
+
+    /// A connection came, for which its source has room; it may have to take the place of another, which
+    /// is named.
+    pub(super) fn open(&mut self, stream: u64, source: Prefix, phone: bool, now: Instant) -> Option<u64> {
+        let oldest = if self.all().count() < MAX {
             None
         } else {
             self.strangers.pop_front().or_else(|| self.phones.pop_front())
         };
         let queue = if phone { &mut self.phones } else { &mut self.strangers };
         queue.push_back(Waiting { stream, source, until: now + PATIENCE });
-        Ok(oldest.map(|waiting| waiting.stream))
+        oldest.map(|waiting| waiting.stream)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Waiting> {
+        self.strangers.iter().chain(&self.phones)
     }
 
     /// A connection is authenticated or closed.
@@ -124,7 +120,7 @@ mod tests {
         let mut streams = Streams::new();
         assert_eq!(streams.deadline(), None);
         for (stream, phone) in [(1, false), (2, true), (3, false), (4, true)] {
-            assert_eq!(streams.open(stream, prefix(1), phone, Instant(stream)), Ok(None));
+            assert_eq!(streams.open(stream, prefix(1), phone, Instant(stream)), None);
         }
         streams.forget(1);
         streams.forget(4);
@@ -141,15 +137,13 @@ mod tests {
         let mut streams = Streams::new();
         for (source, phone, most) in [(1, false, 8), (2, true, 64)] {
             for n in 0..most {
-                assert_eq!(
-                    streams.open(source * 1_000 + n, prefix(source as u32), phone, Instant(0)),
-                    Ok(None)
-                );
+                assert!(streams.has_room(prefix(source as u32), phone));
+                assert_eq!(streams.open(source * 1_000 + n, prefix(source as u32), phone, Instant(0)), None);
             }
-            assert_eq!(streams.open(9_999, prefix(source as u32), phone, Instant(0)), Err(TooMany));
+            assert!(!streams.has_room(prefix(source as u32), phone));
         }
         streams.forget(1_003);
-        assert_eq!(streams.open(9_999, prefix(1), false, Instant(0)), Ok(None));
+        assert!(streams.has_room(prefix(1), false));
     }
 
     #[test]
@@ -159,13 +153,13 @@ mod tests {
         let mut open =
             |source, phone| streams.open(numbers.next().unwrap(), prefix(source), phone, Instant(0));
         for n in 0..64 {
-            assert_eq!(open(0, true), Ok(None), "{n}");
+            assert_eq!(open(0, true), None, "{n}");
         }
         for n in 64..1_024 {
-            assert_eq!(open(n, false), Ok(None), "{n}");
+            assert_eq!(open(n, false), None, "{n}");
         }
-        assert_eq!(open(5_000, false), Ok(Some(65)));
-        assert_eq!(open(5_001, true), Ok(Some(66)));
+        assert_eq!(open(5_000, false), Some(65));
+        assert_eq!(open(5_001, true), Some(66));
         assert_eq!(streams.strangers.len() + streams.phones.len(), MAX);
     }
 
@@ -173,7 +167,7 @@ mod tests {
     fn connections_of_the_banned_are_overdue() {
         let mut streams = Streams::new();
         for stream in 1..=6 {
-            streams.open(stream, prefix((stream % 2) as u32), stream > 3, Instant(0)).unwrap();
+            streams.open(stream, prefix((stream % 2) as u32), stream > 3, Instant(0));
         }
         streams.condemn(prefix(1));
         assert_eq!(streams.deadline(), Some(Instant(0)));

@@ -47,6 +47,8 @@ impl Binary {
         let child = Command::new(self.descriptor())
             .arg0("denwa")
             .arg("--exchange")
+            // It needs nothing of it, and there may be other programs' keys in it.
+            .env_clear()
             .stdin(OwnedFd::from(theirs))
             // A terminal's Ctrl-C reaches the keeper alone, which passes it on once.
             .process_group(0)

@@ -4,7 +4,6 @@ use std::fmt;
 
 use super::landlock::Domain;
 use super::limits::OpenFiles;
-use super::privileges::CapabilitySet;
 
 /// What was achieved. `Display` is one line for the log:
 ///
@@ -39,8 +38,6 @@ impl Achieved {
 pub(super) struct Bars {
     /// The name of the unprivileged user.
     pub(super) user: Result<String, String>,
-    /// What is left.
-    pub(super) capabilities: CapabilitySet,
     pub(super) landlock: Result<Domain, String>,
     /// `None` for who does without.
     pub(super) seccomp: Option<Result<(), String>>,
@@ -62,10 +59,7 @@ impl Bars {
         if let Ok(user) = &self.user {
             holding.push(format!("user {user}"));
         }
-        holding.push(match self.capabilities.is_empty() {
-            true => "no capabilities".into(),
-            false => format!("no capabilities but {}", Names(self.capabilities)),
-        });
+        holding.push("no capabilities".into());
         if let Ok(domain) = &self.landlock {
             holding.push(domain.to_string());
         }
@@ -98,16 +92,6 @@ impl fmt::Display for Achieved {
     }
 }
 
-/// Capabilities by their names: `NET_BIND_SERVICE, DAC_READ_SEARCH`.
-struct Names(CapabilitySet);
-
-impl fmt::Display for Names {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.0.iter_names().map(|(name, _)| name).collect();
-        f.write_str(&names.join(" and "))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,7 +99,6 @@ mod tests {
     fn all() -> Bars {
         Bars {
             user: Ok("denwa".into()),
-            capabilities: CapabilitySet::empty(),
             landlock: Ok(Domain { abi: 7, ports: true }),
             seccomp: Some(Ok(())),
             open_files: OpenFiles { wanted: 4096, given: 4096 },
@@ -152,18 +135,12 @@ mod tests {
 
     #[test]
     fn the_keeper_has_its_own_measure() {
-        let bars = Bars {
-            capabilities: CapabilitySet::NET_BIND_SERVICE | CapabilitySet::DAC_READ_SEARCH,
-            landlock: Ok(Domain { abi: 7, ports: false }),
-            seccomp: None,
-            ..all()
-        };
+        let bars = Bars { landlock: Ok(Domain { abi: 7, ports: false }), seccomp: None, ..all() };
         let achieved = Achieved::with(bars);
         assert!(achieved.is_complete());
         assert_eq!(
             achieved.to_string(),
-            "sandbox: user denwa, no capabilities but DAC_READ_SEARCH and NET_BIND_SERVICE, \
-             Landlock ABI 7 (files, signals), no core dumps"
+            "sandbox: user denwa, no capabilities, Landlock ABI 7 (files, signals), no core dumps"
         );
     }
 

@@ -37,7 +37,6 @@ pub use user::User;
 
 use crate::config::Sandbox;
 use achieved::Bars;
-use privileges::CapabilitySet;
 
 /// What a process keeps.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +58,9 @@ pub struct Rights<'a> {
     pub open_files: u64,
 }
 
-/// Leaves the keeper only what it needs: it becomes the user of `rights`, keeps the capabilities to
-/// bind low ports and to read its configuration if it has them, and touches no files but those in
-/// `rights`. No child of its can have more; a child that executes a program has no capabilities.
+/// Leaves the keeper only what it needs: it becomes the user of `rights`, has no capabilities any more
+/// (its ports are bound and its configuration is read by then), and touches no files but those in
+/// `rights`. No child of its can have more.
 ///
 /// # Errors
 ///
@@ -90,15 +89,6 @@ enum Who {
     Exchange,
 }
 
-impl Who {
-    fn capabilities(self) -> CapabilitySet {
-        match self {
-            Who::Keeper => CapabilitySet::NET_BIND_SERVICE | CapabilitySet::DAC_READ_SEARCH,
-            Who::Exchange => CapabilitySet::empty(),
-        }
-    }
-}
-
 /// Each step takes away what the next ones do not need: capabilities after the user that they are
 /// needed to become, seccomp after all the rest.
 fn confine(rights: &Rights, who: Who) -> Result<Achieved, Error> {
@@ -112,7 +102,7 @@ fn confine(rights: &Rights, who: Who) -> Result<Achieved, Error> {
     for folder in rights.write {
         state::check(folder, name)?;
     }
-    let capabilities = privileges::keep(who.capabilities())?;
+    privileges::give_up_capabilities()?;
     privileges::gain_none()?;
     // After the change of user, which sets it as well.
     limits::no_core_dumps()?;
@@ -121,7 +111,7 @@ fn confine(rights: &Rights, who: Who) -> Result<Achieved, Error> {
         Who::Keeper => None,
         Who::Exchange => Some(seccomp::install()),
     };
-    let bars = Bars { user, capabilities, landlock, seccomp, open_files };
+    let bars = Bars { user, landlock, seccomp, open_files };
     match bars.missing() {
         missing if rights.level == Sandbox::Require && !missing.is_empty() => Err(Error::Incomplete(missing)),
         _ => Ok(Achieved::with(bars)),

@@ -3,17 +3,16 @@
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::process::geteuid;
-pub(super) use rustix::thread::CapabilitySet;
 use rustix::thread::{
-    CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
-    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
 };
 
 use super::limits::failed;
 use super::{Error, User};
 
-/// Becomes `user` if this is root, keeping its capabilities for [`keep`]. Gives the name of the
+/// Becomes `user` if this is root. Gives the name of the
 /// unprivileged user that the process then has, or the reason why it has none.
 pub(super) fn leave_root(user: Option<&User>) -> Result<String, String> {
     if !geteuid().is_root() {
@@ -37,7 +36,6 @@ pub(super) fn leave_root(user: Option<&User>) -> Result<String, String> {
 /// the user exists here at all.
 fn become_user(user: &User) -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    set_keep_capabilities(true)?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_groups(&[])?;
     set_thread_res_uid(uid, uid, uid)
@@ -56,17 +54,14 @@ pub(super) fn empty_bounding_set() {
     }
 }
 
-/// Gives up all capabilities that are not in `wanted`, and leaves none for programs executed from here.
-/// Returns those that are left.
-pub(super) fn keep(wanted: CapabilitySet) -> Result<CapabilitySet, Error> {
+/// Gives up all capabilities, also for programs executed from here.
+pub(super) fn give_up_capabilities() -> Result<(), Error> {
     const WHAT: &str = "giving up capabilities";
     // Before Linux 4.3 there is no ambient set, and nothing in it.
     let _ = clear_ambient_capability_set();
-    let left = capabilities(None).map_err(failed(WHAT))?.permitted & wanted;
-    let sets = CapabilitySets { effective: left, permitted: left, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets).map_err(failed(WHAT))?;
-    set_keep_capabilities(false).map_err(failed(WHAT))?;
-    Ok(left)
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, sets).map_err(failed(WHAT))
 }
 
 /// Executing a program gains no rights from now on, whatever its setuid bit says.

@@ -164,15 +164,9 @@ fn forbidden_with(own_pid: u64) -> Vec<(c_long, Vec<Condition>)> {
         (libc::SYS_tkill, vec![(1, Dword, Ne, int(libc::SIGABRT))]),
         // The limits of others.
         (libc::SYS_prlimit64, vec![(0, Dword, Ne, 0)]),
-        // Families and protocols besides UDP, TCP and local sockets.
-        (
-            libc::SYS_socket,
-            vec![
-                (0, Dword, Ne, int(libc::AF_UNIX)),
-                (0, Dword, Ne, int(libc::AF_INET)),
-                (0, Dword, Ne, int(libc::AF_INET6)),
-            ],
-        ),
+        // Families and protocols besides UDP and TCP. Local sockets lead to the system's services (D-Bus,
+        // containers, logs), which Landlock does not keep out of reach before ABI 9.
+        (libc::SYS_socket, vec![(0, Dword, Ne, int(libc::AF_INET)), (0, Dword, Ne, int(libc::AF_INET6))]),
         (
             libc::SYS_socket,
             vec![
@@ -185,6 +179,10 @@ fn forbidden_with(own_pid: u64) -> Vec<(c_long, Vec<Condition>)> {
     // All types but SOCK_STREAM and SOCK_DGRAM, the first two of them; higher bits are flags.
     for kind in libc::SOCK_RAW..=0xf {
         forbidden.push((libc::SYS_socket, vec![(1, Dword, MaskedEq(0xf), int(kind))]));
+    }
+    // A pair of streams stays a pair; one of datagrams could be connected to something else.
+    for kind in libc::SOCK_DGRAM..=0xf {
+        forbidden.push((libc::SYS_socketpair, vec![(1, Dword, MaskedEq(0xf), int(kind))]));
     }
     // Being looked into again, or only by a chosen one, or with memory laid out anew.
     for option in [libc::PR_SET_DUMPABLE, libc::PR_SET_PTRACER, libc::PR_SET_MM] {
@@ -345,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn udp_tcp_and_local_sockets() {
+    fn udp_and_tcp_sockets_and_pairs_of_streams() {
         let socket = |family: i32, kind: i32, protocol: i32| {
             says(libc::SYS_socket, &[family as u64, kind as u64, protocol as u64])
         };
@@ -359,9 +357,14 @@ mod tests {
             assert_eq!(socket(family, libc::SOCK_STREAM, libc::IPPROTO_MPTCP), REFUSE);
             assert_eq!(socket(family, libc::SOCK_SEQPACKET, 0), REFUSE);
         }
-        assert_eq!(socket(libc::AF_UNIX, libc::SOCK_STREAM | flags, 0), ALLOW);
-        for family in [libc::AF_NETLINK, libc::AF_PACKET, libc::AF_VSOCK, libc::AF_ALG] {
+        for family in [libc::AF_UNIX, libc::AF_NETLINK, libc::AF_PACKET, libc::AF_VSOCK, libc::AF_ALG] {
+            assert_eq!(socket(family, libc::SOCK_STREAM | flags, 0), REFUSE);
             assert_eq!(socket(family, libc::SOCK_DGRAM, 0), REFUSE);
+        }
+        let pair = |kind: i32| says(libc::SYS_socketpair, &[libc::AF_UNIX as u64, (kind | flags) as u64, 0]);
+        assert_eq!(pair(libc::SOCK_STREAM), ALLOW);
+        for kind in [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_SEQPACKET] {
+            assert_eq!(pair(kind), REFUSE);
         }
     }
 

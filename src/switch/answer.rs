@@ -161,10 +161,8 @@ impl Switch {
 
     /// The dialog that a response belongs to, made if it is the first with its To tag.
     fn dialog_for(&mut self, id: u64, leg: usize, fork: &Fork, response: &Message<'_>) -> Option<usize> {
-        let legs = &self.calls.get(&id)?.legs;
-        let (caller, callee) = (legs.first()?, legs.get(leg)?);
+        let callee = self.calls.get(&id)?.legs.get(leg)?;
         let target = contact_uri(response).map_or_else(|| self.target_of(callee), Into::into);
-        let callers_target = self.target_of(caller);
         let call = self.calls.get_mut(&id)?;
         let tag = response.to_tag();
         let token = Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, &call.call_id);
@@ -185,7 +183,7 @@ impl Switch {
             (Some(request), _) => DialogEnd {
                 tag: response.from_tag().into(),
                 address: response.first(Name::From).unwrap_or_default().into(),
-                target: contact_uri(&request).map_or(callers_target, Into::into),
+                target: fork.contact.clone().unwrap_or_default(),
                 routes: join(request.list(Name::RecordRoute)).into(),
                 cseq: request.cseq().map_or(0, |c| c.number),
             },

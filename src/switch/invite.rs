@@ -82,7 +82,9 @@ impl Switch {
                 switch.answer_fork(fork, status, retry);
                 return switch.call_over(id, Cause::Refused(status));
             }
-            fork.contact = contact_uri(request).map(Into::into);
+            let caller = switch.calls.get(&id).and_then(|call| call.legs.first());
+            fork.contact =
+                contact_uri(request).map(Into::into).or_else(|| caller.map(|leg| switch.target_of(leg)));
             let rings = match goal {
                 Goal::Number(Destination::Echo) => return switch.echo(id, fork, request),
                 Goal::Number(destination) => switch.ring(fork, id, request, destination, pop),

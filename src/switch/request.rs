@@ -26,6 +26,10 @@ pub(super) const ALLOW: &[u8] =
 /// How many Vias are looked through for our own, and so how long a loop can get unseen.
 const MAX_VIAS: usize = 70;
 
+/// How many Route values are looked through for our own. Each is held against the Call-ID, and both may
+/// be as long as the request: anybody could make one that takes as long as hundreds of others.
+const MAX_OWN_ROUTES: usize = 8;
+
 /// The longest request that is served, in bytes: what a proxy adds (a Path, a longer Request-URI, our
 /// addresses in the body) must still fit into a datagram.
 const MAX_REQUEST: usize = 56_000;
@@ -36,7 +40,7 @@ const MAX_REQUEST_HEADERS: usize = MAX_HEADERS - 8;
 /// The part of a request's route that is ours.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OwnRoutes {
-    /// How many Route values from the top.
+    /// How many Route values from the top; at most [`MAX_OWN_ROUTES`].
     pub(super) count: usize,
     /// The token in them, or in the Request-URI; not yet held against a call.
     pub(super) token: Option<Token>,
@@ -266,7 +270,7 @@ impl Switch {
             own.token = Some(found);
             own.strict = !found.contact && request.first(Name::Route).is_some();
         }
-        for value in request.list(Name::Route) {
+        for value in request.list(Name::Route).take(MAX_OWN_ROUTES) {
             let Some(uri) = NameAddr::parse(value).and_then(|route| route.sip_uri()) else { break };
             match token(&uri) {
                 Some(found) => own.token = Some(found),

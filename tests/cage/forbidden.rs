@@ -63,7 +63,7 @@ pub(crate) const PROBES: &[Probe] = &[
         fs::hard_link(scene.outside().join("file"), scene.state().join("linked"))
     }),
     probe("symlink", FILES, |scene| symlink("/etc", scene.state().join("etc"))),
-    probe("local_socket", FILES, |scene| UnixDatagram::bind(scene.state().join("socket")).map(drop)),
+    probe("local_socket", ALWAYS, |scene| UnixDatagram::bind(scene.state().join("socket")).map(drop)),
     probe("fifo", ALWAYS, |scene| {
         let mode = libc::S_IFIFO | 0o600;
         with_path(&scene.state().join("fifo"), |path| {
@@ -97,8 +97,11 @@ pub(crate) const PROBES: &[Probe] = &[
     probe("compare_with_parent", ForbiddenIfThere, |_| {
         call(libc::SYS_kcmp, &[parent_id() as usize, std::process::id() as usize, 2]).map(drop)
     }),
-    probe("abstract_socket", Forbidden { landlock: 6 }, |scene| {
-        UnixStream::connect_addr(&scene.abstract_socket()).map(drop)
+    probe("abstract_socket", ALWAYS, |scene| UnixStream::connect_addr(&scene.abstract_socket()).map(drop)),
+    // The system's services.
+    probe("talk_to_a_service", ALWAYS, |scene| UnixStream::connect(scene.service()).map(drop)),
+    probe("post_to_a_service", ALWAYS, |scene| {
+        UnixDatagram::pair()?.0.send_to(b"x", scene.mailbox()).map(drop)
     }),
     // Other programs.
     probe("become_a_program", ALWAYS, |_| Err(Command::new("/bin/true").exec())),

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -18,7 +18,7 @@ pub(crate) struct Scene {
     pub(crate) folder: PathBuf,
     pub(crate) is_root: bool,
     /// Kept by the outermost process: what must not be reached from inside.
-    _abstract_socket: Option<UnixListener>,
+    _services: Option<(UnixListener, UnixListener, UnixDatagram)>,
     made_by: Option<u32>,
 }
 
@@ -26,15 +26,22 @@ impl Scene {
     pub(crate) fn make() -> Scene {
         let folder = std::env::temp_dir().join(format!("denwa-cage-{}", process::id()));
         let name = abstract_name(&folder);
-        let scene = Scene {
+        fs::create_dir(&folder).unwrap();
+        let mut scene = Scene {
             is_root: rustix::process::geteuid().is_root(),
-            _abstract_socket: Some(UnixListener::bind_addr(&name).unwrap()),
+            _services: None,
             made_by: Some(process::id()),
             folder,
         };
-        fs::create_dir(&scene.folder).unwrap();
         let open = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         open(&scene.folder, 0o755);
+        scene._services = Some((
+            UnixListener::bind_addr(&name).unwrap(),
+            UnixListener::bind(scene.service()).unwrap(),
+            UnixDatagram::bind(scene.mailbox()).unwrap(),
+        ));
+        open(&scene.service(), 0o666);
+        open(&scene.mailbox(), 0o666);
         fs::create_dir(scene.closed()).unwrap();
         fs::copy(std::env::current_exe().unwrap(), scene.program()).unwrap();
         open(&scene.program(), 0o755);
@@ -47,7 +54,7 @@ impl Scene {
     pub(crate) fn inherited() -> Scene {
         let folder = PathBuf::from(std::env::var_os(FOLDER).expect("the scene's folder"));
         let is_root = rustix::process::geteuid().is_root();
-        Scene { folder, is_root, _abstract_socket: None, made_by: None }
+        Scene { folder, is_root, _services: None, made_by: None }
     }
 
     /// Puts everything where it was, with a state folder for `user`.
@@ -96,6 +103,16 @@ impl Scene {
     /// An abstract socket that the outermost process listens on.
     pub(crate) fn abstract_socket(&self) -> SocketAddr {
         abstract_name(&self.folder)
+    }
+
+    /// A local socket that every user may connect to, as D-Bus has one.
+    pub(crate) fn service(&self) -> PathBuf {
+        self.folder.join("service")
+    }
+
+    /// A local socket that every user may send to, as logs have one.
+    pub(crate) fn mailbox(&self) -> PathBuf {
+        self.folder.join("mailbox")
     }
 
     /// The listening socket that every inner process gets as its standard input.
