@@ -760,6 +760,25 @@ fn a_phone_that_is_puzzled_by_two_algorithms_is_asked_for_one() {
 }
 
 #[test]
+fn a_scan_does_not_make_us_forget_which_phones_want_md5() {
+    let mut exchange = Exchange::new();
+    let caller = phone(CALLER);
+    let room = format!("Subject: {}\r\n", "x".repeat(300));
+    let offers = |exchange: &mut Exchange, who: Phone, number: &str| {
+        let request = exchange.request(who, "REGISTER", "sip:pbx.test", &room, "");
+        let request = request.replacen("To: <sip:pbx.test>", &format!("To: <sip:{number}@pbx.test>"), 1);
+        let answers = exchange.say(who.flow, request.as_bytes());
+        answers[0].1.matches("WWW-Authenticate").count()
+    };
+    // It registered by MD5.
+    assert_eq!(offers(&mut exchange, caller, "101"), 1);
+    for number in 1000..6000 {
+        assert_eq!(offers(&mut exchange, stranger(), &number.to_string()), 2);
+    }
+    assert_eq!(offers(&mut exchange, caller, "101"), 1);
+}
+
+#[test]
 fn a_domain_may_be_an_ipv6_address() {
     let config = Config::parse("test", b"domain = [2001:db8::9]\next.101 = kitchen-secret\n").unwrap();
     let mut exchange = Exchange::empty(config);

@@ -4,9 +4,11 @@
 #[path = "bench/auc.rs"]
 mod auc;
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Instant as Clock;
 
-use denwa::config::{Config, Extension, Number, Password, Rate};
+use denwa::config::{Config, Extension, Network, Number, Password, Rate};
 use denwa::sip::digest::{Algorithm, Ha1, Qop, respond};
 use denwa::switch::{Flow, Input, Instant, Output, StreamId, Switch, Transport};
 
@@ -25,13 +27,18 @@ impl Oracle {
             let password = Password::new(&format!("{n}-correct-horse"));
             (Number::new(&n.to_string()).unwrap(), Extension::new(password))
         };
+        // Who may be where is looked up for those that exist alone.
+        let mut extensions: BTreeMap<_, _> = (100..200).map(extension).collect();
+        let network =
+            |n: u32| Network { address: Ipv4Addr::from_bits(0x0a00_0000 + 512 * n).into(), length: 24 };
+        extensions.get_mut("101").unwrap().allow = (0..1_000).map(network).collect();
         let config = Config {
             domain: Some(DOMAIN.into()),
             stealth: true,
             ban: None,
             rate_stranger: Rate(1_000_000),
             rate_strangers: Rate(1_000_000),
-            extensions: (100..200).map(extension).collect(),
+            extensions,
             ..Config::default()
         };
         Oracle { switch: Switch::new(config, [7; 32]), now: Instant(1_000), serial: 0 }

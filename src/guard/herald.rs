@@ -14,6 +14,9 @@ use crate::time::Instant;
 const PERIOD: Duration = Duration::from_secs(60);
 /// The most refusals, and the most bans, that are told at once in any 60 s.
 const AT_ONCE: usize = 10;
+/// How many of the refusals may be of one source: a scan that comes across extensions leaves room for
+/// the mistakes of their owners.
+const AT_ONCE_OF_SOURCE: usize = 3;
 
 /// Counts, and tells.
 ///
@@ -86,13 +89,15 @@ impl Herald {
         if self.news.is_empty() { Some(self.since? + PERIOD) } else { Some(Instant(0)) }
     }
 
-    /// Once in 60 s for a source and number, and [`AT_ONCE`] times over all.
+    /// Once in 60 s for a source and number, [`AT_ONCE_OF_SOURCE`] times for a source, and [`AT_ONCE`]
+    /// times over all.
     fn may_tell(&mut self, now: Instant, source: Prefix, number: &str) -> bool {
         while self.refused.front().is_some_and(|(told, ..)| now - *told >= PERIOD) {
             self.refused.pop_front();
         }
-        let again = self.refused.iter().any(|(_, s, n)| *s == source && n == number);
-        let may = !again && self.refused.len() < AT_ONCE;
+        let of_source = || self.refused.iter().filter(|(_, s, _)| *s == source);
+        let again = of_source().any(|(_, _, n)| n == number);
+        let may = !again && of_source().count() < AT_ONCE_OF_SOURCE && self.refused.len() < AT_ONCE;
         if may {
             self.refused.push_back((now, source, number.into()));
         }
@@ -212,6 +217,19 @@ mod tests {
             herald.banned(Instant(60_000), ban);
         }
         assert_eq!(told(&mut herald, 60_000).len(), 10);
+    }
+
+    #[test]
+    fn who_finds_many_extensions_is_not_told_of_instead_of_their_owners() {
+        let mut herald = herald();
+        for n in 100..200 {
+            refuse(&mut herald, 0, "203.0.113.7", &n.to_string(), true);
+        }
+        refuse(&mut herald, 0, "10.0.0.1", "101", true);
+        let of_owner =
+            |news: &News| matches!(news, News::Refused(r) if r.remote.ip().to_string() == "10.0.0.1");
+        let news = told(&mut herald, 0);
+        assert!(news.len() == 4 && news.iter().any(of_owner), "{news:?}");
     }
 
     #[test]

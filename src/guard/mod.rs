@@ -127,7 +127,8 @@ pub struct Refusal {
 /// What people should know.
 #[derive(Clone, Debug, PartialEq)]
 pub enum News {
-    /// A request was refused or not answered; the first of its source in this minute.
+    /// A request was refused or not answered; the first of its source and number in this minute, and one
+    /// of the first three of its source.
     Refused(Refusal),
     /// What a source sent in vain, since it was last told of.
     Summary(Summary),

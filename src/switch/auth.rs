@@ -1,7 +1,8 @@
 //! Who is speaking: digest challenges and their answers (RFC 3261 §22, RFC 7616, RFC 8760).
 //!
 //! A challenge leaves no state behind: its nonce carries the time and a seal over it and the
-//! source's address. Only a successful use is remembered, so strangers fill no table.
+//! source's address. Only a successful use is remembered, and of strangers no more than how many of the
+//! last [`MAX_HINTS`] challenges they left unanswered.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use super::secret::{Purpose, Secret};
 use super::table::Table;
 use crate::config::{Config, DigestOffer, Extension, Number};
+use crate::guard::Networks;
 use crate::sip::digest::{self, Algorithm, Credentials, Ha1, Qop};
 use crate::sip::{Message, Method, Name};
 use crate::time::Instant;
@@ -21,8 +23,9 @@ const NONCE_LIFE: Duration = Duration::from_secs(600);
 /// are older count as stale.
 const MAX_NONCES: usize = 16_384;
 
-/// The most phones of which is remembered that they want MD5 alone. Beyond, the oldest is forgotten,
-/// and has to be found out about again.
+/// The most phones of which is remembered that they want MD5 alone, and the most sources and numbers of
+/// which is remembered that they left challenges unanswered. Beyond, the oldest is forgotten, and has to
+/// be found out about again. Strangers are only among the latter, so they have no phone forgotten.
 const MAX_HINTS: usize = 4096;
 
 /// How many challenges with both algorithms a phone may leave unanswered before it is asked for
@@ -54,8 +57,9 @@ pub(super) struct Authenticator {
     challenges: u32,
     /// How many extensions are asked for MD5 alone, and how many there are.
     md5_only: (u64, u64),
-    /// What their passwords come to.
-    known: BTreeMap<Number, Ha1>,
+    /// What their passwords come to, and from where they may speak. The search takes as good as the same
+    /// time in a long list as in none, or it would tell which extensions have one.
+    known: BTreeMap<Number, (Ha1, Networks)>,
     /// What whoever does not exist is computed with, and is never right by.
     nobody: Ha1,
     /// Uses of nonces that were right, by the nonce's payload.
@@ -63,10 +67,18 @@ pub(super) struct Authenticator {
     order: VecDeque<u64>,
     /// Nonces made at or before this moment may have been forgotten.
     forgotten: Option<u64>,
-    /// By source and number: challenges with both algorithms that were left unanswered, and
-    /// [`PUZZLED`] for who answered with MD5.
-    hints: Table<u64, u8>,
-    hinted: VecDeque<u64>,
+    /// By source and number: challenges with both algorithms that were left unanswered.
+    unanswered: Hints,
+    /// By source and number: [`PUZZLED`] for who last proved itself with MD5, 0 for who did not.
+    proved: Hints,
+}
+
+/// What is known of how a number at an address takes challenges.
+#[derive(Default)]
+struct Hints {
+    known: Table<u64, u8>,
+    /// The oldest first; at most [`MAX_HINTS`].
+    order: VecDeque<u64>,
 }
 
 /// Which counts of a nonce were used: all below `highest - 63` count as used.
@@ -83,7 +95,7 @@ impl Authenticator {
         let realm = Authenticator::realm(config).as_bytes();
         let ha1 = |(number, extension): (&Number, &crate::config::Extension)| {
             let ha1 = Ha1::new(number.as_str().as_bytes(), realm, extension.password.reveal().as_bytes());
-            (number.clone(), ha1)
+            (number.clone(), (ha1, Networks::new(&extension.allow)))
         };
         let known = config.extensions.iter().map(ha1).collect();
         let nobody = Ha1::new(b"", realm, b"");
@@ -95,8 +107,8 @@ impl Authenticator {
             used: Table::default(),
             order: VecDeque::new(),
             forgotten: None,
-            hints: Table::default(),
-            hinted: VecDeque::new(),
+            unanswered: Hints::default(),
+            proved: Hints::default(),
         }
     }
 
@@ -135,10 +147,12 @@ impl Authenticator {
         let fits = credentials.username.bytes().all(|b| user.push(b).is_ok());
         let user = std::str::from_utf8(&user).unwrap_or_default();
         let known = self.known.get_key_value(user).filter(|_| fits);
-        let right =
-            digest::verify(&credentials, known.map_or(&self.nobody, |(_, ha1)| ha1), request.method_name());
-        let allow = config.extensions.get(user).map_or(&[][..], |extension| &extension.allow);
-        let outside = !allow.is_empty() && !allow.iter().any(|network| network.contains(source));
+        let right = digest::verify(
+            &credentials,
+            known.map_or(&self.nobody, |(_, (ha1, _))| ha1),
+            request.method_name(),
+        );
+        let outside = known.is_some_and(|(_, (_, allow))| !allow.is_empty() && !allow.contains(source));
         let Some((number, _)) = known.filter(|_| right && !outside) else {
             let (claimed, algorithm) = (user.to_owned(), credentials.algorithm);
             return Verdict::Wrong { claimed, algorithm, outside: right && known.is_some() };
@@ -151,10 +165,9 @@ impl Authenticator {
         match self.use_up(nonce, count) {
             true => {
                 let hint = hint(secret, source, number.as_str());
-                match credentials.algorithm {
-                    Algorithm::Md5 => self.remember(hint, PUZZLED),
-                    _ => self.remember(hint, 0),
-                }
+                let puzzled = if credentials.algorithm == Algorithm::Md5 { PUZZLED } else { 0 };
+                self.proved.remember(hint, puzzled);
+                self.unanswered.remember(hint, 0);
                 Verdict::Is(number)
             }
             false => Verdict::Stale,
@@ -180,23 +193,6 @@ impl Authenticator {
         true
     }
 
-    fn remember(&mut self, hint: u64, puzzled: u8) {
-        if let Some(known) = self.hints.get_mut(&hint) {
-            *known = puzzled;
-            return;
-        }
-        if puzzled == 0 {
-            return;
-        }
-        if self.hints.len() >= MAX_HINTS
-            && let Some(oldest) = self.hinted.pop_front()
-        {
-            self.hints.remove(&oldest);
-        }
-        self.hints.insert(hint, puzzled);
-        self.hinted.push_back(hint);
-    }
-
     /// What whoever claims to be an extension is offered after a verdict. A number that does not
     /// exist is offered MD5 alone as often as one that does, and always the same, so that nobody
     /// learns from the offer which exist.
@@ -214,15 +210,15 @@ impl Authenticator {
         let lot = secret.mac(Purpose::Offer, &[claimed.as_bytes()]) % all < md5_only;
         let of_extension = |extension: &Extension| extension.digest == DigestOffer::Md5;
         let configured = config.extensions.get(claimed).map_or(lot, of_extension);
-        let puzzled = self.hints.get(&hint(secret, source, claimed)).is_some_and(|n| *n >= PUZZLED);
+        let hint = hint(secret, source, claimed);
+        let puzzled = self.unanswered.of(hint).max(self.proved.of(hint)) >= PUZZLED;
         Offer { stale: *verdict == Verdict::Stale, md5_only: failed || configured || puzzled }
     }
 
     /// A challenge with both algorithms was sent.
     pub(super) fn offered_both(&mut self, secret: &Secret, source: IpAddr, claimed: &str) {
         let hint = hint(secret, source, claimed);
-        let before = self.hints.get(&hint).copied().unwrap_or(0);
-        self.remember(hint, before.saturating_add(1));
+        self.unanswered.remember(hint, self.unanswered.of(hint).saturating_add(1));
     }
 
     /// Header lines that challenge: SHA-256 first where both are offered. The second value is where
@@ -257,6 +253,30 @@ impl Authenticator {
             lines.extend_from_slice(b"\r\n");
         }
         (lines, last)
+    }
+}
+
+impl Hints {
+    /// 0 for who is not known.
+    fn of(&self, hint: u64) -> u8 {
+        self.known.get(&hint).copied().unwrap_or(0)
+    }
+
+    fn remember(&mut self, hint: u64, puzzled: u8) {
+        if let Some(known) = self.known.get_mut(&hint) {
+            *known = puzzled;
+            return;
+        }
+        if puzzled == 0 {
+            return;
+        }
+        if self.known.len() >= MAX_HINTS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        self.known.insert(hint, puzzled);
+        self.order.push_back(hint);
     }
 }
 

@@ -62,10 +62,15 @@ impl Switch {
         if self.calls.len() >= super::MAX_CALLS || !self.clients.has_room() {
             return self.answer(server, reply, request, 503, b"Retry-After: 10\r\n");
         }
-        if let Err(why) = self.usage.begin(&self.config, self.io.now, &caller) {
-            self.refused(&reply, request, caller.as_str(), &why, true);
-            let reason = format!("Reason: SIP;cause=403;text=\"{why}\"\r\n");
-            return self.answer_with(server, reply, request, 403, "Too Many Calls", reason.as_bytes());
+        match self.usage.begin(&self.config, self.io.now, &caller) {
+            // Where it is routed, that somebody calls too much is no reason to refuse this call.
+            Err(_) if emergency(&dialled).is_some() => self.usage.begin_in_any_case(self.io.now, &caller),
+            Err(why) => {
+                self.refused(&reply, request, caller.as_str(), &why, true);
+                let reason = format!("Reason: SIP;cause=403;text=\"{why}\"\r\n");
+                return self.answer_with(server, reply, request, 403, "Too Many Calls", reason.as_bytes());
+            }
+            Ok(()) => {}
         }
         let trying = Response::new(100, b"", reply.remote).print(request);
         self.servers.respond(&mut self.io, server, 100, trying);

@@ -25,6 +25,12 @@ struct Used {
 }
 
 impl Used {
+    /// A call begins in the hour that was asked about last.
+    fn count(&mut self) {
+        self.calls = self.calls.saturating_add(1);
+        self.begun[0] = self.begun[0].saturating_add(1);
+    }
+
     /// How many calls began within the last hour: exact for this clock hour, and of the one before
     /// as many as if they had been spread evenly.
     fn within_an_hour(&mut self, now: Instant) -> u32 {
@@ -56,9 +62,15 @@ impl Usage {
             let most = extension.max_calls_hour;
             return Err(format!("more than {most} calls an hour (ext.{number}.max-calls-hour)"));
         }
-        used.calls += 1;
-        used.begun[0] += 1;
+        used.count();
         Ok(())
+    }
+
+    /// Counts a call that nobody may be refused, however many there are.
+    pub(super) fn begin_in_any_case(&mut self, now: Instant, number: &Number) {
+        let used = self.0.entry(number.clone()).or_default();
+        used.within_an_hour(now);
+        used.count();
     }
 
     /// A call that an extension began has ended.

@@ -37,7 +37,7 @@ impl Story {
 
     /// The same with another configuration.
     pub fn with(change: impl FnOnce(&mut Config)) -> Story {
-        let mut config = Config { domain: Some(DOMAIN.into()), ..Config::default() };
+        let mut config = Config { domain: Some(DOMAIN.into()), stealth: true, ..Config::default() };
         for n in ["101", "102", "103", "104", "105"] {
             config.extensions.insert(number(n), extension(n));
         }

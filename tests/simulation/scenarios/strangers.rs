@@ -267,6 +267,25 @@ fn an_emergency_number_that_is_routed_is_called() {
 }
 
 #[test]
+fn an_emergency_call_that_is_routed_is_never_one_too_many() {
+    let mut story = Story::with(|config| {
+        config.groups.insert(number("110"), vec![number("102")]);
+        let caller = config.extensions.get_mut("101").unwrap();
+        (caller.max_calls, caller.max_calls_hour) = (1, 1);
+    });
+    let (caller, guard) = (story.phone("101"), story.phone("102"));
+    story.call(caller, "114");
+    story.then(caller, Action::HangUp);
+    story.call(caller, "114");
+    story.expect(story.newest(caller).outcome == Some(Outcome::Refused(403)), "no more in this hour");
+    story.call(caller, "184110");
+    story.expect_up(&[caller, guard]);
+    story.then(caller, Action::HangUp);
+    story.expect_idle();
+    story.close();
+}
+
+#[test]
 fn too_many_calls_are_refused_with_a_reason() {
     let mut story = Story::with(|config| {
         config.extensions.get_mut("101").unwrap().max_calls = 1;
