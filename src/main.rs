@@ -158,7 +158,12 @@ fn first_run() -> Result<PathBuf, Box<dyn Error>> {
     let path = PathBuf::from(config::HERE);
     config::first_run(&path, |bytes| getrandom::fill(bytes).map_err(io::Error::other)).map_err(|error| {
         let folder = std::env::current_dir().unwrap_or_default();
-        format!("{} cannot be written into {}: {error}", config::HERE, folder.display())
+        format!(
+            "{} cannot be written into {}: {error}; start denwa in a folder of yours, or name a configuration \
+             with `denwa run --config FILE`",
+            config::HERE,
+            folder.display()
+        )
     })?;
     Ok(path)
 }

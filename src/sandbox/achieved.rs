@@ -122,7 +122,6 @@ mod tests {
             landlock: Err("too old".into()),
             seccomp: Some(Err("not built in".into())),
             open_files: OpenFiles { wanted: 4096, given: 1024 },
-            ..all()
         };
         let achieved = Achieved::with(bars);
         assert!(!achieved.is_complete());

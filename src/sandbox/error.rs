@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is wrong, and what to do about it.
 #[derive(Debug)]
@@ -66,8 +66,8 @@ impl fmt::Display for Error {
                 "state = {state} cannot be made: {error}; make that folder, or choose another one in `state`",
                 state = state.display()
             ),
-            Error::State { state, user, closed, error } => {
-                let state = state.display();
+            Error::State { state: path, user, closed, error } => {
+                let state = path.display();
                 write!(f, "state = {state} cannot be used by the user {user}: ")?;
                 match closed {
                     Some(closed) => write!(
@@ -75,6 +75,9 @@ impl fmt::Display for Error {
                         "{} is closed to it; choose a folder elsewhere in `state`, or another `user`",
                         closed.display()
                     ),
+                    None if is_shared(path) => {
+                        write!(f, "{error}; choose a folder for denwa alone in `state`")
+                    }
                     None if error.kind() == io::ErrorKind::PermissionDenied => write!(
                         f,
                         "{error}; give it that folder (`chown -R {user} {state}`), or choose another one in \
@@ -89,6 +92,32 @@ impl fmt::Display for Error {
                 missing.join(", and ")
             ),
             Error::System { what, error } => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+/// Whether a folder is so near the root that it hardly belongs to denwa alone (`/`, `/var/lib`, `/home/me`),
+/// and nobody should be told to give it away with all that is in it.
+fn is_shared(folder: &Path) -> bool {
+    let is_named = folder.file_name().is_some_and(|name| name == "denwa");
+    folder.is_absolute() && folder.components().count() <= 3 && !is_named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_give_the_whole_system_away() {
+        let said = |state: &str| {
+            let error = io::ErrorKind::PermissionDenied.into();
+            Error::State { state: state.into(), user: "nobody".into(), closed: None, error }.to_string()
+        };
+        for shared in ["/", "/var", "/var/lib", "/home/alice"] {
+            assert!(!said(shared).contains("chown"), "{}", said(shared));
+        }
+        for own in ["/var/lib/denwa", "/srv/denwa", "/home/alice/state", "state"] {
+            assert!(said(own).contains(&format!("`chown -R nobody {own}`")), "{}", said(own));
         }
     }
 }

@@ -38,8 +38,14 @@ fn make(path: &Path, user: Option<&User>) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => (),
     }
-    if !fs::metadata(path)?.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+        // Something is there, but what it leads to is not.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(io::Error::new(error.kind(), "there is a link of that name that leads nowhere"));
+        }
+        Err(error) => return Err(error),
     }
     match user {
         None => Ok(()),
