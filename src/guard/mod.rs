@@ -42,7 +42,7 @@ use tally::Vain;
 /// The guard of one exchange.
 ///
 /// It has the tables that it starts with, about 200 KiB, and grows by an entry for each source where
-/// phones are registered. Each table says what happens when it is full.
+/// phones are registered, and for each connection on which one proved itself. Each table says what happens when it is full.
 pub struct Guard {
     key: Key,
     lists: Lists,
@@ -212,7 +212,7 @@ impl Guard {
     /// A connection was opened to a listener. Its number is never 0.
     ///
     /// It costs its source a packet, and has 32 s to authenticate. Until then it is one of at most 8
-    /// of its source (64 where phones are registered) and 1,024 of all. One that is too many for its
+    /// of its source (64 where phones are registered) and 1,024 of all; afterwards, of 512 of its source. One that is too many for its
     /// source costs nothing: what phones that try again and again would pay is what those that are in
     /// need to speak.
     pub fn opened(&mut self, now: Instant, stream: u64, local: SocketAddr, remote: SocketAddr) -> Opening {
@@ -244,7 +244,7 @@ impl Guard {
         match lesson {
             Lesson::Authenticated { source, stream } => {
                 self.offenders.authenticated(self.key.source(source), now);
-                self.streams.forget(stream);
+                self.streams.proved(stream);
             }
             Lesson::Bound(source) => {
                 let source = self.key.source(source);

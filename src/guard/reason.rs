@@ -1,6 +1,6 @@
 //! Why something was not heard.
 
-use super::streams::{MAX_OF_PHONE, MAX_OF_STRANGER};
+use super::streams::{MAX_OF_PHONE, MAX_OF_STRANGER, MAX_PROVED};
 use crate::config::{Config, Listen, Rate};
 
 /// Why a packet, a request or a connection was in vain.
@@ -24,7 +24,7 @@ pub(super) enum Reason {
     Phone,
     /// A stranger has too many connections without authentication.
     StrangerStreams,
-    /// A phone has.
+    /// A source of phones has, or too many with it.
     PhoneStreams,
     /// It was read, and the exchange refused it.
     Refused,
@@ -66,7 +66,11 @@ impl Words {
             Reason::StrangerStreams => {
                 format!("more than {MAX_OF_STRANGER} connections without authentication")
             }
-            Reason::PhoneStreams => format!("more than {MAX_OF_PHONE} connections without authentication"),
+            Reason::PhoneStreams => {
+                format!(
+                    "more than {MAX_OF_PHONE} connections without authentication, or {MAX_PROVED} with it"
+                )
+            }
             Reason::Refused => "refused or not answered".into(),
         }
     }
@@ -94,7 +98,7 @@ mod tests {
             ),
             (Reason::Phone, "more than 500 packets a second (rate.phone)"),
             (Reason::StrangerStreams, "more than 8 connections without authentication"),
-            (Reason::PhoneStreams, "more than 64 connections without authentication"),
+            (Reason::PhoneStreams, "more than 64 connections without authentication, or 512 with it"),
         ] {
             assert_eq!(words.say(reason), said);
         }

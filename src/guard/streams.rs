@@ -1,6 +1,6 @@
-//! Connections on which nobody has proved who they are.
+//! How many connections a source has, and on which of them nobody has proved who they are.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::prefix::Prefix;
@@ -10,7 +10,10 @@ use crate::time::Instant;
 pub(super) const MAX_OF_STRANGER: usize = 8;
 /// The most that a source of phones has.
 pub(super) const MAX_OF_PHONE: usize = 64;
-/// The most of all. At the bound the oldest goes, a stranger's before a phone's: whoever opens many
+/// The most with authentication that a source has: an office has room, and whoever knows one password
+/// cannot take the connections of everybody else.
+pub(super) const MAX_PROVED: usize = 512;
+/// The most of all without authentication. At the bound the oldest goes, a stranger's before a phone's: whoever opens many
 /// pushes out its own, and those who are in earnest need a second or two.
 const MAX: usize = 1_024;
 /// How long authentication may take: as long as a transaction (RFC 3261 §17.1.1.2, 64 × T1).
@@ -24,6 +27,8 @@ pub(super) struct Streams {
     phones: VecDeque<Waiting>,
     /// Those of sources that were banned meanwhile.
     condemned: VecDeque<u64>,
+    /// Where those are that are authenticated; as many as there are.
+    proved: BTreeMap<u64, Prefix>,
 }
 
 struct Waiting {
@@ -38,6 +43,7 @@ impl Streams {
             strangers: VecDeque::with_capacity(MAX),
             phones: VecDeque::new(),
             condemned: VecDeque::new(),
+            proved: BTreeMap::new(),
         }
     }
 
@@ -45,6 +51,9 @@ impl Streams {
     pub(super) fn has_room(&self, source: Prefix, phone: bool) -> bool {
         let most = if phone { MAX_OF_PHONE } else { MAX_OF_STRANGER };
         self.all().filter(|waiting| waiting.source == source).count() < most
+            // Nobody but a source of phones comes near it, and only then is it worth counting.
+            && (self.proved.len() < MAX_PROVED
+                || self.proved.values().filter(|proved| **proved == source).count() < MAX_PROVED)
     }
 
     /// A connection came, for which its source has room; it may have to take the place of another, which
@@ -64,8 +73,20 @@ impl Streams {
         self.strangers.iter().chain(&self.phones)
     }
 
-    /// A connection is authenticated or closed.
+    /// A connection is authenticated; one of which nothing is known stays so.
+    pub(super) fn proved(&mut self, stream: u64) {
+        let waiting = self.all().find(|waiting| waiting.stream == stream).map(|waiting| waiting.source);
+        if let Some(source) = waiting {
+            self.forget(stream);
+            self.proved.insert(stream, source);
+        }
+    }
+
+    /// A connection is closed.
     pub(super) fn forget(&mut self, stream: u64) {
+        if self.proved.remove(&stream).is_some() {
+            return;
+        }
         for queue in [&mut self.strangers, &mut self.phones] {
             if let Some(at) = queue.iter().position(|waiting| waiting.stream == stream) {
                 queue.remove(at);
@@ -144,6 +165,22 @@ mod tests {
         }
         streams.forget(1_003);
         assert!(streams.has_room(prefix(1), false));
+    }
+
+    #[test]
+    fn whoever_proved_himself_has_many_but_not_all() {
+        let mut streams = Streams::new();
+        for stream in 1..=512 {
+            assert!(streams.has_room(prefix(1), true));
+            streams.open(stream, prefix(1), true, Instant(0));
+            streams.proved(stream);
+            streams.proved(stream);
+        }
+        assert_eq!(streams.deadline(), None);
+        assert!(!streams.has_room(prefix(1), true) && streams.has_room(prefix(2), false));
+        streams.proved(9_999);
+        streams.forget(17);
+        assert!(streams.has_room(prefix(1), true));
     }
 
     #[test]
