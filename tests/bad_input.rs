@@ -973,3 +973,60 @@ fn who_names_no_contact_is_reached_where_he_is_registered() {
     assert_eq!(statuses(&sent), [400]);
     exchange.still_works();
 }
+
+#[test]
+fn credentials_with_any_field_wrong_missing_or_twice_open_nothing() {
+    let mut exchange = Exchange::empty(Config::parse("test", CONFIG.as_bytes()).unwrap());
+    let caller = phone(CALLER);
+    let register = |exchange: &mut Exchange| {
+        let request = exchange.request(caller, "REGISTER", "sip:pbx.test", "", "");
+        let request = request.replace("To: <sip:pbx.test>", "To: <sip:101@pbx.test>");
+        let challenge = exchange.say(caller.flow, request.as_bytes());
+        with_credentials(&request, caller, between(&challenge[0].1, "nonce=\"", "\""), 1)
+    };
+    let line = |request: &str| -> String {
+        request.lines().find(|line| line.starts_with("Authorization:")).unwrap().to_owned()
+    };
+    let right = register(&mut exchange);
+    let count = line(&right).split(',').count();
+    assert_eq!(count, 9, "username, realm, nonce, uri, response, algorithm, qop, nc, cnonce");
+    let mut tried = 0;
+    for field in 0..count {
+        for change in ["wrong", "empty", "missing", "twice", "other twice"] {
+            let request = register(&mut exchange);
+            let whole = line(&request);
+            let mut fields: Vec<String> =
+                whole.trim_start_matches("Authorization: Digest ").split(',').map(str::to_owned).collect();
+            let (name, value) = fields[field].split_once('=').unwrap();
+            let (name, quoted) = (name.to_owned(), value.starts_with('"'));
+            let with = |value: &str| match quoted {
+                true => format!("{name}=\"{value}\""),
+                false => format!("{name}={value}"),
+            };
+            match change {
+                "wrong" => fields[field] = with("deadbeef"),
+                "empty" => fields[field] = with(""),
+                "missing" => drop(fields.remove(field)),
+                "twice" => fields.push(fields[field].clone()),
+                _ => fields.push(with("deadbeef")),
+            }
+            // MD5 is what is meant where no algorithm is named (RFC 7616 §3.3).
+            if (change, name.as_str()) == ("missing", "algorithm") {
+                continue;
+            }
+            let changed = request.replace(&whole, &format!("Authorization: Digest {}", fields.join(",")));
+            let answers = statuses(&exchange.say(caller.flow, changed.as_bytes()));
+            assert!(answers == [401] || answers == [400], "{change} {name}: {answers:?}");
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 44);
+    // The whole header twice: the one for our realm is judged, wherever it stands.
+    let request = register(&mut exchange);
+    let whole = line(&request);
+    let wrong = whole.replace("response=\"", "response=\"0");
+    let doubled = request.replace(&whole, &format!("{wrong}\r\n{whole}"));
+    assert_eq!(statuses(&exchange.say(caller.flow, doubled.as_bytes())), [401]);
+    let request = register(&mut exchange);
+    assert_eq!(statuses(&exchange.say(caller.flow, request.as_bytes())), [200], "and it still opens");
+}
