@@ -8,7 +8,7 @@
 //! ```
 //!
 //! After `kill -9` all of it is there. After a power cut, at most the last `sync` is missing: by then a
-//! thread has put on the disk what was written ([`disk`]); nobody waits for it. A refresh is worth less, and
+//! thread has put on the disk what was written (file `disk`); nobody waits for it. A refresh is worth less, and
 //! would wear out the disk: it waits for others, at most [`HOLD`], and meanwhile the grace of the record
 //! before makes up for it.
 //!
@@ -18,7 +18,7 @@
 //!
 //! | in the folder | |
 //! |---|---|
-//! | `journal` | the records ([`frame`]) |
+//! | `journal` | the records (file `frame`) |
 //! | `journal.new` | the next one, until it is whole |
 //! | `journal.damaged` | what stood in the place of a journal and was none |
 //! | `lock` | who has the folder: one process at a time |
