@@ -407,6 +407,8 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 
 fn denwa(setting: &Setting, house: House, users: usize, ports: (u16, u16)) -> Result<Command, String> {
     let state = setting.folder.join("denwa-state");
+    // Each exchange begins with no memory of the phones before. There may be none.
+    let _ = fs::remove_dir_all(&state);
     fs::create_dir_all(&state).map_err(|e| format!("{}: {e}", state.display()))?;
     // Like the rival: no keep-alives, silence allowed.
     let mut text = format!(
