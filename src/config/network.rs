@@ -15,11 +15,6 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether an address is in it. An IPv4-mapped one is the IPv4 address that it maps.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        self.covers(&Network { address: address.to_canonical(), length: u8::MAX })
-    }
-
     /// Whether every address of `other` is in this network too.
     pub fn covers(&self, other: &Network) -> bool {
         self.address.is_ipv6() == other.address.is_ipv6()

@@ -73,8 +73,12 @@ impl Streams {
         self.strangers.iter().chain(&self.phones)
     }
 
-    /// A connection is authenticated; one of which nothing is known stays so.
+    /// A connection is authenticated; one of which nothing is known stays so. Most that proves itself came
+    /// by datagrams (0) or did so before: neither is looked for among those that wait.
     pub(super) fn proved(&mut self, stream: u64) {
+        if stream == 0 || self.proved.contains_key(&stream) {
+            return;
+        }
         let waiting = self.all().find(|waiting| waiting.stream == stream).map(|waiting| waiting.source);
         if let Some(source) = waiting {
             self.forget(stream);
