@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod folder;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -16,22 +17,12 @@ use std::time::{Duration, Instant};
 use denwa::sip::digest::{self, Algorithm, Ha1, Qop};
 use rustix::process::{Pid, Signal, kill_process};
 
+use folder::Folder;
+
 const SOON: Duration = Duration::from_secs(5);
 const PASSWORD: &str = "a-long-password";
 
-/// A folder of one test, open to whom root becomes.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new() -> Folder {
-        let test = thread::current().name().unwrap_or_default().to_owned();
-        let path = std::env::temp_dir().join(format!("denwa-survives-{}-{test}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Folder(path)
-    }
-
     fn state(&self, name: &str) -> PathBuf {
         self.0.join("state").join(name)
     }
@@ -47,12 +38,6 @@ impl Folder {
         let path = self.0.join("denwa.conf");
         fs::write(&path, text).unwrap();
         path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod folder;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -20,21 +22,11 @@ use denwa::sip::digest::{self, Algorithm, Ha1, Qop};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
+use folder::Folder;
+
 const SOON: Duration = Duration::from_secs(5);
 
-/// A folder of one test, open to whom root becomes.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new() -> Folder {
-        let test = thread::current().name().unwrap_or_default().to_owned();
-        let path = std::env::temp_dir().join(format!("denwa-keeper-{}-{test}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Folder(path)
-    }
-
     /// Writes a configuration with one extension; says where it is.
     fn configure(&self, more: &str) -> PathBuf {
         let state = self.0.join("state");
@@ -42,12 +34,6 @@ impl Folder {
         let path = self.0.join("denwa.conf");
         fs::write(&path, text).unwrap();
         path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -531,7 +517,9 @@ fn what_cannot_start_says_why_once() {
     let folder = Folder::new();
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let holder = UdpSocket::bind(taken).unwrap();
-    let said = failure(&mut run(&folder.configure(&format!("listen = udp:{taken}"))));
+    // The port is any; it must not be one that the configuration would refuse.
+    let listen = format!("listen = udp:{taken}\nmedia-ports = 20000-20099");
+    let said = failure(&mut run(&folder.configure(&listen)));
     assert!(said.starts_with(&format!("listen = udp:{taken}: ")) && said.lines().count() == 1, "{said}");
     drop(holder);
 
