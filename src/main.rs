@@ -1,5 +1,7 @@
 //! The command line: one function for each subcommand. Everything is done by the library.
 
+mod cli;
+
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -38,10 +40,13 @@ struct Arguments {
 enum Command {
     Run(Run),
     Check(Check),
+    Reload(cli::Reload),
+    Stop(cli::Stop),
 }
 
 /// Run the exchange in the foreground; the log goes to standard error. Ctrl-C ends all calls and
-/// stops; SIGTERM stops at once. A second process serves, and is started again if it dies.
+/// stops; SIGTERM stops at once; SIGHUP reads the configuration again. A second process serves, and is
+/// started again if it dies.
 #[derive(FromArgs)]
 #[argh(
     subcommand,
@@ -75,6 +80,8 @@ fn main() -> ExitCode {
         None => run(Run { config: None }),
         Some(Command::Run(arguments)) => run(arguments),
         Some(Command::Check(arguments)) => check(arguments),
+        Some(Command::Reload(arguments)) => cli::reload(arguments),
+        Some(Command::Stop(arguments)) => cli::stop(arguments),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{error}");
@@ -122,9 +129,7 @@ fn prepare(path: &Path, is_first: bool) -> Result<Keeper, Box<dyn Error>> {
 
 /// The exchange, started by the keeper. No thread and no packet comes before the cage.
 fn exchange() -> Done {
-    let Handover { path, file, has_state, sockets, link } = keeper::take_over()?;
-    let config = Config::parse(&path.display().to_string(), &file)?;
-    drop(file);
+    let Handover { path, config, has_state, sockets, link } = keeper::take_over()?;
     let cage = keeper::enter_cage(&config, has_state)?;
     let mut log = Log::new(&config);
     log.started(&config, &path);

@@ -38,7 +38,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use first_run::{HERE, find, first_run, welcome};
 pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
@@ -408,7 +408,7 @@ pub struct Ban {
 }
 
 /// How much of the cage must be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sandbox {
     /// An unprivileged user, Landlock and seccomp, or the exchange does not start.

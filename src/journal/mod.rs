@@ -245,6 +245,11 @@ impl Journal {
         Ok(Opened { journal, state, notices })
     }
 
+    /// Sets how long a record may wait to be put on the disk.
+    pub fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval;
+    }
+
     /// Adds a record to the batch. One that is longer than [`MAX_RECORD`] is not recorded; nothing that
     /// comes by a datagram makes one.
     pub fn add(&mut self, record: &Record) {
