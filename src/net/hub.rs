@@ -53,11 +53,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         tell: &'a mut dyn FnMut(&Event),
     ) -> io::Result<Self> {
         Ok(Hub {
+            clock: Clock::start(machine.start()),
             machine,
             journal,
             relay,
             tell,
-            clock: Clock::start(),
             udp: udp.into_iter().map(Udp::new).collect::<io::Result<_>>()?,
             streams: Streams::default(),
             alarm: Alarm::new(),
