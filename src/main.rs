@@ -138,17 +138,16 @@ fn exchange() -> Done {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-    let clocks = Clocks { now: Instant::default(), wall };
-    let (journal, state) = match has_state {
+    let (journal, state, clocks) = match has_state {
         true => {
-            let Opened { journal, state, notices } =
-                Journal::open(&config.state, keeper::pid(), config.sync, clocks)?;
+            let Opened { journal, state, clocks, notices } =
+                Journal::open(&config.state, keeper::pid(), config.sync, wall)?;
             notices.iter().for_each(|notice| log.say(LogLevel::Warn, notice));
-            (Some(journal), state)
+            (Some(journal), state, clocks)
         }
         false => {
             log.say(LogLevel::Warn, "there is no state folder: phones have to register anew after a restart");
-            (None, State::default())
+            (None, State::default(), Clocks { now: Instant::default(), wall })
         }
     };
     let relay = media::Relay::start()?;

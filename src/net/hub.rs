@@ -53,11 +53,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         tell: &'a mut dyn FnMut(&Event),
     ) -> Self {
         Hub {
+            clock: Clock::start(machine.start()),
             machine,
             journal,
             relay,
             tell,
-            clock: Clock::start(),
             udp: Vec::new(),
             streams: Streams::default(),
             alarm: Alarm::new(),

@@ -63,6 +63,10 @@ const TURNS: usize = 8;
 
 /// What the loop drives; [`Switch`] is one.
 pub trait Machine {
+    /// What its clock says before the first input, and goes on from.
+    fn start(&self) -> Instant {
+        Instant::default()
+    }
     /// Takes one input. `now` never goes backwards.
     fn handle(&mut self, now: Instant, input: Input<'_>);
     /// The next thing to do; drained until `None` after each input.
@@ -76,6 +80,10 @@ pub trait Machine {
 }
 
 impl Machine for Switch {
+    fn start(&self) -> Instant {
+        Switch::now(self)
+    }
+
     fn handle(&mut self, now: Instant, input: Input<'_>) {
         Switch::handle(self, now, input);
     }

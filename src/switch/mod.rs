@@ -153,6 +153,11 @@ impl Switch {
         self.io.deadline().into_iter().chain(self.guard.deadline()).min()
     }
 
+    /// The time, as it was told last.
+    pub fn now(&self) -> Instant {
+        self.io.now
+    }
+
     /// How many calls have not ended.
     pub fn calls(&self) -> usize {
         self.live
