@@ -13,8 +13,9 @@ use denwa::config::{self, Config, LogLevel};
 use denwa::console::{Log, Summary, own_addresses};
 use denwa::journal::{Clocks, Journal, Opened, State};
 use denwa::keeper::{self, Handover, Keeper};
-use denwa::switch::{Instant, Switch};
-use denwa::{media, net};
+use denwa::media;
+use denwa::net::{self, End, Estate, Predecessor};
+use denwa::switch::{Event, Flow, Instant, Switch};
 
 /// The arguments of the program.
 #[derive(FromArgs)]
@@ -42,6 +43,7 @@ enum Command {
     Check(Check),
     Reload(cli::Reload),
     Stop(cli::Stop),
+    Upgrade(cli::Upgrade),
 }
 
 /// Run the exchange in the foreground; the log goes to standard error. Ctrl-C ends all calls and
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Some(Command::Check(arguments)) => check(arguments),
         Some(Command::Reload(arguments)) => cli::reload(arguments),
         Some(Command::Stop(arguments)) => cli::stop(arguments),
+        Some(Command::Upgrade(arguments)) => cli::upgrade(arguments),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{error}");
@@ -137,8 +140,12 @@ fn exchange() -> Done {
 
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
+    let inherited = link.predecessor().map(Predecessor::inherit).transpose()?;
+    let is_heir = inherited.is_some();
+    let Estate { records, streams, relay } = inherited.unwrap_or_default();
+
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-    let (journal, state, clocks) = match has_state {
+    let (journal, mut state, mut clocks) = match has_state {
         true => {
             let Opened { journal, state, clocks, notices } =
                 Journal::open(&config.state, keeper::pid(), config.sync, wall)?;
@@ -146,14 +153,28 @@ fn exchange() -> Done {
             (Some(journal), state, clocks)
         }
         false => {
-            log.say(LogLevel::Warn, "there is no state folder: phones have to register anew after a restart");
+            if !is_heir {
+                let notice = "there is no state folder: phones have to register anew after a restart";
+                log.say(LogLevel::Warn, notice);
+            }
             (None, State::default(), Clocks { now: Instant::default(), wall })
         }
     };
-    let relay = media::Relay::start()?;
-    let switch = Switch::restore(config, seed, state, clocks);
-    net::run(switch, sockets, journal, relay, Some(link), &mut |event| log.event(event))?;
-    log.say(LogLevel::Info, "stopped");
+    if is_heir {
+        // More than the journal knows where the disk has trouble.
+        state = State::default();
+        records.into_iter().for_each(|record| state.apply(record));
+        clocks = state.clocks(wall);
+        state.resume(clocks);
+    }
+    let relay = media::Relay::start_with(relay)?;
+    let flows: Vec<Flow> = streams.iter().map(|standing| standing.flow).collect();
+    let switch = Switch::restore(config, seed, state, clocks, &flows);
+    let tell = &mut |event: &Event| log.event(event);
+    match net::run(switch, sockets, journal, relay, Some(link), streams, tell)? {
+        End::Stopped => log.say(LogLevel::Info, "stopped"),
+        End::HandedOver => log.say(LogLevel::Info, "a new process goes on"),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

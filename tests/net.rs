@@ -105,7 +105,8 @@ fn start(transport: Transport) -> (Sockets, Receiver<String>) {
             let Event::Notice(text) = event else { return };
             let _ = sender.send(text.clone());
         };
-        net::run(Echo::default(), copy, None, media::Relay::start().unwrap(), None, tell).unwrap();
+        net::run(Echo::default(), copy, None, media::Relay::start().unwrap(), None, Vec::new(), tell)
+            .unwrap();
     });
     assert_eq!(receiver.recv_timeout(SOON).unwrap(), "clock");
     (sockets, receiver)
@@ -350,7 +351,7 @@ fn stopped_by_signals() {
     let sockets = keeper::bind(&listen(Transport::Udp, Some(Ipv6Addr::LOCALHOST.into()), 0)).unwrap();
     eprintln!("{}", sockets.udp[0].local_addr().unwrap());
     let tell = &mut |event: &Event| eprintln!("{event:?}");
-    net::run(Echo::default(), sockets, None, media::Relay::start().unwrap(), None, tell).unwrap();
+    net::run(Echo::default(), sockets, None, media::Relay::start().unwrap(), None, Vec::new(), tell).unwrap();
 }
 
 struct Process(Child, Receiver<String>);

@@ -1,4 +1,4 @@
-//! What the keeper is asked: to go on with the configuration as it is now, to stop.
+//! What the keeper is asked: to go on with the configuration as it is now, or with another program; to stop.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -23,6 +23,24 @@ use super::{Done, NOT_RUNNING, configuration};
 )]
 pub(crate) struct Reload {
     /// the configuration; if not said, that of `denwa run`
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Have a new program take over from a running denwa. Calls go on, connections stand, and nothing that is sent
+/// meanwhile is lost. If the new one does not come up, the old one goes on, and it is said why.
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "upgrade",
+    note = "The process that a service manager started stays, and is the old program until it is started again; what\nserves is the new one. The file must be in the folder of the one that runs, and whoever denwa runs as\nmust be allowed to execute it.\n\nExits with 0 when the new one serves, 1 when the old one still does, 2 when no denwa runs.",
+    example = "Put the new program in the place of the old one, and have it take over:\n  $ mv denwa.new /usr/local/bin/denwa\n  $ {command_name}"
+)]
+pub(crate) struct Upgrade {
+    /// the new program; if not said, what is now where the running one was started from
+    #[argh(positional)]
+    binary: Option<PathBuf>,
+    /// the configuration that it was started with; if not said, that of `denwa run`
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 }
@@ -55,6 +73,26 @@ pub(crate) fn reload(reload: Reload) -> Done {
     };
     let mut text = format!("denwa goes on with {}.\n", path.display());
     for note in notes.into_iter().chain(config.remarks()) {
+        text += &format!("  Look: {note}\n");
+    }
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `denwa upgrade`.
+pub(crate) fn upgrade(upgrade: Upgrade) -> Done {
+    let config = Config::load(&configuration(upgrade.config)?)?;
+    // The keeper's folder may be another one.
+    let binary = upgrade.binary.map(|binary| {
+        let whole = binary.canonicalize();
+        whole.map_err(|error| format!("{}: {error}", binary.display()))
+    });
+    let notes = match ask(&config.state, &Request::Upgrade(binary.transpose()?)) {
+        Ok(Answer::Done(notes)) => notes,
+        other => return failed(other),
+    };
+    let mut text = "The new program serves.\n".to_owned();
+    for note in notes {
         text += &format!("  Look: {note}\n");
     }
     io::stdout().write_all(text.as_bytes())?;

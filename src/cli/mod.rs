@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use denwa::config;
 
-pub(crate) use keeper::{Reload, Stop, reload, stop};
+pub(crate) use keeper::{Reload, Stop, Upgrade, reload, stop, upgrade};
 
 /// Nobody is there.
 const NOT_RUNNING: u8 = 2;

@@ -244,6 +244,17 @@ impl Guard {
         }
     }
 
+    /// A connection stands that was opened to another process. It costs nothing; one on which nobody has proved
+    /// who he is has as much time as a new one.
+    pub fn inherit(&mut self, now: Instant, stream: u64, source: IpAddr, proved: bool) {
+        let source = self.key.source(source);
+        // There are no more than there were.
+        let _ = self.streams.open(stream, source.prefix, self.phones.has(source), now);
+        if proved {
+            self.streams.proved(stream);
+        }
+    }
+
     /// A connection is closed, by whomever.
     pub fn closed(&mut self, stream: u64) {
         self.streams.forget(stream);

@@ -255,6 +255,16 @@ impl Journal {
         Ok(Opened { journal, state, clocks, notices })
     }
 
+    /// Has everything written anew, since the file may say something else than what is so.
+    pub fn write_anew(&mut self, now: Instant) {
+        self.anew = Some(now);
+    }
+
+    /// How long a record may wait to be put on the disk.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Sets how long a record may wait to be put on the disk.
     pub fn set_interval(&mut self, interval: Duration) {
         self.interval = interval;

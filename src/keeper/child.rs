@@ -1,29 +1,41 @@
 //! The exchange as a process: how it is started, and the keeper's end of what joins them.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::handover::{Parcel, READY, answer};
+use super::handover::{Parcel, READY, answer, send_heir};
 
-/// This program itself. It is opened at the start, and so are all exchanges from it: it does not matter
-/// whether the file is replaced or deleted meanwhile, or in a folder that a caged process cannot reach.
+/// A program that is an exchange: at first this one itself. It is opened once, and so are all exchanges from
+/// it: it does not matter whether the file is replaced or deleted meanwhile, or in a folder that a caged process
+/// cannot reach.
 pub(super) struct Binary(File);
 
 impl Binary {
     /// Opens the running program; it can be executed, but not read, through this descriptor.
     pub(super) fn own() -> io::Result<Binary> {
         OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/proc/self/exe").map(Binary)
+    }
+
+    /// Opens another program.
+    pub(super) fn open(path: &Path) -> io::Result<Binary> {
+        OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).map(Binary)
+    }
+
+    /// Whether it is this very file.
+    pub(super) fn is(&self, other: &Binary) -> bool {
+        let file = |binary: &Binary| binary.0.metadata().ok().map(|data| (data.dev(), data.ino()));
+        file(self) == file(other)
     }
 
     /// Where it is, as far as that is known, for people.
@@ -42,6 +54,35 @@ impl Binary {
     /// Only if there is no process then: one that cannot be given what it needs is killed, and that is
     /// seen when it is reaped.
     pub(super) fn start(&self, parcel: &Parcel) -> io::Result<Exchange> {
+        let exchange = self.spawn(Stdio::inherit())?;
+        if parcel.send(&exchange.link, 0).is_err() {
+            exchange.signal(Signal::KILL);
+        }
+        Ok(exchange)
+    }
+
+    /// Starts an exchange that takes over from one that runs, by `predecessor`. Also returns what it says on
+    /// its standard error until it has.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Binary::start`].
+    pub(super) fn start_heir(
+        &self,
+        parcel: &Parcel,
+        predecessor: BorrowedFd<'_>,
+    ) -> io::Result<(Exchange, PipeReader)> {
+        let (words, write) = io::pipe()?;
+        rustix::io::ioctl_fionbio(&words, true)?;
+        let exchange = self.spawn(write.into())?;
+        let log = io::stderr();
+        if parcel.send_to_heir(&exchange.link, predecessor, log.as_fd()).is_err() {
+            exchange.signal(Signal::KILL);
+        }
+        Ok((exchange, words))
+    }
+
+    fn spawn(&self, log: Stdio) -> io::Result<Exchange> {
         let (ours, theirs) = UnixStream::pair()?;
         let child = Command::new(self.descriptor())
             .arg0("denwa")
@@ -49,21 +90,18 @@ impl Binary {
             // It needs nothing of it, and there may be other programs' keys in it.
             .env_clear()
             .stdin(OwnedFd::from(theirs))
+            .stderr(log)
             // A terminal's Ctrl-C reaches the keeper alone, which passes it on once.
             .process_group(0)
             .spawn()?;
-        let exchange = Exchange {
+        Ok(Exchange {
             pid: Pid::from_child(&child),
             since: Instant::now(),
             is_ready: false,
             has_hung_up: false,
             asked: None,
             link: ours,
-        };
-        if parcel.send(&exchange.link, 0).is_err() {
-            exchange.signal(Signal::KILL);
-        }
-        Ok(exchange)
+        })
     }
 }
 
@@ -97,6 +135,11 @@ impl Exchange {
         parcel.send(&self.link, number)?;
         self.asked = Some(number);
         Ok(())
+    }
+
+    /// Tells it that there is an heir at the other end of `pair`.
+    pub(super) fn bequeath(&self, pair: BorrowedFd<'_>) -> io::Result<()> {
+        send_heir(&self.link, pair)
     }
 
     /// Reads what it has said, without waiting: whether the order was obeyed, if it has answered that.

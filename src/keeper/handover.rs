@@ -8,8 +8,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, IoSlice, IoSliceMut, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -19,22 +18,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
 use serde::{Deserialize, Serialize};
 
 use super::Sockets;
 use crate::config::{Config, MAX_BYTES, MAX_LISTEN, Sandbox};
-use crate::net::sys;
+use crate::net::{Predecessor, descriptors, sys};
 
 /// The most sockets that are handed over: one of each family for each `listen`.
 pub const MAX_SOCKETS: usize = 2 * MAX_LISTEN;
-
-/// The most descriptors that come with a message.
-const MAX_DESCRIPTORS: usize = MAX_SOCKETS + 1;
 
 /// How long an exchange waits for its keeper at the start.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,6 +40,13 @@ const VERSION: u8 = 2;
 
 /// A message that says what to serve.
 const SERVE: u8 = b's';
+
+/// The same for one that takes over from another: its end of what joins the two, and where its log goes once
+/// it has, follow the sockets.
+const INHERIT: u8 = b'i';
+
+/// A message with the other end: there is an heir.
+const BEQUEATH: u8 = b'b';
 
 /// Version, kind and number.
 const PREAMBLE: usize = 3;
@@ -126,11 +126,25 @@ impl Parcel {
 
     /// Sends all of it, without waiting. `number` comes back with the answer.
     pub(super) fn send(&self, to: &UnixStream, number: u8) -> io::Result<()> {
+        send(to, [VERSION, SERVE, number], &self.descriptors())
+    }
+
+    /// The same to one that inherits from another exchange, by `predecessor`, and whose log goes to `log` then.
+    pub(super) fn send_to_heir(
+        &self,
+        to: &UnixStream,
+        predecessor: BorrowedFd<'_>,
+        log: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let mut descriptors = self.descriptors();
+        descriptors.extend([predecessor, log]);
+        send(to, [VERSION, INHERIT, 0], &descriptors)
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let udp = self.sockets.udp.iter().map(AsFd::as_fd);
         let tcp = self.sockets.tcp.iter().map(AsFd::as_fd);
-        let descriptors: Vec<BorrowedFd<'_>> =
-            [self.body.as_fd()].into_iter().chain(udp).chain(tcp).collect();
-        send(to, [VERSION, SERVE, number], &descriptors)
+        [self.body.as_fd()].into_iter().chain(udp).chain(tcp).collect()
     }
 }
 
@@ -148,16 +162,14 @@ fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Tells an exchange that there is an heir at the other end of `pair`.
+pub(super) fn send_heir(to: &UnixStream, pair: BorrowedFd<'_>) -> io::Result<()> {
+    send(to, [VERSION, BEQUEATH, 0], &[pair])
+}
+
 /// Sends a message, which fits any socket that is read now and then.
 fn send(to: &UnixStream, preamble: [u8; PREAMBLE], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(Errno::MSGSIZE.into());
-    }
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    let sent = retry_on_intr(|| sendmsg(to, &[IoSlice::new(&preamble)], &mut control, flags))?;
-    match sent {
+    match descriptors::send(to, &preamble, descriptors, SendFlags::DONTWAIT)? {
         PREAMBLE => Ok(()),
         _ => Err(io::ErrorKind::WriteZero.into()),
     }
@@ -211,11 +223,17 @@ impl fmt::Display for TakeOverError {
 
 fn receive(from: UnixStream) -> io::Result<Handover> {
     from.set_read_timeout(Some(PATIENCE))?;
-    let Some((SERVE, _, descriptors)) = receive_message(&from, RecvFlags::empty())? else {
-        return Err(io::ErrorKind::InvalidData.into());
+    let (inheritance, descriptors) = match receive_message(&from, RecvFlags::empty())? {
+        Some((SERVE, _, descriptors)) => (None, descriptors),
+        Some((INHERIT, _, mut descriptors)) => {
+            let (log, pair) = (descriptors.pop(), descriptors.pop());
+            let predecessor = Predecessor::new(pair.ok_or(io::ErrorKind::InvalidData)?.into());
+            (log.map(|log| Inheritance { predecessor, log }), descriptors)
+        }
+        _ => return Err(io::ErrorKind::InvalidData.into()),
     };
     let Contents { path, config, has_state, sockets } = unpack(descriptors)?;
-    Ok(Handover { path, config, has_state, sockets, link: Link(from) })
+    Ok(Handover { path, config, has_state, sockets, link: Link { keeper: from, inheritance } })
 }
 
 /// What is in a parcel.
@@ -256,25 +274,14 @@ fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
 /// yet, and it is not to be waited for.
 fn receive_message(from: &UnixStream, flags: RecvFlags) -> io::Result<Option<(u8, u8, Vec<OwnedFd>)>> {
     let mut preamble = [0; PREAMBLE];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut buffers = [IoSliceMut::new(&mut preamble)];
-    let flags = flags | RecvFlags::CMSG_CLOEXEC;
-    let message = match retry_on_intr(|| recvmsg(from, &mut buffers, &mut control, flags)) {
-        Err(Errno::AGAIN) if flags.contains(RecvFlags::DONTWAIT) => return Ok(None),
+    let (octets, received) = match descriptors::receive(from, &mut preamble, flags) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && flags.contains(RecvFlags::DONTWAIT) => {
+            return Ok(None);
+        }
         other => other?,
     };
-    if message.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(io::Error::other("not all sockets came; may the process open so many files?"));
-    }
-    let mut received = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            received.extend(descriptors);
-        }
-    }
     // It was sent in one piece.
-    if message.bytes != PREAMBLE {
+    if octets != PREAMBLE {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let [version, kind, number] = preamble;
@@ -286,7 +293,18 @@ fn receive_message(from: &UnixStream, flags: RecvFlags) -> io::Result<Option<(u8
 
 /// What joins an exchange to its keeper. Readable when the keeper wants something, or is gone.
 #[derive(Debug)]
-pub struct Link(UnixStream);
+pub struct Link {
+    keeper: UnixStream,
+    inheritance: Option<Inheritance>,
+}
+
+/// What an exchange has besides that takes over from another.
+#[derive(Debug)]
+struct Inheritance {
+    predecessor: Predecessor,
+    /// Where the log goes when it has: until then its words are for whoever wants it to.
+    log: OwnedFd,
+}
 
 /// What the keeper wants of a running exchange.
 #[derive(Debug)]
@@ -300,12 +318,25 @@ pub enum Order {
         /// For [`Link::answer`].
         number: u8,
     },
+    /// To leave everything to the exchange at the other end of this.
+    Bequeath(UnixStream),
 }
 
 impl Link {
-    /// Tells the keeper that the exchange serves: if it dies from now on, it is started again.
+    /// Tells the keeper that the exchange serves: if it dies from now on, it is started again. The one from
+    /// which it has inherited ends.
     pub fn ready(&self) {
+        if let Some(Inheritance { predecessor, log }) = &self.inheritance {
+            // Where it cannot be had, the log ends with whoever reads it now.
+            let _ = rustix::stdio::dup2_stderr(log);
+            predecessor.relieve();
+        }
         self.say(READY);
+    }
+
+    /// From whom this exchange inherits, if it is not the first one.
+    pub fn predecessor(&self) -> Option<&Predecessor> {
+        self.inheritance.as_ref().map(|inheritance| &inheritance.predecessor)
     }
 
     /// The next order, if there is one.
@@ -315,9 +346,14 @@ impl Link {
     /// The keeper is gone.
     pub fn next(&self) -> io::Result<Option<Order>> {
         loop {
-            let Some((kind, number, descriptors)) = receive_message(&self.0, RecvFlags::DONTWAIT)? else {
-                return Ok(None);
-            };
+            let message = receive_message(&self.keeper, RecvFlags::DONTWAIT)?;
+            let Some((kind, number, mut descriptors)) = message else { return Ok(None) };
+            if kind == BEQUEATH {
+                match descriptors.pop() {
+                    Some(pair) => return Ok(Some(Order::Bequeath(pair.into()))),
+                    None => continue,
+                }
+            }
             match (kind, unpack(descriptors)) {
                 (SERVE, Ok(Contents { config, sockets, .. })) => {
                     return Ok(Some(Order::Reload { config: Box::new(config), sockets, number }));
@@ -334,13 +370,13 @@ impl Link {
 
     fn say(&self, octet: u8) {
         // If the keeper is gone, that is seen by reading.
-        let _ = rustix::net::send(&self.0, &[octet], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        let _ = rustix::net::send(&self.keeper, &[octet], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
 }
 
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.keeper.as_fd()
     }
 }
 
@@ -407,7 +443,7 @@ mod tests {
     #[test]
     fn orders_are_answered_by_their_number() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let link = Link(theirs);
+        let link = Link { keeper: theirs, inheritance: None };
         for number in [0, 1, 63] {
             parcel(Path::new("x"), false, sockets(1, 1)).unwrap().send(&ours, number).unwrap();
         }
@@ -427,6 +463,24 @@ mod tests {
         assert!(!octets.contains(&READY));
         send(&ours, [VERSION + 1, SERVE, 0], &[ours.as_fd()]).unwrap();
         assert!(link.next().is_err());
+    }
+
+    #[test]
+    fn an_heir_gets_its_end_and_its_log_besides() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (one, other) = UnixStream::pair().unwrap();
+        let whole = parcel(Path::new("x"), false, sockets(1, 2)).unwrap();
+        whole.send_to_heir(&ours, other.as_fd(), ours.as_fd()).unwrap();
+        drop(other);
+        let taken = receive(theirs).unwrap();
+        assert_eq!(addresses(&taken.sockets), addresses(&whole.sockets));
+        taken.link.predecessor().unwrap().relieve();
+        (&one).read_exact(&mut [0]).unwrap();
+
+        send_heir(&ours, one.as_fd()).unwrap();
+        let Some(Order::Bequeath(pair)) = taken.link.next().unwrap() else { panic!() };
+        taken.link.predecessor().unwrap().relieve();
+        (&pair).read_exact(&mut [0]).unwrap();
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! supervisor ──▶ denwa run (the keeper)           binds, starts, forwards signals, reaps
-//!                  │  ▲                           ◀── denwa reload, stop
+//!                  │  ▲                           ◀── denwa reload, upgrade, stop
 //!    a socket pair │  │ "ready"
 //!                  ▼  │
 //!                denwa --exchange (the exchange)  caged: serves the sockets, may neither bind nor execute
@@ -14,6 +14,9 @@
 //! one on the same sockets, at once or after a short while ([`backoff`]); datagrams wait there
 //! meanwhile, since the keeper never reads any. If the keeper dies, the pair's end says so, and the
 //! exchange stops.
+//!
+//! At an upgrade it starts another program beside the exchange, and joins the two; when the new one has taken
+//! over, the old one ends (file `upgrade`, and `net::estate`).
 //!
 //! The operator's commands reach the keeper by a socket of its own (file `door`), of which the exchange knows
 //! nothing: whoever breaks into that one must not be able to choose what is bound or executed. Of what the
@@ -28,6 +31,7 @@ mod orders;
 mod rights;
 mod talk;
 mod terminal;
+mod upgrade;
 mod watch;
 
 use std::fmt;
@@ -51,6 +55,10 @@ use terminal::Terminal;
 /// What is needed to keep an exchange running. It is little: not even the configuration is kept in
 /// another form than the bytes of its file.
 pub struct Keeper {
+    /// What the keeper itself is, and where it was when it was started.
+    own: Binary,
+    program: PathBuf,
+    /// What exchanges are.
     binary: Binary,
     /// Where the configuration was read.
     path: PathBuf,
@@ -72,7 +80,9 @@ impl Keeper {
     pub fn new(config: &Config, path: &Path, file: &[u8]) -> Result<Keeper, StartError> {
         // Whatever our starter left open is not for the exchange.
         sys::close_at_exec().map_err(StartError::Proc)?;
-        let binary = Binary::own().map_err(StartError::Proc)?;
+        let (own, binary) =
+            (Binary::own().map_err(StartError::Proc)?, Binary::own().map_err(StartError::Proc)?);
+        let program = own.path();
         // Numbers and names are the exchange's matter.
         let mut log = Log::new(&Config { log: config.log, ..Config::default() });
         let mut sockets = bind(config).map_err(StartError::Bind)?;
@@ -89,9 +99,9 @@ impl Keeper {
         let parcel = Parcel::new(path, config, file, has_state, sockets).map_err(StartError::Parcel)?;
         let terminal = Terminal::own();
         // What it comes to is said by the exchange, of which the same is true.
-        rights::confine(config, path, user.as_ref(), has_state).map_err(StartError::Sandbox)?;
+        rights::confine(config, path, &program, user.as_ref(), has_state).map_err(StartError::Sandbox)?;
         let (door, path) = (door.unwrap_or(None), path.to_owned());
-        Ok(Keeper { binary, path, parcel, door, terminal, log })
+        Ok(Keeper { own, program, binary, path, parcel, door, terminal, log })
     }
 }
 

@@ -9,7 +9,7 @@ use super::bind::bind_beside;
 use super::handover::Parcel;
 use super::rights::needs_more_files;
 use super::talk::{Answer, Request};
-use super::watch::{State, Stop, Watch};
+use super::watch::{State, Watch};
 use super::{Keeper, StartError};
 use crate::config::{Config, LogLevel, Mistakes};
 use crate::net::sys::Signal;
@@ -73,6 +73,7 @@ impl Watch {
         match request {
             None => {}
             Some(Request::Reload(file)) => self.reload(&file, Asker::Door),
+            Some(Request::Upgrade(program)) => self.upgrade(program),
             // It is answered by our end.
             Some(Request::Stop { hang_up }) => {
                 let signal = if hang_up { Signal::Interrupt } else { Signal::Terminate };
@@ -94,8 +95,8 @@ impl Watch {
 
     /// Has the exchange go on with another configuration.
     fn reload(&mut self, file: &[u8], asker: Asker) {
-        if self.reload.is_some() || self.stop != Stop::Not {
-            let busy = "denwa is being reloaded or stopped already";
+        if self.is_busy() {
+            let busy = "denwa is being reloaded, upgraded or stopped already";
             return self.tell(asker, Answer::Failed(busy.into()));
         }
         let next = match self.keeper.prepare(file) {
@@ -148,13 +149,9 @@ impl Watch {
     }
 
     fn tell(&mut self, asker: Asker, answer: Answer) {
-        let Keeper { door, log, path, .. } = &mut self.keeper;
+        let Keeper { log, path, .. } = &mut self.keeper;
         match (asker, answer) {
-            (Asker::Door, answer) => {
-                if let Some(door) = door {
-                    door.answer(answer);
-                }
-            }
+            (Asker::Door, answer) => self.tell_guest(answer),
             // The exchange says that it goes on with it.
             (Asker::Signal, Answer::Done(notes)) => {
                 notes.iter().for_each(|note| log.say(LogLevel::Warn, note));
@@ -164,6 +161,13 @@ impl Watch {
                 log.say(LogLevel::Error, &format!("SIGHUP, but nothing has changed, because of {path}:"));
                 why.lines().for_each(|line| log.say(LogLevel::Error, line));
             }
+        }
+    }
+
+    /// Answers a command.
+    pub(super) fn tell_guest(&mut self, answer: Answer) {
+        if let Some(door) = &mut self.keeper.door {
+            door.answer(answer);
         }
     }
 

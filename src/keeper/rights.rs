@@ -30,10 +30,14 @@ pub(super) fn prepare_state(config: &Config, user: Option<&User>) -> Result<Opti
 }
 
 /// Cuts the keeper's rights to what it needs and, since a child can have no more, what the exchange does.
-/// `path` is where the configuration is, which it may read again, as far as its user can.
+/// `path` is where the configuration is, which it may read again, as far as its user can; `program` is where this
+/// program is. What takes its place there can be executed, and so can all else in that folder: what it is
+/// to be, only root and the keeper's own user can say, who may execute more than that anyway. The exchange
+/// may execute nothing.
 pub(super) fn confine(
     config: &Config,
     path: &Path,
+    program: &Path,
     user: Option<&User>,
     has_state: bool,
 ) -> Result<Achieved, Error> {
@@ -43,12 +47,14 @@ pub(super) fn confine(
     // The exchange says there by which name it runs.
     read.push(PathBuf::from("/etc/passwd"));
     let read: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
+    let mut execute = vec![Path::new("/proc/self/exe")];
+    execute.extend(program.parent());
     sandbox::confine_keeper(&Rights {
         level: config.sandbox,
         user,
         read: &read,
         write: if has_state { &state } else { &[] },
-        execute: &[Path::new("/proc/self/exe")],
+        execute: &execute,
         open_files: open_files(config),
     })
 }

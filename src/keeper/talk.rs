@@ -52,6 +52,9 @@ impl Hello {
 pub enum Request {
     /// To go on with the configuration of which this is the file.
     Reload(Vec<u8>),
+    /// To have this program take over from the exchange that runs; without one, that which is now where the
+    /// keeper was started from.
+    Upgrade(Option<PathBuf>),
     /// To stop. The answer is that the connection ends, with the keeper.
     Stop {
         /// Whether calls are ended first, or kept for the next start.

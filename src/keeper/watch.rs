@@ -14,6 +14,7 @@ use super::backoff::{Again, Backoff};
 use super::child::Exchange;
 use super::door::Door;
 use super::orders::Reload;
+use super::upgrade::Upgrade;
 use super::{Keeper, StartError};
 use crate::config::LogLevel;
 use crate::net::sys::{Signal, Signals};
@@ -48,11 +49,13 @@ impl Keeper {
             stop: Stop::Not,
             wished: None,
             reload: None,
+            upgrade: None,
             orders: 0,
         };
         loop {
             watch.wait(&signals).map_err(StartError::System)?;
             watch.listen();
+            watch.attend_heir();
             watch.attend();
             while let Some(signal) = watch.wished.take().or_else(|| signals.next()) {
                 if let Some(code) = watch.forward(signal) {
@@ -61,7 +64,10 @@ impl Keeper {
             }
             // Not only at SIGCHLD, which may be lost when very many signals come.
             while let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG) {
-                // Another one was an orphan's, if we are a container's first process.
+                if watch.upgrade.as_ref().is_some_and(|upgrade| upgrade.is(pid)) {
+                    watch.heir_ended(&End::of(status).to_string());
+                }
+                // Another one has handed over, or was an orphan's if we are a container's first process.
                 if watch.exchange().is_some_and(|exchange| exchange.pid == pid)
                     && let Some(code) = watch.ended(status)
                 {
@@ -85,6 +91,8 @@ pub(super) struct Watch {
     pub(super) wished: Option<Signal>,
     /// What the exchange was asked to go on with.
     pub(super) reload: Option<Reload>,
+    /// What is to take over from the exchange.
+    pub(super) upgrade: Option<Upgrade>,
     /// How many orders there have been.
     pub(super) orders: u8,
 }
@@ -124,14 +132,16 @@ impl Watch {
         };
         let reload = self.reload.as_ref().map(|reload| reload.until);
         let guest = self.keeper.door.as_ref().and_then(Door::deadline);
-        let until = [until, reload, guest].into_iter().flatten().min();
+        let heir = self.upgrade.as_ref().and_then(Upgrade::deadline);
+        let until = [until, reload, guest, heir].into_iter().flatten().min();
         let time = until.map(|until| until.saturating_duration_since(Instant::now()));
         let time =
             time.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() });
         let report = self.exchange().and_then(Exchange::report);
         let door = self.keeper.door.as_ref().and_then(Door::awaited);
-        let awaited = [Some(signals.as_fd()), report, door].into_iter().flatten();
-        let mut awaited: heapless::Vec<PollFd<'_>, 3> =
+        let [heir, words] = self.upgrade.as_ref().map_or([None, None], Upgrade::awaited);
+        let awaited = [Some(signals.as_fd()), report, door, heir, words].into_iter().flatten();
+        let mut awaited: heapless::Vec<PollFd<'_>, 5> =
             awaited.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match poll(&mut awaited, time.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -161,6 +171,7 @@ impl Watch {
             }
             Signal::Child => return None,
         };
+        self.disinherit();
         let State::Running(exchange) = &self.state else {
             self.keeper.log.say(LogLevel::Info, "stopped");
             return Some(ExitCode::SUCCESS);
@@ -177,6 +188,12 @@ impl Watch {
         // Its last word may not have been read.
         self.listen();
         let end = End::of(status);
+        if end == End::Status(0) && self.stop == Stop::Not && self.upgrade.is_some() {
+            // The heir has told it first.
+            self.succeed();
+            return None;
+        }
+        self.disinherit();
         if self.stop != Stop::Not {
             // It may not have come so far as to catch signals.
             let obeyed = [process::Signal::INT, process::Signal::TERM]
@@ -203,6 +220,7 @@ impl Watch {
         if self.reload.as_ref().is_some_and(|reload| reload.until <= now) {
             self.give_up_reload();
         }
+        self.give_up_heir(now);
         match &self.state {
             State::Waiting(until) if *until <= now => match self.keeper.binary.start(&self.keeper.parcel) {
                 Ok(exchange) => self.state = State::Running(exchange),

@@ -5,6 +5,9 @@ use std::future::Future;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,20 +16,26 @@ use smol::Timer;
 
 use super::Machine;
 use super::clock::Clock;
+use super::estate::{Estate, Standing};
 use super::streams::Streams;
 use super::sys::Inbox;
 use super::trouble::{Trouble, Troubles};
 use super::udp::{Udp, Unsent};
 use crate::config::Config;
-use crate::journal::{Journal, News};
+use crate::journal::{Journal, News, Opened};
+use crate::keeper;
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
+
+/// How long the journal may be in the hands of another process that ends.
+const LOCKED: Duration = Duration::from_secs(1);
 
 /// The machine, its clock, and where its outputs go.
 pub(super) struct Hub<'a, M> {
     machine: M,
     journal: Option<Journal>,
-    relay: media::Relay,
+    /// `None` only where it was left to another process.
+    relay: Option<media::Relay>,
     tell: &'a mut dyn FnMut(&Event),
     clock: Clock,
     /// The UDP sockets.
@@ -56,7 +65,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             clock: Clock::start(machine.start()),
             machine,
             journal,
-            relay,
+            relay: Some(relay),
             tell,
             udp: Vec::new(),
             streams: Streams::default(),
@@ -116,10 +125,20 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.udp.retain(|udp| kept(udp.bound()));
     }
 
+    /// What becomes readable when the relay reports.
+    pub(super) fn reports(&self) -> io::Result<OwnedFd> {
+        match &self.relay {
+            Some(relay) => relay.as_fd().try_clone_to_owned(),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     /// Feeds what the relay reports.
     pub(super) fn report(&mut self) {
         let mut reports = mem::take(&mut self.reports);
-        self.relay.drain(&mut reports);
+        if let Some(relay) = &self.relay {
+            relay.drain(&mut reports);
+        }
         let now = self.now();
         for event in reports.drain(..) {
             self.handle(now, Input::Media(event));
@@ -147,6 +166,70 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.handle(now, Input::HangUp("the exchange is stopped"));
         self.flush(now);
         calls
+    }
+
+    /// Whether nothing is under way that another process would not know of.
+    pub(super) fn is_settled(&self) -> bool {
+        self.machine.is_settled()
+    }
+
+    /// Goes on with the connections that another process has had. Those for which the system has no room end.
+    pub(super) fn inherit(&mut self, streams: Vec<Standing>) {
+        let now = self.now();
+        for standing in streams {
+            let id = standing.flow.stream;
+            if self.streams.inherit(now, standing).is_err() {
+                self.handle(now, Input::Closed(id));
+            }
+        }
+    }
+
+    /// Leaves everything to another process, and waits until that has taken over. If it does not, all is as
+    /// it was, but that the relay reports by another descriptor.
+    ///
+    /// # Errors
+    ///
+    /// Why it has not.
+    pub(super) fn bequeath(&mut self, heir: &UnixStream) -> io::Result<()> {
+        let now = self.now();
+        self.flush(now);
+        let journal = self.journal.take().map(|journal| {
+            let (folder, interval) = (journal.folder().to_owned(), journal.interval());
+            // If the disk has trouble, the other one will see it too.
+            let _ = journal.close(now);
+            (folder, interval)
+        });
+        let mut estate = Estate { streams: self.streams.standing(), ..Estate::default() };
+        self.machine.snapshot(&mut |record| estate.records.push(record.clone()));
+        estate.relay = self.relay.take().map(media::Relay::leave).unwrap_or_default();
+        let Err(error) = estate.leave(heir) else { return Ok(()) };
+        self.relay = Some(media::Relay::start_with(estate.relay)?);
+        if let Some((folder, interval)) = journal {
+            self.resume(now, &folder, interval);
+        }
+        Err(error)
+    }
+
+    /// Goes on with a journal that another process may have had meanwhile.
+    fn resume(&mut self, now: Instant, folder: &Path, interval: Duration) {
+        let begin = std::time::Instant::now();
+        loop {
+            match Journal::open(folder, keeper::pid(), interval, self.clock.wall()) {
+                Ok(Opened { mut journal, .. }) => {
+                    journal.write_anew(now);
+                    self.journal = Some(journal);
+                    break;
+                }
+                // The other one may not have quite ended.
+                Err(_) if begin.elapsed() < LOCKED => std::thread::sleep(Duration::from_millis(10)),
+                Err(error) => {
+                    let sentence = format!("what changes from now on is lost at a restart: {error}");
+                    self.events.push(Event::Notice(sentence));
+                    break;
+                }
+            }
+        }
+        self.flush(now);
     }
 
     /// Whether there is no call and nothing that waits to be sent.
@@ -196,8 +279,10 @@ impl<'a, M: Machine> Hub<'a, M> {
         }
         self.record(now);
         // All at once: the relay is a thread, and each time that it wakes costs more than what it does.
-        if !self.commands.is_empty() {
-            self.relay.send_all(self.commands.drain(..));
+        if !self.commands.is_empty()
+            && let Some(relay) = &self.relay
+        {
+            relay.send_all(self.commands.drain(..));
         }
         for index in 0..self.udp.len() {
             if let Some(Unsent { count, to, error }) = self.udp[index].flush() {

@@ -20,6 +20,8 @@
 //! about 1 KiB besides, so that all of them together stay below 13 MiB.
 
 mod clock;
+pub mod descriptors;
+mod estate;
 pub mod framer;
 mod hub;
 mod listen;
@@ -31,9 +33,10 @@ mod trouble;
 mod udp;
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use smol::future::{or, yield_now};
@@ -43,6 +46,7 @@ use crate::journal::{Journal, Record};
 use crate::keeper::{Link, Order, Sockets};
 use crate::media;
 use crate::switch::{Event, Input, Instant, Output, Switch};
+pub use estate::{Estate, Predecessor, Standing};
 use hub::Hub;
 use listen::Listening;
 pub use streams::CONNECTIONS_MAX;
@@ -58,8 +62,20 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// time after 500 ms (T1), and the relay's last report completes the call's record.
 const LAST_WORDS: Duration = Duration::from_millis(600);
 
+/// How long a moment is waited for in which nothing is under way, before another process takes over.
+const UNSETTLED: Duration = Duration::from_secs(5);
+
 /// How many tasks of a kind run before others, and what is newly ready, get their turn.
 const TURNS: usize = 8;
+
+/// How the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to stop, or its keeper is gone.
+    Stopped,
+    /// Another process goes on.
+    HandedOver,
+}
 
 /// What the loop drives; [`Switch`] is one.
 pub trait Machine {
@@ -77,6 +93,11 @@ pub trait Machine {
     fn calls(&self) -> usize;
     /// Gives all records of what must survive.
     fn snapshot(&self, each: &mut dyn FnMut(&Record));
+    /// Whether these records are all that another process needs to go on: nothing is just being asked or
+    /// answered.
+    fn is_settled(&self) -> bool {
+        true
+    }
 }
 
 impl Machine for Switch {
@@ -103,6 +124,10 @@ impl Machine for Switch {
     fn snapshot(&self, each: &mut dyn FnMut(&Record)) {
         Switch::snapshot(self, each);
     }
+
+    fn is_settled(&self) -> bool {
+        Switch::is_settled(self)
+    }
 }
 
 /// Runs the exchange until it is told to stop: SIGINT ends the calls first and waits for that, at
@@ -113,6 +138,8 @@ impl Machine for Switch {
 ///
 /// What must survive is written to the `journal`, if there is one, before anything is sent that says so;
 /// at the end it is waited for until it is on the disk.
+///
+/// `inherited` are connections that another process has had.
 ///
 /// `tell` is given what people should know, after it was done.
 ///
@@ -125,11 +152,11 @@ pub fn run(
     journal: Option<Journal>,
     relay: media::Relay,
     keeper: Option<Link>,
+    inherited: Vec<Standing>,
     tell: &mut dyn FnMut(&Event),
-) -> io::Result<()> {
+) -> io::Result<End> {
     let signals = Async::new(Signals::catch()?)?;
     let keeper = keeper.map(Async::new).transpose()?;
-    let reports = Async::new(relay.as_fd().try_clone_to_owned()?)?;
     let hub = RefCell::new(Hub::new(machine, journal, relay, tell));
     hub.borrow_mut().start();
     let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
@@ -143,7 +170,12 @@ pub fn run(
         |listener| executor.spawn(serve::accept(&hub, listener)),
     );
     hub.borrow_mut().udp = listening.start(sockets)?;
-    executor.spawn(report(&hub, reports)).detach();
+    hub.borrow_mut().inherit(inherited);
+    let start_reporting = || -> io::Result<Task<()>> {
+        let reports = Async::new(hub.borrow().reports()?)?;
+        Ok(executor.spawn(report(&hub, reports)))
+    };
+    let reporting = start_reporting()?;
     executor.spawn(tick(&hub)).detach();
 
     let work = async {
@@ -165,7 +197,8 @@ pub fn run(
             }
         }
     };
-    let stopped = or(stop(&hub, signals), obey(&hub, keeper.as_ref(), &mut listening));
+    let stopped =
+        or(stop(&hub, signals), obey(&hub, keeper.as_ref(), &mut listening, reporting, start_reporting));
     if let Some(keeper) = &keeper {
         keeper.get_ref().ready();
     }
@@ -263,9 +296,9 @@ async fn tick<M: Machine>(hub: &RefCell<Hub<'_, M>>) {
 }
 
 /// Ends when the process should.
-async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) -> io::Result<()> {
+async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) -> io::Result<End> {
     if next_signal(&signals).await? == Signal::Terminate {
-        return Ok(());
+        return Ok(End::Stopped);
     }
     let calls = hub.borrow_mut().hang_up();
     let ended = async {
@@ -275,15 +308,15 @@ async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) ->
         if calls > 0 {
             Timer::after(LAST_WORDS).await;
         }
-        Ok(())
+        Ok(End::Stopped)
     };
     let late = async {
         Timer::after(FAREWELL).await;
-        Ok(())
+        Ok(End::Stopped)
     };
     let again = async {
         next_signal(&signals).await?;
-        Ok(())
+        Ok(End::Stopped)
     };
     or(ended, or(late, again)).await
 }
@@ -305,7 +338,9 @@ async fn obey<M: Machine>(
     hub: &RefCell<Hub<'_, M>>,
     keeper: Option<&Async<Link>>,
     listening: &mut Listening<impl Fn(SocketAddr) -> Task<()>, impl Fn(Async<TcpListener>) -> Task<()>>,
-) -> io::Result<()> {
+    mut reporting: Task<()>,
+    start_reporting: impl Fn() -> io::Result<Task<()>>,
+) -> io::Result<End> {
     let Some(keeper) = keeper else {
         return std::future::pending().await;
     };
@@ -316,7 +351,37 @@ async fn obey<M: Machine>(
                 let is_done = listening.reload(hub, config, sockets).is_ok();
                 keeper.get_ref().answer(number, is_done);
             }
-            Err(_) => return Ok(()),
+            Ok(Some(Order::Bequeath(heir))) => {
+                if bequeath(hub, heir).await? {
+                    return Ok(End::HandedOver);
+                }
+                reporting = start_reporting()?;
+            }
+            // It also takes the task that reports with it.
+            Err(_) => {
+                drop(reporting);
+                return Ok(End::Stopped);
+            }
         }
     }
+}
+
+/// Leaves everything to the exchange at the other end, when that can take over and nothing is under way, or has
+/// not ceased to be for 5 s. Whether it has taken over.
+async fn bequeath<M: Machine>(hub: &RefCell<Hub<'_, M>>, heir: UnixStream) -> io::Result<bool> {
+    let heir = Async::new(heir)?;
+    let mut word = [0];
+    if heir.read_with(|mut heir| heir.read_exact(&mut word)).await.is_err() || word != [estate::CAN] {
+        return Ok(false);
+    }
+    let settled = async {
+        while !hub.borrow().is_settled() {
+            Timer::after(Duration::from_millis(5)).await;
+        }
+    };
+    let late = async {
+        Timer::after(UNSETTLED).await;
+    };
+    or(settled, late).await;
+    Ok(hub.borrow_mut().bequeath(heir.get_ref()).is_ok())
 }

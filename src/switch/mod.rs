@@ -163,6 +163,16 @@ impl Switch {
         self.live
     }
 
+    /// Whether nothing is under way that [`Switch::snapshot`] does not tell of: no call rings, and whoever asks,
+    /// here or there, was answered.
+    pub fn is_settled(&self) -> bool {
+        let rings = |call: &call::Call| match call.phase {
+            call::Phase::Ringing | call::Phase::Up { acknowledged: false, .. } => true,
+            call::Phase::Up { .. } | call::Phase::Over => false,
+        };
+        !self.servers.has_pending() && !self.clients.has_pending() && !self.calls.values().any(rings)
+    }
+
     /// Whether nothing is kept of anybody: no transaction, no call, no binding. What only helps to judge,
     /// as the nonces that were used, does not count.
     pub fn is_empty(&self) -> bool {

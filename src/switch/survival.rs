@@ -1,6 +1,7 @@
 //! The next process: what it must know, and how it goes on with that.
 
 use super::Switch;
+use super::flow::Flow;
 use super::io::Timer;
 use super::secret;
 use crate::config::Config;
@@ -11,18 +12,25 @@ impl Switch {
     /// these `clocks` ([`State::resume`]). `seed` is 32 random bytes of its own: the secrets that last are
     /// those of the other one.
     ///
-    /// Phones on UDP can be called at once if we still listen where they were registered; those on TCP when
-    /// they have come back. Bindings of extensions that there are no more are gone.
-    pub fn restore(config: Config, seed: [u8; 32], state: State, clocks: Clocks) -> Switch {
+    /// `streams` are connections that the other one has handed over, and that stand.
+    ///
+    /// Phones on UDP can be called at once if we still listen where they were registered; those on TCP too if
+    /// their connection stands, else when they have come back. Bindings of extensions that there are no more are
+    /// gone.
+    pub fn restore(config: Config, seed: [u8; 32], state: State, clocks: Clocks, streams: &[Flow]) -> Switch {
         let lasting = state.secret.map_or(seed, |Secret(lasting)| lasting);
         let mut switch = Switch::with_secret(config, secret::Secret::new(lasting, seed));
         switch.io.now = clocks.now;
         switch.io.wall = i128::from(clocks.wall) - i128::from(clocks.now.0);
-        switch.registrar.restore(&switch.config, clocks.now, state.bindings.into_values());
+        switch.registrar.restore(&switch.config, clocks.now, state.bindings.into_values(), streams);
         for (after, binding) in switch.registrar.all_wakes(&switch.config, clocks.now) {
             switch.io.arm(after, Timer::Binding(binding));
         }
         switch.consult();
+        for flow in streams {
+            let proved = switch.registrar.knows(flow);
+            switch.guard.inherit(clocks.now, flow.stream.0, flow.source(), proved);
+        }
         switch
     }
 
@@ -65,7 +73,7 @@ mod tests {
         records.into_iter().for_each(|record| state.apply(record));
         let clocks = Clocks { now: Instant(7), wall: 1_790_000_009_000 };
         state.resume(clocks);
-        let mut after = Switch::restore(Config::default(), [2; 32], state, clocks);
+        let mut after = Switch::restore(Config::default(), [2; 32], state, clocks, &[]);
         let mut records = Vec::new();
         after.snapshot(&mut |record| records.push(record.clone()));
         assert_eq!(records, [Record::Secret(Secret([1; 32])), Record::Clock(clocks)]);

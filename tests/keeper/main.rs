@@ -6,6 +6,7 @@
 #[path = "../folder/mod.rs"]
 mod folder;
 mod orders;
+mod upgrade;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -306,6 +307,28 @@ fn the_second_sigint_reaches_it_too() {
     assert!(said.ends_with("info  stopped"), "{said}");
 }
 
+/// The header with which an extension answers a challenge.
+fn credentials(number: &str, challenge: &str, method: &str, uri: &str) -> String {
+    let named = |name: &str| {
+        let (_, rest) = challenge.split_once(&format!("{name}=\"")).unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let (realm, nonce) = (named("realm"), named("nonce"));
+    let (algorithm, name) = match challenge.contains("SHA-256") {
+        true => (Algorithm::Sha256, "SHA-256"),
+        false => (Algorithm::Md5, "MD5"),
+    };
+    let header = if method == "REGISTER" { "Authorization" } else { "Proxy-Authorization" };
+    let ha1 = Ha1::new(number.as_bytes(), realm.as_bytes(), PASSWORD.as_bytes());
+    let response =
+        digest::respond(algorithm, &ha1, method.as_bytes(), uri.as_bytes(), nonce.as_bytes(), &Qop::None);
+    format!(
+        "{header}: Digest username=\"{number}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+         response=\"{}\", algorithm={name}\r\n",
+        response.unwrap()
+    )
+}
+
 /// A call with the echo test.
 struct Talk {
     /// Where the phone is, and the exchange.
@@ -372,20 +395,7 @@ fn call_echo(phone: &UdpSocket, at: SocketAddr, from: u16) -> Talk {
     phone.send_to(request("INVITE", &uri, 1, &nobody, typed, sdp).as_bytes(), at).unwrap();
     let challenge = answer(phone).unwrap();
     assert!(challenge.starts_with("SIP/2.0 407"), "{challenge}");
-    let named = |text: &str, name: &str| {
-        let (_, rest) = text.split_once(&format!("{name}=\"")).unwrap();
-        rest.split_once('"').unwrap().0.to_owned()
-    };
-    let (realm, nonce) = (named(&challenge, "realm"), named(&challenge, "nonce"));
-    let algorithm = if challenge.contains("SHA-256") { Algorithm::Sha256 } else { Algorithm::Md5 };
-    let name = if challenge.contains("SHA-256") { "SHA-256" } else { "MD5" };
-    let ha1 = Ha1::new(b"101", realm.as_bytes(), PASSWORD.as_bytes());
-    let response =
-        digest::respond(algorithm, &ha1, b"INVITE", uri.as_bytes(), nonce.as_bytes(), &Qop::None).unwrap();
-    let authorization = format!(
-        "Proxy-Authorization: Digest username=\"101\", realm=\"{realm}\", nonce=\"{nonce}\", \
-         uri=\"{uri}\", response=\"{response}\", algorithm={name}\r\n{typed}"
-    );
+    let authorization = format!("{}{typed}", credentials("101", &challenge, "INVITE", &uri));
     phone.send_to(request("ACK", &uri, 1, &nobody, "", "").as_bytes(), at).unwrap();
     phone.send_to(request("INVITE", &uri, 2, &nobody, &authorization, sdp).as_bytes(), at).unwrap();
     let accepted = loop {

@@ -386,7 +386,7 @@ impl Town {
         seed.fill_with(|| self.rng.next() as u8);
         self.keep(Record::Started(clocks));
         self.survivors += self.kept.bindings.len() as u64;
-        self.switch = Switch::restore(self.config.clone(), seed, self.kept.clone(), clocks);
+        self.switch = Switch::restore(self.config.clone(), seed, self.kept.clone(), clocks, &[]);
         self.feed(Input::Tick);
     }
 
