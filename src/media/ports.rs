@@ -82,6 +82,21 @@ impl PortAllocator {
         Some(self.base + 2 * pair)
     }
 
+    /// Gives out this very port, since a call already has it. One outside of the range is left alone, as
+    /// [`PortAllocator::release`] does: the call keeps it, and nobody else will get it.
+    pub fn claim(&mut self, port: u16) {
+        let pair = port.saturating_sub(self.base) / 2;
+        let bit = 1 << (pair % 64);
+        let is_one = port >= self.base && (port - self.base) % 2 == 0 && usize::from(pair) < self.pairs;
+        match self.used.get_mut(usize::from(pair / 64)) {
+            Some(word) if is_one && *word & bit == 0 => *word |= bit,
+            _ => return,
+        }
+        self.in_use += 1;
+        self.ready.retain(|ready| *ready != pair);
+        self.resting.retain(|resting| resting.pair != pair);
+    }
+
     /// Takes a port back. One that is not given out is left alone, so releasing twice does no harm.
     pub fn release(&mut self, port: u16, now: u64) {
         let Some(offset) = port.checked_sub(self.base) else { return };
@@ -186,6 +201,24 @@ mod tests {
         assert_eq!(ports.in_use(), 0);
         let both: BTreeSet<_> = (0..2).filter_map(|_| ports.allocate(0)).collect();
         assert_eq!((both.len(), ports.allocate(0)), (2, None));
+    }
+
+    #[test]
+    fn what_is_claimed_is_given_to_nobody_else() {
+        let mut table = ports(40000, 40005);
+        for port in [40002, 40002, 40001, 39998, 40006, 0, 65534] {
+            table.claim(port);
+        }
+        assert_eq!(table.in_use(), 1);
+        assert_eq!(
+            [table.allocate(0), table.allocate(0), table.allocate(0)],
+            [Some(40000), Some(40004), None]
+        );
+        table.release(40002, 0);
+        assert_eq!((table.allocate(5_000), table.in_use()), (Some(40002), 3));
+        table.release(40000, 5_000);
+        table.claim(40000);
+        assert_eq!(table.allocate(9_000), None);
     }
 
     /// A long random life, held against the plainest table that obeys the same rules.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::echo::Inside;
 use super::event::{CallParties, CallRecord, Cause};
 use super::flow::Flow;
 use super::negotiation::Negotiation;
@@ -103,6 +104,10 @@ pub(super) struct Call {
     pub(super) started: Instant,
     /// The fork that its INVITE became.
     pub(super) fork: u64,
+    /// Since when it was answered, and the dialog that it is then; stays when it is over.
+    pub(super) talked: Option<(Instant, usize)>,
+    /// BYEs that were sent on, or by denwa itself, and have no final response.
+    pub(super) hangups: u8,
     /// The relay's ports by `m=` line: the caller's, the callee's.
     pub(super) ports: Vec<Option<(u16, u16)>>,
     /// What the relay was told last; `None` if it has no session.
@@ -120,7 +125,7 @@ pub(super) struct Call {
     /// What was rung one after the other, to see forwards that go round in circles.
     pub(super) visited: Vec<Number>,
     /// What denwa keeps of a call that it answered itself.
-    pub(super) inside: Option<super::echo::Inside>,
+    pub(super) inside: Option<Inside>,
 }
 
 /// The other side.
@@ -140,6 +145,12 @@ pub(super) fn index(side: Side) -> usize {
 }
 
 impl Call {
+    /// It is answered, in one of its dialogs.
+    pub(super) fn answered(&mut self, since: Instant, dialog: usize) {
+        self.phase = Phase::Up { since, dialog, acknowledged: false };
+        self.talked = Some((since, dialog));
+    }
+
     /// The leg of a side in a dialog.
     pub(super) fn leg(&self, dialog: usize, side: Side) -> Option<&Leg> {
         self.legs.get(self.leg_index(dialog, side))
@@ -163,6 +174,11 @@ impl Call {
                 (leg == 0 || d.leg == leg) && *d.ends[me].tag == *own && *d.ends[they].tag == *others
             })
             .map(|at| (at, side))
+    }
+
+    /// Whether it has ended, and people were told.
+    pub(super) fn is_told(&self) -> bool {
+        self.phase == Phase::Over && self.record.is_none()
     }
 
     /// Who talks to whom.

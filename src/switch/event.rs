@@ -159,4 +159,6 @@ pub enum Cause {
     Replaced,
     /// The operator ended it.
     Operator,
+    /// It rang when the exchange was started again.
+    Restarted,
 }

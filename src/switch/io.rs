@@ -92,7 +92,11 @@ impl Io {
         self.timers.next()
     }
 
+    /// Sends a message. What is for a stream that has not survived is for nobody.
     pub(super) fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
+        if flow.is_dead() {
+            return;
+        }
         self.trace(false, flow, &bytes);
         self.sends.push_back(Output::Send(flow, bytes));
     }

@@ -24,10 +24,12 @@ mod emergency;
 mod event;
 mod flow;
 mod fork;
+mod form;
 mod forward;
 mod hangup;
 mod invite;
 mod io;
+mod ledger;
 mod negotiation;
 mod register;
 mod registrar;
@@ -55,7 +57,7 @@ use crate::config::{Config, LogLevel};
 use crate::guard::Guard;
 use crate::media::PortAllocator;
 use io::{Io, Timer};
-use table::Table;
+use ledger::Ledger;
 use transaction::{Clients, Servers};
 
 /// The most calls at once, ended ones that are still remembered included. At the bound, INVITE is
@@ -72,10 +74,10 @@ pub struct Switch {
     clients: Clients,
     auth: auth::Authenticator,
     registrar: registrar::Registrar,
-    forks: Table<u64, fork::Fork>,
+    forks: Ledger<fork::Fork>,
     /// Forks that are kept for repeated 2xx alone, the oldest first; as many as transactions.
     over: VecDeque<u64>,
-    calls: Table<u64, call::Call>,
+    calls: Ledger<call::Call>,
     /// Ended calls, the oldest first.
     ended: VecDeque<u64>,
     /// Calls that have not ended.
@@ -110,9 +112,9 @@ impl Switch {
             servers: Servers::new(),
             clients: Clients::new(),
             registrar: registrar::Registrar::new(),
-            forks: Table::default(),
+            forks: Ledger::default(),
             over: VecDeque::new(),
-            calls: Table::default(),
+            calls: Ledger::default(),
             ended: VecDeque::new(),
             live: 0,
             addresses: BTreeSet::new(),
@@ -201,9 +203,7 @@ impl Switch {
         if self.live > 0 {
             self.io.tell(Event::Notice(format!("{} calls are ended: {why}", self.live)));
         }
-        let mut calls: Vec<u64> = self.calls.keys().copied().collect();
-        calls.sort_unstable();
-        for call in calls {
+        for call in self.calls.ids() {
             self.end_call(call, Cause::Operator);
         }
     }

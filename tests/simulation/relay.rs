@@ -108,6 +108,13 @@ impl Relay {
         }
     }
 
+    /// The process ends, and all sessions with it.
+    pub fn die(&mut self) {
+        self.sessions.clear();
+        self.closing.clear();
+        self.failed.clear();
+    }
+
     /// What there is to report by now. `speaks` says whether somebody sends to an address.
     pub fn listen(&mut self, now: Instant, speaks: impl Fn(SocketAddr) -> bool) -> Vec<Event> {
         let mut events = Vec::new();

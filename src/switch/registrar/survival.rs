@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::flow::{Flow, StreamId, Transport};
+use super::super::flow::Flow;
 use super::{Binding, BindingId, MAX_BINDINGS, Registrar};
 use crate::config::{Config, Number};
 use crate::journal::{self, Record, Refresh, Term};
@@ -58,14 +58,7 @@ impl Binding {
             device: self.device.as_ref().map(|(instance, reg_id)| ((&**instance).into(), *reg_id)),
             path: (&*self.path).into(),
             q: self.q,
-            flow: journal::Flow {
-                transport: match self.flow.transport {
-                    Transport::Udp => journal::Transport::Udp,
-                    Transport::Tcp => journal::Transport::Tcp,
-                },
-                local: self.flow.local.into(),
-                remote: self.flow.remote.into(),
-            },
+            flow: self.flow.kept(),
             behind_nat: self.behind_nat,
             call_id: (&*self.call_id).into(),
             term: self.term(now),
@@ -79,15 +72,7 @@ impl Binding {
     /// The binding that was written down. Streams have ended, and where we do not listen any more nobody
     /// can be called.
     fn restored(config: &Config, kept: journal::Binding) -> Binding {
-        let flow = Flow {
-            transport: match kept.flow.transport {
-                journal::Transport::Udp => Transport::Udp,
-                journal::Transport::Tcp => Transport::Tcp,
-            },
-            local: kept.flow.local.into(),
-            remote: kept.flow.remote.into(),
-            stream: StreamId(0),
-        };
+        let flow = Flow::from(kept.flow);
         let expires = kept.term.expires();
         let noted = Noted { at: kept.term.at, expires, grace: kept.term.grace() };
         Binding {
