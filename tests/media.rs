@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use denwa::media::{
-    Admit, Command, Counters, End, Event, Far, MAX_SESSIONS, MAX_STREAMS, Relay, Remote, SessionId, Side,
-    Stream,
+    Admit, Command, Component, Counters, End, Event, Far, Lock, MAX_SESSIONS, MAX_STREAMS, Relay, Remote,
+    SessionId, Side, Stream,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -25,11 +25,12 @@ const QUIET: Duration = Duration::from_millis(100);
 struct Exchange {
     relay: Relay,
     events: VecDeque<Event>,
+    locks: VecDeque<Lock>,
 }
 
 impl Exchange {
     fn start() -> Exchange {
-        Exchange { relay: Relay::start().unwrap(), events: VecDeque::new() }
+        Exchange { relay: Relay::start().unwrap(), events: VecDeque::new(), locks: VecDeque::new() }
     }
 
     /// Sets a session and waits until that is done.
@@ -69,7 +70,7 @@ impl Exchange {
         }
     }
 
-    /// The next event.
+    /// The next event but for locks.
     fn event(&mut self) -> Event {
         self.event_within(PATIENCE).unwrap()
     }
@@ -82,9 +83,23 @@ impl Exchange {
             poll(&mut fds, Some(&left)).unwrap();
             let mut events = Vec::new();
             self.relay.drain(&mut events);
-            self.events.extend(events);
+            for event in events {
+                match event {
+                    Event::Locked { session, lock } => {
+                        assert_eq!(session, SessionId(SESSION));
+                        self.locks.push_back(lock);
+                    }
+                    event => self.events.push_back(event),
+                }
+            }
         }
         self.events.pop_front()
+    }
+
+    /// The locks that were told by now.
+    fn locks(&mut self) -> Vec<Lock> {
+        self.settle();
+        self.locks.drain(..).collect()
     }
 }
 
@@ -195,6 +210,17 @@ impl Call {
         assert_eq!(self.phone_b.hear(), (bytes.to_vec(), self.b.local));
     }
 
+    /// A lock of the caller's end in its window.
+    fn lock(&self, component: Component, source: SocketAddr) -> Lock {
+        Lock { stream: 0, side: Side::A, component, window: self.a.window, source }
+    }
+
+    /// Asks for a lock to be restored, and waits until that is done.
+    fn restore(&mut self, lock: Lock) {
+        self.exchange.relay.send(Command::Lock { session: SessionId(SESSION), lock });
+        self.exchange.settle();
+    }
+
     /// What came from the caller, and from the callee.
     fn close(&mut self) -> (Counters, Counters) {
         self.exchange.close(SESSION)
@@ -303,6 +329,77 @@ fn a_private_address_in_sdp_is_replaced_by_the_source_that_speaks() {
     call.passes(&call.phone_a, &rtp(1, 1));
     call.phone_b.say(&rtp(1, 2), call.b.local);
     assert_eq!(call.phone_a.hear(), (rtp(1, 2), call.a.local));
+    call.close();
+}
+
+#[test]
+fn a_lock_elsewhere_than_the_sdp_says_is_told_once() {
+    let mut call = Call::new();
+    for sequence in 0..3 {
+        call.passes(&call.phone_a, &rtp(sequence, 1));
+    }
+    assert_eq!(call.exchange.locks(), [], "as the SDP says");
+
+    // Of both sockets, as soon as it is so: a crash may come at any time.
+    let behind_nat = "192.168.0.10:4000".parse().unwrap();
+    (call.a.remote, call.a.window) = (Some(Remote { rtp: behind_nat, rtcp: behind_nat }), 1);
+    call.set();
+    let rtcp = Phone::at("127.0.1.1:0");
+    for _ in 0..3 {
+        call.passes(&call.phone_a, &rtp(3, 1));
+        rtcp.say(&[0x80, 200], next(call.a.local));
+    }
+    let locks =
+        [call.lock(Component::Rtp, call.phone_a.address()), call.lock(Component::Rtcp, rtcp.address())];
+    assert_eq!(call.exchange.locks(), locks);
+    let neighbour = Phone::at("127.0.1.1:0");
+    neighbour.say(&rtp(4, 1), call.a.local);
+    assert_eq!(call.exchange.locks(), [], "a stranger takes none");
+
+    // A new window, in which it is silent: sound still goes to it.
+    call.a.window = 2;
+    call.set();
+    assert_eq!(call.exchange.locks(), locks.map(|lock| Lock { window: 2, ..lock }));
+    call.passes(&call.phone_a, &rtp(5, 1));
+    assert_eq!(call.exchange.locks(), []);
+    call.close();
+}
+
+#[test]
+fn a_restored_lock_is_as_good_as_one_that_was_taken() {
+    let mut call = Call::with(|a, _| (a.remote, a.admit, a.window) = (None, Admit::Anyone, 3));
+    let thief = Phone::at("127.0.66.6:0");
+    call.restore(call.lock(Component::Rtp, call.phone_a.address()));
+    call.phone_b.say(&rtp(1, 2), call.b.local);
+    assert_eq!(call.phone_a.hear().0, rtp(1, 2), "before it said a word");
+    thief.say(&rtp(1, 9), call.a.local);
+    thief.say(&[0x80, 200], next(call.a.local));
+    call.exchange.settle();
+    call.passes(&call.phone_a, &rtp(1, 1));
+    assert_eq!(call.exchange.locks(), [], "whoever restores it knows it");
+    assert_eq!(call.close().0.strangers, 2);
+}
+
+#[test]
+fn a_lock_that_does_not_fit_is_not_restored() {
+    let mut call = Call::with(|a, _| a.window = 3);
+    let thief = Phone::at("127.0.66.6:0");
+    let neighbour = Phone::at("127.0.1.1:0");
+    let right = call.lock(Component::Rtp, neighbour.address());
+    for lock in [
+        Lock { window: 2, ..right },
+        Lock { source: thief.address(), ..right },
+        Lock { stream: 1, ..right },
+        Lock { stream: 255, ..right },
+    ] {
+        call.restore(lock);
+        call.phone_b.say(&rtp(1, 2), call.b.local);
+        assert_eq!(call.phone_a.hear().0, rtp(1, 2), "{lock:?}");
+    }
+    call.exchange.relay.send(Command::Lock { session: SessionId(99), lock: right });
+    call.restore(right);
+    call.phone_b.say(&rtp(2, 2), call.b.local);
+    assert_eq!(neighbour.hear().0, rtp(2, 2));
     call.close();
 }
 

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::demux::{Component, Key};
+use super::demux::Key;
 use super::packet::{self, Looks};
 use super::sequence::Sequence;
 use super::source::Source;
-use super::{Admit, Counters, End, MAX_PACKETS_A_SECOND};
+use super::{Admit, Component, Counters, End, MAX_PACKETS_A_SECOND};
 
 /// An end with its two sockets open.
 #[derive(Debug)]
@@ -79,15 +79,7 @@ impl LiveEnd {
     /// Takes note of a packet, and says whether it is accepted.
     pub(super) fn hear(&mut self, component: Component, from: SocketAddr, bytes: &[u8], now: u64) -> bool {
         let (admit, learned) = (self.wanted.admit, self.learned);
-        let admitted = |address| match admit {
-            Admit::Address(only) => only == address,
-            Admit::Anyone => learned.is_none_or(|first| first == address),
-        };
-        let source = match component {
-            Component::Rtp => &mut self.rtp,
-            Component::Rtcp => &mut self.rtcp,
-        };
-        if !source.accept(from, admitted, now) {
+        if !self.source(component).accept(from, |address| admits(admit, learned, address), now) {
             self.counters.strangers += 1;
             return false;
         }
@@ -100,6 +92,27 @@ impl LiveEnd {
             self.count(bytes);
         }
         true
+    }
+
+    /// Restores a lock of this window, unless its source is not admitted.
+    pub(super) fn restore(&mut self, component: Component, window: u32, source: SocketAddr, now: u64) {
+        if window == self.wanted.window && admits(self.wanted.admit, None, source.ip()) {
+            self.learned = Some(source.ip());
+            self.source(component).restore(source, now);
+        }
+    }
+
+    /// The window and the source of a lock that is to be told.
+    pub(super) fn take_news(&mut self, component: Component) -> Option<(u32, SocketAddr)> {
+        let source = self.source(component).take_news()?;
+        Some((self.wanted.window, source))
+    }
+
+    fn source(&mut self, component: Component) -> &mut Source {
+        match component {
+            Component::Rtp => &mut self.rtp,
+            Component::Rtcp => &mut self.rtcp,
+        }
     }
 
     /// Whether this second may bear one more packet. Two calls whose SDP points at each other's relay ports would
@@ -158,6 +171,14 @@ impl LiveEnd {
     /// What came from it.
     pub(super) fn counters(&self) -> Counters {
         Counters { lost: self.sequence.lost(), ..self.counters }
+    }
+}
+
+/// Whether an address may take a lock, where anyone may and one was learned on the other socket.
+fn admits(admit: Admit, learned: Option<IpAddr>, address: IpAddr) -> bool {
+    match admit {
+        Admit::Address(only) => only == address,
+        Admit::Anyone => learned.is_none_or(|first| first == address),
     }
 }
 

@@ -10,7 +10,7 @@ use super::mailbox::Mailbox;
 use super::relay::Order;
 use super::session::{Failure, Session};
 use super::sockets::SocketTable;
-use super::{Command, Event, MAX_SESSIONS, SessionId, Stream};
+use super::{Command, Event, Lock, MAX_SESSIONS, SessionId, Stream};
 
 /// The epoll tag of the mailbox; sockets have 32-bit ones.
 const MAILBOX: u64 = u64::MAX;
@@ -34,6 +34,8 @@ pub(super) struct Forwarder {
     events: Arc<Mailbox<Event>>,
     /// Collected from the mailbox, not yet obeyed.
     waiting: VecDeque<Order>,
+    /// Of locks that packets of this turn took.
+    news: Vec<Event>,
     sockets: SocketTable,
     sessions: Vec<Option<Session>>,
     free: Vec<u32>,
@@ -52,6 +54,7 @@ impl Forwarder {
             orders,
             events,
             waiting: VecDeque::new(),
+            news: Vec::with_capacity(READY),
             sockets,
             sessions: Vec::new(),
             free: Vec::new(),
@@ -76,6 +79,9 @@ impl Forwarder {
                     key => self.relay(Key(key as u32), &mut buffer, now),
                 }
             }
+            if !self.news.is_empty() {
+                self.events.post(self.news.drain(..));
+            }
             // Only now, when no packet of this turn is left whose socket a command might close; and only what can
             // be obeyed soon, so that the mailbox bounds all that waits.
             if told && self.waiting.is_empty() {
@@ -86,6 +92,7 @@ impl Forwarder {
                     Some(Order::Obey(Command::Set { session, streams })) => {
                         self.set(session, streams, now);
                     }
+                    Some(Order::Obey(Command::Lock { session, lock })) => self.restore(session, lock, now),
                     Some(Order::Obey(Command::Close { session })) => self.close(session, now),
                     Some(Order::Stop) => return,
                     None => break,
@@ -114,14 +121,16 @@ impl Forwarder {
         if let Some((key, to)) = stream.relay(place.side, place.component, from, packet, now) {
             self.sockets.send(key, packet, to);
         }
+        self.news.extend(session.take_news(place.stream, place.side, place.component));
     }
 
     /// Makes a session what it is to be.
     fn set(&mut self, id: SessionId, wanted: Vec<Option<Stream>>, now: u64) {
         let result = match self.slot(id) {
             Some(slot) => {
-                let session = self.sessions[slot as usize].get_or_insert_default();
+                let session = self.sessions[slot as usize].get_or_insert_with(|| Session::new(id));
                 let result = session.set(slot, wanted, &mut self.sockets, now);
+                self.events.post(session.take_all_news());
                 self.check = self.check.into_iter().chain(session.silent_at()).min();
                 result
             }
@@ -130,6 +139,14 @@ impl Forwarder {
         if let Err(Failure { local, reason }) = result {
             self.events.post([Event::Failed { session: id, local, reason }]);
         }
+    }
+
+    /// Restores a lock, and tells it to whoever knows of another one.
+    fn restore(&mut self, id: SessionId, lock: Lock, now: u64) {
+        let Some(slot) = self.by_id.get(&id) else { return };
+        let Some(Some(session)) = self.sessions.get_mut(*slot as usize) else { return };
+        session.restore(lock, now);
+        self.events.post(session.take_news(lock.stream, lock.side, lock.component));
     }
 
     /// The slot of a session, old or new; `None` where there are too many.
@@ -150,12 +167,11 @@ impl Forwarder {
 
     /// Ends a session, and says what it moved: nothing, if there was none.
     fn close(&mut self, id: SessionId, now: u64) {
-        let mut session = Session::default();
-        if let Some(slot) = self.by_id.remove(&id) {
+        let session = self.by_id.remove(&id).and_then(|slot| {
             self.free.push(slot);
-            session = self.sessions[slot as usize].take().unwrap_or_default();
-        }
-        let [a, b] = session.close(&mut self.sockets, now);
+            self.sessions[slot as usize].take()
+        });
+        let [a, b] = session.map(|session| session.close(&mut self.sockets, now)).unwrap_or_default();
         self.events.post([Event::Closed { session: id, a, b }]);
     }
 

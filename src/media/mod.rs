@@ -30,8 +30,10 @@ pub use relay::Relay;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A relay session: all media streams of one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId(pub u64);
 
 /// The most streams (SDP `m=` lines) that one session relays.
@@ -56,6 +58,15 @@ pub enum Command {
         /// Its streams, by index of their `m=` line.
         streams: Vec<Option<Stream>>,
     },
+    /// Restores a lock that a relay before this one told of ([`Event::Locked`]); comes after `Set`. From then on the
+    /// source is as if it had just spoken: its packets are accepted, and packets go to it. Ignored where the end
+    /// is not open or has another window, or where the source is not admitted.
+    Lock {
+        /// Which session.
+        session: SessionId,
+        /// The lock.
+        lock: Lock,
+    },
     /// The session is over; answered by [`Event::Closed`].
     Close {
         /// Which session.
@@ -64,7 +75,7 @@ pub enum Command {
 }
 
 /// Two ends and what joins them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stream {
     /// The caller's end.
     pub a: End,
@@ -73,7 +84,7 @@ pub struct Stream {
 }
 
 /// What a stream's first end is joined to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Far {
     /// Another end: packets are forwarded both ways.
     End(End),
@@ -82,7 +93,7 @@ pub enum Far {
 }
 
 /// One end of a stream: where the relay listens, and who may speak.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct End {
     /// Where RTP is received, an even port; RTCP is received on the next port.
     pub local: SocketAddr,
@@ -99,7 +110,7 @@ pub struct End {
 }
 
 /// Where an end's SDP wants its packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remote {
     /// RTP.
     pub rtp: SocketAddr,
@@ -109,7 +120,7 @@ pub struct Remote {
 
 /// Whose packets are accepted. The first packet to each of an end's two sockets locks it to its source
 /// address and port; after two seconds of silence another port of the same address may take the lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Admit {
     /// Only this address, any port.
     Address(IpAddr),
@@ -137,6 +148,20 @@ pub enum Event {
         /// Which end.
         side: Side,
     },
+    /// Packets of an end go somewhere else than its SDP says, since a source was locked there that is behind NAT,
+    /// was learned, or sends from another port; or, in a new window, since they still go to the source that was
+    /// locked in the last one. Told once for each change, also for one back to where the SDP says, so that the
+    /// newest of a window is what a relay after this one needs ([`Command::Lock`]). Nothing is told of an
+    /// end where everything is as its SDP says.
+    ///
+    /// A socket tells this at most once for each window and each two seconds of silence before another port takes
+    /// over: no source can make an end tell more than one a second.
+    Locked {
+        /// Which session.
+        session: SessionId,
+        /// The lock.
+        lock: Lock,
+    },
     /// The session is closed, and this is what it moved.
     Closed {
         /// Which session.
@@ -148,8 +173,32 @@ pub enum Event {
     },
 }
 
+/// Who has the lock of one of an end's two sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// The stream, by index of its `m=` line.
+    pub stream: u8,
+    /// Which of its ends.
+    pub side: Side,
+    /// Which of the end's sockets.
+    pub component: Component,
+    /// The end's window.
+    pub window: u32,
+    /// Whose packets are accepted, and where packets go.
+    pub source: SocketAddr,
+}
+
+/// Which of an end's two flows (RFC 8445 §4 calls them components).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Component {
+    /// Media, and what is multiplexed with it.
+    Rtp,
+    /// Reports about it.
+    Rtcp,
+}
+
 /// One of the two ends of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// The caller's.
     A,

@@ -39,7 +39,7 @@ impl Relay {
     pub fn start() -> io::Result<Relay> {
         let orders = Arc::new(Mailbox::new(COMMANDS)?);
         // Not bounded here but by what is ordered: a session is told of at most one failure for each
-        // `Set`, one silence for each end and window, and one end.
+        // `Set`, one silence for each end and window, one end; and by its ends' own pace: see `Event::Locked`.
         let events = Arc::new(Mailbox::new(usize::MAX)?);
         let forwarder = Forwarder::new(orders.clone(), events.clone())?;
         let thread = thread::Builder::new().name("relay".into()).spawn(move || forwarder.run())?;

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::demux::{Component, Key};
+use super::demux::Key;
 use super::end::LiveEnd;
-use super::{Side, packet};
+use super::{Component, Side, packet};
 
 /// A stream's ends, each as far as it could be opened.
 #[derive(Debug, Default)]
