@@ -3,10 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::demux::Key;
 use super::mailbox::Mailbox;
+use super::moment::Moment;
 use super::relay::Order;
 use super::session::{Failure, Session};
 use super::sockets::SocketTable;
@@ -40,7 +40,6 @@ pub(super) struct Forwarder {
     sessions: Vec<Option<Session>>,
     free: Vec<u32>,
     by_id: HashMap<SessionId, u32>,
-    clock: Instant,
     /// When silence is to be looked for next, in milliseconds; `None` where nobody promised sound.
     check: Option<u64>,
 }
@@ -59,7 +58,6 @@ impl Forwarder {
             sessions: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::new(),
-            clock: Instant::now(),
             check: None,
         })
     }
@@ -71,12 +69,13 @@ impl Forwarder {
         let mut patience = None;
         loop {
             self.sockets.wait(&mut ready, patience);
-            let now = self.now();
+            let moment = Moment::now();
+            let now = moment.ms();
             let mut told = false;
             for event in &ready {
                 match event.data.u64() {
                     MAILBOX => told = true,
-                    key => self.relay(Key(key as u32), &mut buffer, now),
+                    key => self.relay(Key(key as u32), &mut buffer, moment),
                 }
             }
             if !self.news.is_empty() {
@@ -94,6 +93,7 @@ impl Forwarder {
                     }
                     Some(Order::Obey(Command::Lock { session, lock })) => self.restore(session, lock, now),
                     Some(Order::Obey(Command::Close { session })) => self.close(session, now),
+                    Some(Order::Measure) => self.measure(now),
                     Some(Order::Stop) => return,
                     None => break,
                 }
@@ -107,13 +107,8 @@ impl Forwarder {
         }
     }
 
-    /// Milliseconds since the start.
-    fn now(&self) -> u64 {
-        self.clock.elapsed().as_millis() as u64
-    }
-
     /// Moves one packet from a socket to where it goes.
-    fn relay(&mut self, key: Key, buffer: &mut [u8], now: u64) {
+    fn relay(&mut self, key: Key, buffer: &mut [u8], now: Moment) {
         let Some((place, length, from)) = self.sockets.receive(key, buffer) else { return };
         let Some(Some(session)) = self.sessions.get_mut(place.session as usize) else { return };
         let Some(stream) = session.stream(place.stream) else { return };
@@ -173,6 +168,13 @@ impl Forwarder {
         });
         let [a, b] = session.map(|session| session.close(&mut self.sockets, now)).unwrap_or_default();
         self.events.post([Event::Closed { session: id, a, b }]);
+    }
+
+    /// Tells how all sessions are.
+    fn measure(&self, now: u64) {
+        let sessions = self.sessions.iter().flatten();
+        let measured = sessions.flat_map(|session| session.measured(now)).collect();
+        self.events.post([Event::Measured(measured)]);
     }
 
     /// Tells which ends have been silent for too long.

@@ -4,20 +4,27 @@
 //! opens, points and closes sockets to make it so, and reports ([`Event`]).
 //!
 //! ```text
-//! Relay ── mailbox ──▶ Forwarder ─▶ Session ─▶ LiveStream ─▶ LiveEnd ─▶ Source    who speaks
-//!       ◀─ mailbox ──        │                                      └─▶ Sequence  what is missing
-//!                            └────▶ SocketTable ─▶ Demux               whose packet it is
+//! Relay ── mailbox ──▶ Forwarder ─▶ Session ─▶ LiveStream ─▶ LiveEnd ─▶ Source     who speaks
+//!       ◀─ mailbox ──        │                                      ├─▶ Sequence   what is missing
+//!                            │                                      ├─▶ Jitter     how unevenly it comes
+//!                            │                                      └─▶ RoundTrip  how far away it is
+//!                            └────▶ SocketTable ─▶ Demux                whose packet it is
 //! ```
 //!
 //! [`PortAllocator`] is the switch's: it must know a port before the relay opens it.
 
+mod clock_rate;
 mod demux;
 mod end;
 mod forwarder;
+mod jitter;
 mod mailbox;
+mod moment;
 mod packet;
 mod ports;
 mod relay;
+mod report;
+mod round_trip;
 mod sequence;
 mod session;
 mod sockets;
@@ -162,6 +169,9 @@ pub enum Event {
         /// The lock.
         lock: Lock,
     },
+    /// How each end of each session is, as [`Relay::measure`] asked; at most [`MAX_SESSIONS`] times
+    /// [`MAX_STREAMS`] times two.
+    Measured(Vec<Measured>),
     /// The session is closed, and this is what it moved.
     Closed {
         /// Which session.
@@ -207,7 +217,7 @@ pub enum Side {
 }
 
 /// What was received from one side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Packets accepted on the RTP port, be it RTP or, say, T.38; not RTCP.
     pub packets: u64,
@@ -217,4 +227,33 @@ pub struct Counters {
     pub lost: u64,
     /// Packets from strangers, dropped.
     pub strangers: u64,
+    /// The worst interarrival jitter in microseconds (RFC 3550 appendix A.8), of whichever stream: a smoothed
+    /// figure, to which a single late packet adds an eighth of its delay. 0 where the RTP clock is not known.
+    pub jitter: u32,
+    /// The longest round trip between the relay and this side in microseconds, from its RTCP reports (RFC 3550
+    /// §6.4.1); 0 where none told it: one side sends no reports, or they are encrypted.
+    pub round_trip: u32,
+}
+
+/// How one end of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Which session.
+    pub session: SessionId,
+    /// The stream, by index of its `m=` line.
+    pub stream: u8,
+    /// Which of its ends.
+    pub side: Side,
+    /// What came from it so far.
+    pub counters: Counters,
+    /// The jitter as it is now, in microseconds.
+    pub jitter: u32,
+    /// The newest round trip, in microseconds; 0 where none is known.
+    pub round_trip: u32,
+    /// The RTP payload type of the last packet; what it means, the SDP says. `None` before the first.
+    pub payload_type: Option<u8>,
+    /// Whose packets are accepted on the RTP port; `None` before the first.
+    pub source: Option<SocketAddr>,
+    /// How long ago it last spoke, in RTP or RTCP; `None` if it never did.
+    pub heard: Option<Duration>,
 }

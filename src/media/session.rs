@@ -6,7 +6,7 @@ use super::demux::Place;
 use super::end::LiveEnd;
 use super::sockets::SocketTable;
 use super::stream::LiveStream;
-use super::{Component, Counters, Event, Far, Lock, MAX_STREAMS, SessionId, Side, Stream};
+use super::{Component, Counters, Event, Far, Lock, MAX_STREAMS, Measured, SessionId, Side, Stream};
 
 /// Streams by index of their `m=` line, and what was counted on ends that are gone.
 #[derive(Debug)]
@@ -129,6 +129,15 @@ impl Session {
         sockets.filter_map(|(stream, side, component)| self.take_news(stream, side, component))
     }
 
+    /// How each of its ends is.
+    pub(super) fn measured(&self, now: u64) -> impl Iterator<Item = Measured> {
+        self.streams.iter().enumerate().flat_map(move |(index, stream)| {
+            [(Side::A, &stream.a), (Side::B, &stream.b)]
+                .into_iter()
+                .filter_map(move |(side, end)| Some(end.as_ref()?.measured(self.id, index as u8, side, now)))
+        })
+    }
+
     /// Which sides have become silent for too long: each at most once for each of its ends and windows.
     pub(super) fn silent_sides(&mut self, now: u64) -> impl Iterator<Item = Side> {
         self.streams.iter_mut().flat_map(move |stream| {
@@ -162,5 +171,7 @@ impl Counters {
         self.bytes += other.bytes;
         self.lost += other.lost;
         self.strangers += other.strangers;
+        self.jitter = self.jitter.max(other.jitter);
+        self.round_trip = self.round_trip.max(other.round_trip);
     }
 }

@@ -10,8 +10,8 @@ pub(super) const RELOCK_MS: u64 = 2_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Source {
     locked: Option<SocketAddr>,
-    /// When the locked source last spoke, in milliseconds.
-    heard: u64,
+    /// When a source last spoke that had the lock, in milliseconds.
+    heard: Option<u64>,
     /// Where packets go: what the SDP says, until a source is locked.
     target: Option<SocketAddr>,
     /// What the SDP says.
@@ -33,15 +33,17 @@ impl Source {
     ) -> bool {
         match self.locked {
             Some(locked) if locked == from => {}
-            Some(locked) if locked.ip() != from.ip() || now.saturating_sub(self.heard) < RELOCK_MS => {
-                return false;
-            }
+            Some(locked) if locked.ip() != from.ip() || self.spoke_within(RELOCK_MS, now) => return false,
             Some(_) => self.lock(from),
             None if admitted(from.ip()) => self.lock(from),
             None => return false,
         }
-        self.heard = now;
+        self.heard = Some(now);
         true
+    }
+
+    fn spoke_within(&self, time: u64, now: u64) -> bool {
+        self.heard.is_some_and(|heard| now.saturating_sub(heard) < time)
     }
 
     fn lock(&mut self, from: SocketAddr) {
@@ -56,7 +58,7 @@ impl Source {
         self.news = *self.told.get_or_insert(from) != from;
         self.locked = Some(from);
         self.target = Some(from);
-        self.heard = now;
+        self.heard = Some(now);
     }
 
     /// Opens the lock. Packets go on to where they went, until somebody speaks: a phone on hold
@@ -85,6 +87,16 @@ impl Source {
         let target = self.target.filter(|_| self.target != self.told.or(self.aim))?;
         self.told = Some(target);
         Some(target)
+    }
+
+    /// Who has the lock.
+    pub(super) fn locked(&self) -> Option<SocketAddr> {
+        self.locked
+    }
+
+    /// When somebody last spoke who had the lock, in milliseconds.
+    pub(super) fn heard(&self) -> Option<u64> {
+        self.heard
     }
 
     /// Where packets go.
