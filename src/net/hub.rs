@@ -13,6 +13,7 @@ use smol::Timer;
 
 use super::Machine;
 use super::clock::Clock;
+use super::measuring::Measuring;
 use super::streams::Streams;
 use super::sys::Inbox;
 use super::trouble::{Trouble, Troubles};
@@ -40,6 +41,8 @@ pub(super) struct Hub<'a, M> {
     commands: Vec<media::Command>,
     /// What the relay reported last.
     reports: Vec<media::Event>,
+    /// What it measured, which is for the operator.
+    pub(super) measuring: Measuring,
     /// What went wrong in here, and who knows of it.
     troubles: Troubles,
 }
@@ -64,6 +67,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             events: Vec::new(),
             commands: Vec::new(),
             reports: Vec::new(),
+            measuring: Measuring::default(),
             troubles: Troubles::default(),
         })
     }
@@ -96,13 +100,21 @@ impl<'a, M: Machine> Hub<'a, M> {
         Ok(count)
     }
 
+    /// Has the relay measure; returns the number of its answer.
+    pub(super) fn measure(&mut self) -> u64 {
+        self.measuring.ask(&self.relay)
+    }
+
     /// Feeds what the relay reports.
     pub(super) fn report(&mut self) {
         let mut reports = mem::take(&mut self.reports);
         self.relay.drain(&mut reports);
         let now = self.now();
         for event in reports.drain(..) {
-            self.handle(now, Input::Media(event));
+            match event {
+                media::Event::Measured(measured) => self.measuring.answer(measured),
+                event => self.handle(now, Input::Media(event)),
+            }
         }
         self.reports = reports;
         self.flush(now);
