@@ -43,6 +43,8 @@ pub enum Record {
     Numbered(u64),
     /// What an extension has used of its limits.
     Used(Used),
+    /// Who speaks in the call of this number is so now.
+    Locks(Kept),
 }
 
 /// How soon a record has to be where.
@@ -66,7 +68,9 @@ impl Record {
             | Record::CallGone(_)
             | Record::Invite(..)
             | Record::InviteGone(_) => Urgency::Synced,
-            Record::Extended(_) | Record::Numbered(_) | Record::Used(_) => Urgency::Written,
+            Record::Extended(_) | Record::Numbered(_) | Record::Used(_) | Record::Locks(_) => {
+                Urgency::Written
+            }
             // The grace of the record before makes up for a lost one.
             Record::Clock(_) | Record::Refreshed(_) => Urgency::Waits,
         }

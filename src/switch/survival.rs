@@ -22,7 +22,7 @@ use super::timer::T1_64;
 use super::transaction::Owner;
 use crate::config::Config;
 use crate::journal::{Clocks, Kept, Octets, Record, Secret, State};
-use crate::media::Side;
+use crate::media::{self, SessionId, Side};
 use crate::sip::Message;
 
 /// How many numbers of client transactions a millisecond has. As long as fewer are made, which is far above
@@ -58,6 +58,11 @@ impl Switch {
             switch.forks.recall(id, &form);
             switch.restore_invite(id, call, &form);
         }
+        for (id, Octets(form)) in state.locks {
+            if let Some(call) = switch.calls.get_mut(&id) {
+                call.locks = form::read_locks(&form);
+            }
+        }
         for id in switch.calls.ids() {
             switch.resume(id, state.over.contains(&id));
         }
@@ -79,6 +84,9 @@ impl Switch {
             }
             if self.calls.get(&id).is_some_and(Call::is_told) {
                 each(&Record::CallOver(id));
+            }
+            if let Some(record) = self.locks(id) {
+                each(&record);
             }
         }
         for id in self.forks.ids().into_iter().filter(|id| self.forks.is_noted(*id)) {
@@ -132,6 +140,19 @@ impl Switch {
                 (None, _) => {}
             }
         }
+    }
+
+    /// Puts on record who speaks in a call.
+    pub(super) fn record_locks(&mut self, id: u64) {
+        if let Some(record) = self.locks(id).filter(|_| self.calls.is_noted(id)) {
+            self.io.record(record);
+        }
+    }
+
+    fn locks(&self, id: u64) -> Option<Record> {
+        let mut bytes = Vec::new();
+        form::write_locks(&self.calls.get(&id)?.locks, &mut bytes);
+        (!bytes.is_empty()).then(|| Record::Locks(self.kept(id, &bytes)))
     }
 
     fn kept(&self, id: u64, bytes: &[u8]) -> Kept {
@@ -237,6 +258,10 @@ impl Switch {
             false => self.acknowledged(id),
         }
         self.apply_media(id, dialog);
+        let locks = self.calls.get(&id).map(|call| call.locks.clone());
+        for lock in locks.into_iter().flatten() {
+            self.io.media(media::Command::Lock { session: SessionId(id), lock });
+        }
         self.io.arm_for(since + self.config.call_limit, Timer::CallLimit(id));
     }
 

@@ -47,6 +47,7 @@ fn no_crash_loses_a_call() {
     let census = play_days("crashes", live_with_crashes);
     if let Some(census) = census {
         assert!(census.survivors > 5_000 && census.answered > 500, "{census:?}");
+        assert!(census.relocked > 100, "{census:?}");
     }
 }
 
@@ -112,12 +113,15 @@ struct Census {
     strangers: [u64; 3],
     /// Bindings that survived a restart.
     survivors: u64,
+    /// Locks on who speaks that did.
+    relocked: u64,
 }
 
 impl Census {
     fn count(&mut self, town: &Town) {
         self.steps += town.steps;
         self.survivors += town.survivors;
+        self.relocked += town.relay.relocked;
         self.media_compared += town.laws.compared;
         let strangers = &town.hospitality.census;
         for (all, more) in

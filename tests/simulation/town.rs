@@ -402,6 +402,9 @@ impl Town {
         self.survivors += self.kept.bindings.len() as u64;
         self.switch = Switch::restore(self.config.clone(), seed, self.kept.clone(), clocks);
         self.feed(Input::Tick);
+        if !power_cut {
+            self.violations.extend(self.relay.check_locks());
+        }
     }
 
     /// What is on record comes to this.
@@ -440,8 +443,8 @@ impl Town {
             }
         }
         let kept = &self.kept;
-        if (&held.calls, &held.over, &held.invites, &held.used)
-            != (&kept.calls, &kept.over, &kept.invites, &kept.used)
+        if (&held.calls, &held.over, &held.locks, &held.invites, &held.used)
+            != (&kept.calls, &kept.over, &kept.locks, &kept.invites, &kept.used)
         {
             let what = |state: &State| {
                 format!("{:?} {:?} {:?} {:?}", state.calls, state.over, state.invites, state.used)
