@@ -118,7 +118,16 @@ fn serves() {
     eprintln!("{}", sockets.udp[0].local_addr().unwrap());
     eprintln!("{}", sockets.tcp[0].local_addr().unwrap());
     let tell = &mut |event: &Event| eprintln!("{event:?}");
-    net::run(Door::default(), sockets, None, media::Relay::start().unwrap(), None, tell).unwrap();
+    net::run(
+        Door::default(),
+        sockets,
+        None,
+        media::Relay::start().unwrap(),
+        None,
+        net::Desk::default(),
+        tell,
+    )
+    .unwrap();
 }
 
 /// A process that serves, until the end of its test.

@@ -13,6 +13,7 @@ use smol::Timer;
 
 use super::Machine;
 use super::clock::Clock;
+use super::operators::Operators;
 use super::streams::Streams;
 use super::sys::Inbox;
 use super::trouble::{Trouble, Troubles};
@@ -23,7 +24,7 @@ use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
 
 /// The machine, its clock, and where its outputs go.
 pub(super) struct Hub<'a, M> {
-    machine: M,
+    pub(super) machine: M,
     journal: Option<Journal>,
     relay: media::Relay,
     tell: &'a mut dyn FnMut(&Event),
@@ -42,6 +43,10 @@ pub(super) struct Hub<'a, M> {
     reports: Vec<media::Event>,
     /// What went wrong in here, and who knows of it.
     troubles: Troubles,
+    /// Whether what must survive cannot be written down at present.
+    pub(super) is_unwritable: bool,
+    /// Who commands.
+    pub(super) operators: Operators,
 }
 
 impl<'a, M: Machine> Hub<'a, M> {
@@ -50,6 +55,7 @@ impl<'a, M: Machine> Hub<'a, M> {
         udp: Vec<UdpSocket>,
         journal: Option<Journal>,
         relay: media::Relay,
+        operators: Operators,
         tell: &'a mut dyn FnMut(&Event),
     ) -> io::Result<Self> {
         Ok(Hub {
@@ -65,6 +71,8 @@ impl<'a, M: Machine> Hub<'a, M> {
             commands: Vec::new(),
             reports: Vec::new(),
             troubles: Troubles::default(),
+            is_unwritable: false,
+            operators,
         })
     }
 
@@ -127,6 +135,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.handle(now, Input::HangUp("the exchange is stopped"));
         self.flush(now);
         calls
+    }
+
+    /// Whether there is a journal.
+    pub(super) fn is_recording(&self) -> bool {
+        self.journal.is_some()
     }
 
     /// Whether there is no call and nothing that waits to be sent.
@@ -205,9 +218,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         match news {
             None => {}
             Some(News::Recovered) => {
+                self.is_unwritable = false;
                 self.events.push(Event::Notice(format!("the state folder {folder} can be written again")));
             }
             Some(News::Failed(error)) => {
+                self.is_unwritable = true;
                 let sentence = format!(
                     "the state folder {folder} cannot be written: {error}; until it can, what changes is lost at \
                      a restart"

@@ -3,6 +3,7 @@
 use super::Switch;
 use super::event::Event;
 use super::flow::{Flow, StreamId};
+use super::negotiation::is_private;
 use crate::guard::{Lesson, Opening, Refusal, Standing};
 use crate::sip::{Host, Message, Name, NameAddr, StartLine, Uri, printable, unescape};
 
@@ -13,6 +14,7 @@ impl Switch {
     /// A datagram or a message came. It passes the guard's lists and budgets, then it is read, and
     /// then it must be from somebody who knows us, if silence is wanted.
     pub(super) fn packet(&mut self, flow: Flow, bytes: &[u8]) {
+        self.notice_outside(&flow);
         let standing = self.guard.packet(self.io.now, flow.transport, flow.local, flow.remote);
         let Some(standing) = standing else { return };
         self.io.trace(true, flow, bytes);
@@ -32,8 +34,17 @@ impl Switch {
         }
     }
 
+    /// Remembers that somebody outside has ever reached us, heard or not: if nobody has, a firewall may be in
+    /// the way.
+    fn notice_outside(&mut self, flow: &Flow) {
+        if self.outside.is_none() && !is_private(flow.source()) && flow.source() != flow.local.ip() {
+            self.outside = Some(self.io.now);
+        }
+    }
+
     /// A connection was opened.
     pub(super) fn opened(&mut self, flow: Flow) {
+        self.notice_outside(&flow);
         match self.guard.opened(self.io.now, flow.stream.0, flow.local, flow.remote) {
             Opening::Admitted => {}
             Opening::InsteadOf(oldest) => self.close(StreamId(oldest)),

@@ -272,7 +272,7 @@ impl Switch {
             Some(Owner::Fork(fork, branch)) => self.fork_response(fork, branch, response),
             Some(Owner::Nobody) => {}
             None => {
-                self.registrar.answered(client);
+                self.registrar.answered(self.io.now, client);
             }
         }
     }

@@ -17,6 +17,7 @@ mod admission;
 mod answer;
 mod auth;
 mod call;
+mod codec;
 mod date;
 mod dialog;
 mod echo;
@@ -43,6 +44,7 @@ mod timer;
 mod token;
 mod transaction;
 mod usage;
+pub mod view;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -84,6 +86,8 @@ pub struct Switch {
     usage: usage::Usage,
     /// Addresses of ours that packets came to.
     addresses: BTreeSet<IpAddr>,
+    /// When the first packet came from outside: from a public address that is not ours.
+    outside: Option<Instant>,
     /// The last `Date` line, and the second that it is for.
     date: (u64, Vec<u8>),
     made: u64,
@@ -116,6 +120,7 @@ impl Switch {
             ended: VecDeque::new(),
             live: 0,
             addresses: BTreeSet::new(),
+            outside: None,
             date: (0, Vec::new()),
             made: 0,
             calls_made: 0,

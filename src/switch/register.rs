@@ -124,7 +124,7 @@ impl Switch {
                     headers: &[],
                 };
                 self.io.send(binding.flow, options.print());
-                self.registrar.pinged(id, client);
+                self.registrar.pinged(self.io.now, id, client);
             }
         }
     }

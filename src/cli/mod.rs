@@ -1,0 +1,3 @@
+//! The subcommands that have a file of their own: their arguments, and one function for each.
+
+pub(crate) mod operate;
