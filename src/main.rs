@@ -41,9 +41,15 @@ struct Arguments {
 enum Command {
     Run(Run),
     Check(Check),
-    Status(cli::operate::Status),
-    Phones(cli::operate::Phones),
-    Calls(cli::operate::Calls),
+    Status(cli::look::Status),
+    Phones(cli::look::Phones),
+    Calls(cli::look::Calls),
+    Why(cli::look::Why),
+    Trace(cli::follow::Trace),
+    HangUp(cli::act::HangUp),
+    Ban(cli::act::Ban),
+    Unban(cli::act::Unban),
+    Bans(cli::look::Bans),
 }
 
 /// Run the exchange in the foreground; the log goes to standard error. Ctrl-C ends all calls and
@@ -81,9 +87,15 @@ fn main() -> ExitCode {
         None => run(Run { config: None }),
         Some(Command::Run(arguments)) => run(arguments),
         Some(Command::Check(arguments)) => check(arguments),
-        Some(Command::Status(arguments)) => cli::operate::status(arguments),
-        Some(Command::Phones(arguments)) => cli::operate::phones(arguments),
-        Some(Command::Calls(arguments)) => cli::operate::calls(arguments),
+        Some(Command::Status(arguments)) => cli::look::status(arguments),
+        Some(Command::Phones(arguments)) => cli::look::phones(arguments),
+        Some(Command::Calls(arguments)) => cli::look::calls(arguments),
+        Some(Command::Why(arguments)) => cli::look::why(arguments),
+        Some(Command::Trace(arguments)) => cli::follow::trace(arguments),
+        Some(Command::HangUp(arguments)) => cli::act::hang_up(arguments),
+        Some(Command::Ban(arguments)) => cli::act::ban(arguments),
+        Some(Command::Unban(arguments)) => cli::act::unban(arguments),
+        Some(Command::Bans(arguments)) => cli::look::bans(arguments),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{error}");

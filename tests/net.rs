@@ -69,6 +69,7 @@ impl Machine for Echo {
                 self.tell(format!("tick {}", now.0));
             }
             Input::HangUp(_) => self.tell("hang up".into()),
+            Input::Operator(_) => {}
             Input::Media(event) => self.tell(format!("{event:?}")),
         }
     }

@@ -1,3 +1,6 @@
-//! The subcommands that have a file of their own: their arguments, and one function for each.
+//! The subcommands that ask the exchange which runs: their arguments, and one function for each.
 
-pub(crate) mod operate;
+pub(crate) mod act;
+mod ask;
+pub(crate) mod follow;
+pub(crate) mod look;

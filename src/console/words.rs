@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// A duration: `23 s`, `1 min 23 s`, `60 min`, `8 h`, `3 days 2 h`.
-pub(super) struct Time(pub(super) Duration);
+pub struct Time(pub Duration);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

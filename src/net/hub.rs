@@ -16,6 +16,7 @@ use super::clock::Clock;
 use super::operators::Operators;
 use super::streams::Streams;
 use super::sys::Inbox;
+use super::trace::Tracer;
 use super::trouble::{Trouble, Troubles};
 use super::udp::{Udp, Unsent};
 use crate::journal::{Journal, News};
@@ -47,6 +48,8 @@ pub(super) struct Hub<'a, M> {
     pub(super) is_unwritable: bool,
     /// Who commands.
     pub(super) operators: Operators,
+    /// Who of them traces.
+    pub(super) tracers: Vec<Tracer>,
 }
 
 impl<'a, M: Machine> Hub<'a, M> {
@@ -73,6 +76,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             troubles: Troubles::default(),
             is_unwritable: false,
             operators,
+            tracers: Vec::new(),
         })
     }
 
@@ -168,6 +172,7 @@ impl<'a, M: Machine> Hub<'a, M> {
                     Transport::Tcp => self.streams.queue(flow.stream, bytes),
                 },
                 Output::Close(id) => self.streams.dismiss(now, id),
+                Output::Event(Event::Traced { came, flow, bytes }) => self.traced(now, came, flow, &bytes),
                 Output::Event(event) => self.events.push(event),
             }
         }

@@ -27,6 +27,7 @@ mod serve;
 mod stream;
 mod streams;
 pub mod sys;
+mod trace;
 mod trouble;
 mod udp;
 

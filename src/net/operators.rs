@@ -8,6 +8,7 @@
 //! | connections | 16 | who has said nothing for the longest goes; who traces goes last |
 //! | a request | 64 KiB, 5 s from the connection or the last reply | the connection is closed |
 //! | a reply that is not read | 5 s | the connection is closed |
+//! | traced messages that wait to be read | 256 KiB | more are counted, and told as a number |
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -27,16 +28,24 @@ use super::Machine;
 use super::hub::Hub;
 use crate::console::Tail;
 use crate::console::control::{
-    Facts, HEADER, Listening, MAX_REPLY, MAX_REQUEST, Reply, Request, StateFolder, Status, decode, encode,
-    length,
+    EndedCall, Facts, HEADER, Listening, MAX_REPLY, MAX_REQUEST, Reply, Request, StateFolder, Status, Which,
+    decode, encode, length,
 };
-use crate::switch::{Instant, Switch, Transport};
+use crate::guard::{MAX_EDICTS, Prefix};
+use crate::switch::view::{BanView, Whose};
+use crate::switch::{Input, Instant, Operation, Switch, Transport};
 
 /// The most connections at a time.
 const CONNECTIONS: usize = 16;
 
 /// How long a request may take to come, and a reply to be read.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long somebody who traces may read nothing: the terminal may be held (Ctrl-S).
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// The longest ban, in seconds: a year.
+const MAX_BAN: u64 = 366 * 86_400;
 
 /// How many connections are accepted before those that are there get their turn.
 const ACCEPTED: u32 = 8;
@@ -124,7 +133,7 @@ impl<M: Machine> Hub<'_, M> {
     }
 
     /// Answers one request.
-    fn answer(&mut self, request: Request) -> Reply {
+    fn answer(&mut self, id: GuestId, request: Request) -> Reply {
         let Some(switch) = self.machine.exchange() else {
             return Reply::Refused("this is no exchange".into());
         };
@@ -138,7 +147,60 @@ impl<M: Machine> Hub<'_, M> {
                 let (calls, next) = switch.live_calls(after);
                 Reply::Calls { calls, next }
             }
+            Request::Log => Reply::Log(self.operators.desk.log.lines()),
+            Request::Why { whom } => Reply::Why(switch.why(whom.as_deref())),
+            Request::Bans => Reply::Bans(switch.bans()),
+            Request::HangUp(which) => match whose(switch, which) {
+                Ok(whose) => {
+                    let ended = switch.calls_of(&whose);
+                    self.operate(Operation::End(ended.iter().map(|ended| ended.call).collect()));
+                    Reply::Ended(ended.into_iter().map(EndedCall::from).collect())
+                }
+                Err(why) => Reply::Refused(why),
+            },
+            Request::Ban { address, seconds } => {
+                self.operate(Operation::Ban(address, Duration::from_secs(seconds.min(MAX_BAN))));
+                let source = Prefix::of(address).to_string();
+                let is_banned = self.machine.exchange().is_some_and(|switch| {
+                    switch.bans().iter().any(|ban| ban.source == source && ban.wrong_passwords.is_none())
+                });
+                match is_banned {
+                    true => Reply::Sources(vec![source]),
+                    false => Reply::Refused(format!(
+                        "{MAX_EDICTS} sources are banned already, the most there may be; `denwa unban` one of them"
+                    )),
+                }
+            }
+            Request::Unban(address) => {
+                let of_address = |ban: &BanView| {
+                    address.is_none_or(|address| ban.source == Prefix::of(address).to_string())
+                };
+                let mut banned: Vec<String> =
+                    switch.bans().into_iter().filter(of_address).map(|ban| ban.source).collect();
+                banned.dedup();
+                self.operate(Operation::Unban(address));
+                Reply::Sources(banned)
+            }
+            Request::Trace { which, full } => {
+                let begun = whose(switch, which).and_then(|whose| self.begin_trace(id, whose, full));
+                match begun {
+                    Ok(()) => Reply::Tracing,
+                    Err(why) => Reply::Refused(why),
+                }
+            }
         }
+    }
+
+    /// Has the exchange do something.
+    fn operate(&mut self, operation: Operation) {
+        let now = self.now();
+        self.handle(now, Input::Operator(operation));
+        self.flush(now);
+    }
+
+    /// Has each message told, or not, as long as somebody wants it.
+    pub(super) fn trace_as_wanted(&mut self) {
+        self.operate(Operation::Trace(!self.tracers.is_empty()));
     }
 
     fn status(&self, switch: &Switch) -> Status {
@@ -156,6 +218,8 @@ impl<M: Machine> Hub<'_, M> {
                 (true, false) => StateFolder::Written,
             },
             counts: switch.counts(),
+            refused: switch.refused_lately(),
+            banned: switch.bans().len() as u64,
             remarks: config.remarks(),
         }
     }
@@ -204,6 +268,7 @@ pub(super) async fn serve<M: Machine>(hub: &RefCell<Hub<'_, M>>, id: GuestId, so
         };
         or(evicted, talk).await;
     }
+    hub.borrow_mut().end_trace(id);
     hub.borrow_mut().operators.leave(id);
 }
 
@@ -216,14 +281,63 @@ async fn talk<M: Machine>(
     loop {
         let frame = within(PATIENCE, receive(socket)).await?;
         let reply = match decode(&frame) {
-            Ok(request) => hub.borrow_mut().answer(request),
+            Ok(request) => hub.borrow_mut().answer(id, request),
             Err(error) => return Err(io::Error::other(error)),
         };
+        let is_trace = reply == Reply::Tracing;
         let reply = encode(&reply, MAX_REPLY).map_err(io::Error::other)?;
         within(PATIENCE, socket.write_all(&reply)).await?;
+        if is_trace {
+            return trace(hub, id, socket).await;
+        }
         let now = hub.borrow().now();
         if let Some(guest) = hub.borrow_mut().operators.guest(id) {
             guest.since = now;
+        }
+    }
+}
+
+/// Sends messages as they come and go, until the other side closes, or does not read for so long that it must
+/// have been forgotten.
+async fn trace<M: Machine>(
+    hub: &RefCell<Hub<'_, M>>,
+    id: GuestId,
+    socket: &mut Async<UnixStream>,
+) -> io::Result<()> {
+    let (mut reading, mut writing) = smol::io::split(socket);
+    let left = async {
+        // Nothing that it says now means anything but that it goes on.
+        while reading.read(&mut [0; 64]).await? > 0 {}
+        Ok(())
+    };
+    let told = async {
+        while let Some(frame) = super::trace::next(hub, id).await {
+            within(FORGOTTEN, writing.write_all(&frame)).await?;
+        }
+        Ok(())
+    };
+    or(left, told).await
+}
+
+/// Whose calls or messages are meant.
+///
+/// # Errors
+///
+/// A name that is neither a number of ours nor a call's.
+fn whose(switch: &Switch, which: Which) -> Result<Whose, String> {
+    let config = switch.config();
+    match which {
+        Which::All => Ok(Whose::Everybody),
+        Which::Call(call) => Ok(Whose::Call(call)),
+        Which::Named(name) => {
+            let is_ours = config.extensions.contains_key(name.as_str())
+                || config.groups.contains_key(name.as_str())
+                || config.echo.as_ref().is_some_and(|echo| echo.as_str() == name);
+            match name.parse() {
+                _ if is_ours => Ok(Whose::Extension(name)),
+                Ok(call) => Ok(Whose::Call(call)),
+                Err(_) => Err(format!("{name} is neither a number of this exchange nor a call")),
+            }
         }
     }
 }

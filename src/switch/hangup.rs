@@ -37,6 +37,8 @@ impl Switch {
         };
         let record = call.record(now, cause);
         self.usage.end(&call.from);
+        self.note_call(id, cause);
+        let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Over;
         let linger = if call.referred { REFERRED } else { T1_64 };
         if self.release_media(id) {

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Switch;
 use super::call::{Call, Leg, Phase, index};
 use super::registrar::Binding;
+use super::{CallParties, Flow, Switch};
 use crate::config::{Config, Number};
-use crate::media::{SessionId, Side};
+use crate::media::Side;
 use crate::sip::printable;
 use crate::time::Instant;
 
@@ -168,6 +168,26 @@ pub struct CountsView {
     pub outside_s: Option<u64>,
 }
 
+/// A source that is not heard for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BanView {
+    /// An IPv4 address, or an IPv6 /64.
+    pub source: String,
+    /// How many wrong passwords it took; `None`: the operator banned it.
+    pub wrong_passwords: Option<u32>,
+    /// How long that still holds.
+    pub left_s: u64,
+}
+
+/// A reason why something was in vain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefusedView {
+    /// In words.
+    pub reason: String,
+    /// How many requests and packets it was the reason of.
+    pub count: u64,
+}
+
 impl Switch {
     /// The configuration that it works by.
     pub fn config(&self) -> &Config {
@@ -227,7 +247,7 @@ impl Switch {
     }
 
     /// The live calls that an extension takes part in, or the one with a number; all if neither is given.
-    pub fn calls_of(&self, whose: &Whose) -> Vec<u64> {
+    pub fn calls_of(&self, whose: &Whose) -> Vec<CallParties> {
         let concerned = |call: &&Call| {
             call.phase != Phase::Over
                 && match whose {
@@ -236,9 +256,29 @@ impl Switch {
                     Whose::Extension(number) => call.concerns(number),
                 }
         };
-        let mut ids: Vec<u64> = self.calls.values().filter(concerned).map(|call| call.id).collect();
-        ids.sort_unstable();
-        ids
+        let mut calls: Vec<CallParties> = self.calls.values().filter(concerned).map(Call::parties).collect();
+        calls.sort_unstable_by_key(|parties| parties.call);
+        calls
+    }
+
+    /// What SIP calls a call, as long as it is remembered.
+    pub fn call_id(&self, call: u64) -> Option<&[u8]> {
+        self.calls.get(&call).map(|call| &*call.call_id)
+    }
+
+    /// The call, one of them if there are several, that SIP calls so.
+    pub fn call_by_id(&self, call_id: &[u8]) -> Option<u64> {
+        self.calls.values().filter(|call| *call.call_id == *call_id).map(|call| call.id).max()
+    }
+
+    /// Whose phone is registered on a flow.
+    pub fn owner_on(&self, flow: &Flow) -> Option<&str> {
+        self.registrar.owner_on(flow).map(Number::as_str)
+    }
+
+    /// A moment in milliseconds since 1970.
+    pub fn milliseconds_of(&self, at: Instant) -> u64 {
+        (i128::from(at.0) + self.io.wall).max(0) as u64
     }
 
     fn call_view(&self, call: &Call) -> CallView {
@@ -300,11 +340,6 @@ impl Switch {
             transport: flow.transport.to_string(),
             streams: streams.into_iter().flatten().collect(),
         }
-    }
-
-    /// The relay's session of a call.
-    pub fn session_of(call: &CallView) -> SessionId {
-        SessionId(call.call)
     }
 }
 

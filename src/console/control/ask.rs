@@ -26,6 +26,8 @@ pub enum AskError {
     Frame(FrameError),
     /// The exchange says why not.
     Refused(String),
+    /// What it said cannot be shown.
+    Output(io::Error),
 }
 
 impl std::error::Error for AskError {}
@@ -55,6 +57,7 @@ impl fmt::Display for AskError {
             },
             AskError::Frame(error) => error.fmt(f),
             AskError::Refused(why) => f.write_str(why),
+            AskError::Output(error) => write!(f, "standard output: {error}"),
         }
     }
 }
@@ -130,6 +133,15 @@ impl Client {
             Reply::Refused(why) => Err(AskError::Refused(why)),
             reply => Ok(reply),
         }
+    }
+
+    /// Waits for as long as it takes from now on: what is traced comes when it comes.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses it.
+    pub fn be_patient(&self) -> Result<(), AskError> {
+        Ok(self.0.set_read_timeout(None)?)
     }
 
     /// All extensions and their phones.

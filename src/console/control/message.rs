@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::switch::view::{CallView, CountsView, ExtensionView};
+use crate::switch::CallParties;
+use crate::switch::annals::Incident;
+use crate::switch::view::{BanView, CallView, CountsView, ExtensionView, RefusedView};
 
 /// What an operator asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,44 @@ pub enum Request {
         /// The last call that is known already; 0 for none.
         after: u64,
     },
+    /// The last lines of the log.
+    Log,
+    /// What went wrong lately.
+    Why {
+        /// The number or address that it is about; `None` for all.
+        whom: Option<String>,
+    },
+    /// Who is not heard.
+    Bans,
+    /// End calls.
+    HangUp(Which),
+    /// Do not hear an address for so many seconds.
+    Ban {
+        /// Which.
+        address: IpAddr,
+        /// For how long.
+        seconds: u64,
+    },
+    /// Hear an address again; `None`: all.
+    Unban(Option<IpAddr>),
+    /// Show messages as they come and go, until the connection is closed.
+    Trace {
+        /// Whose.
+        which: Which,
+        /// Whether all of each message is wanted.
+        full: bool,
+    },
+}
+
+/// Whose calls or messages are meant, as an operator says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Which {
+    /// All.
+    All,
+    /// Those of a number if it is one, else the call of that number.
+    Named(String),
+    /// A call.
+    Call(u64),
 }
 
 /// What the exchange answers.
@@ -42,8 +82,68 @@ pub enum Reply {
         /// Where to go on, if there are more.
         next: Option<u64>,
     },
+    /// To [`Request::Log`]: lines, the newest last.
+    Log(Vec<String>),
+    /// To [`Request::Why`]: the newest last.
+    Why(Vec<Incident>),
+    /// To [`Request::Bans`].
+    Bans(Vec<BanView>),
+    /// To [`Request::HangUp`]: the calls that are ended.
+    Ended(Vec<EndedCall>),
+    /// To [`Request::Ban`] and [`Request::Unban`]: the sources that it was about.
+    Sources(Vec<String>),
+    /// To [`Request::Trace`]: it has begun.
+    Tracing,
+    /// A message.
+    Traced(Box<Traced>),
+    /// So many messages were not shown, since they came faster than they were read.
+    Missed(u64),
     /// It cannot be done: why, a sentence.
     Refused(String),
+}
+
+/// A call that is ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedCall {
+    /// Its number.
+    pub call: u64,
+    /// Who called.
+    pub from: String,
+    /// What was dialled.
+    pub to: String,
+}
+
+impl From<CallParties> for EndedCall {
+    fn from(CallParties { call, from, to, .. }: CallParties) -> EndedCall {
+        EndedCall { call, from: from.to_string(), to: to.to_string() }
+    }
+}
+
+/// A message that came or went, without its secrets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Traced {
+    /// When, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// Whether it came.
+    pub came: bool,
+    /// Whose phone it came from or went to, if one is registered there.
+    pub extension: Option<String>,
+    /// Who it says to be from, if nobody is registered there.
+    pub claims: Option<String>,
+    /// Where that is.
+    pub address: SocketAddr,
+    /// `udp` or `tcp`.
+    pub transport: String,
+    /// Its first line.
+    pub start_line: String,
+    /// What SIP calls its call.
+    pub call_id: String,
+    /// Its CSeq: `1 INVITE`.
+    pub cseq: String,
+    /// Which call that is here, if it is one.
+    pub call: Option<u64>,
+    /// All of it, if that was wanted.
+    pub text: Option<String>,
 }
 
 /// What does not change as long as an exchange runs.
@@ -90,6 +190,10 @@ pub struct Status {
     pub state: StateFolder,
     /// How many of everything there are.
     pub counts: CountsView,
+    /// Why most requests and packets were in vain within a day, the most frequent reason first.
+    pub refused: Vec<RefusedView>,
+    /// How many sources are not heard.
+    pub banned: u64,
     /// What the configuration allows and its author may not want.
     pub remarks: Vec<String>,
 }

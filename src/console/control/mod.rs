@@ -11,21 +11,30 @@
 
 mod advice;
 pub mod ask;
+mod bans;
 mod calls;
 mod frame;
+mod ladder;
+mod mask;
 mod message;
 mod paint;
 mod phones;
 mod place;
 mod status;
 mod table;
+mod why;
 
+pub use super::words::Time;
 pub use advice::advice;
 pub use ask::{AskError, Client};
+pub use bans::bans;
 pub use calls::calls;
 pub use frame::{FrameError, HEADER, MAX_REPLY, MAX_REQUEST, VERSION, decode, encode, length};
-pub use message::{Facts, Listening, Reply, Request, StateFolder, Status};
+pub use ladder::ladder;
+pub use mask::masked;
+pub use message::{EndedCall, Facts, Listening, Reply, Request, StateFolder, Status, Traced, Which};
 pub use paint::Paint;
 pub use phones::phones;
 pub use place::{SOCKET, at};
 pub use status::{status, status_json};
+pub use why::{IncidentJson, why, why_json};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::super::utc::Utc;
-use super::super::words::{Count, Things, Time};
+use super::super::words::{Count, Foreign, Things, Time};
 use super::table::wrap;
 use super::{Paint, StateFolder, Status, advice};
 
@@ -60,6 +60,15 @@ pub fn status(status: &Status, paint: Paint) -> String {
     }
     let sandbox = facts.sandbox.strip_prefix("sandbox: ").unwrap_or(&facts.sandbox);
     row(&mut out, "sandbox", sandbox);
+    if status.banned > 0 {
+        let banned = Things(status.banned, "source");
+        row(&mut out, "not heard", format_args!("{banned}; `denwa bans` shows which"));
+    }
+    for (n, refused) in status.refused.iter().enumerate() {
+        let title = if n == 0 { "refused in a day" } else { "" };
+        let reason = Foreign { text: &refused.reason, most: 200 };
+        row(&mut out, title, format_args!("{} times: {reason}", Count(refused.count)));
+    }
     let advice = advice(status);
     if !advice.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Look:"));

@@ -1,18 +1,12 @@
-//! The operator's commands: they ask the exchange that runs, and show what it says.
+//! Commands that show how the exchange is.
 
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 
 use argh::FromArgs;
-use denwa::config::{self, Config};
-use denwa::console::control::{self, AskError, Client, Paint, Reply, Request};
-use serde::Serialize;
+use denwa::console::control::{self, Reply, Request};
 
+use super::ask::{json, paint, print, unexpected, width, with_exchange};
 use crate::Done;
-
-/// That no exchange is running.
-const NOT_RUNNING: u8 = 2;
 
 /// How the exchange is, on one screen: how long it has been up, where it listens, how many extensions are
 /// registered, what it refused lately; and at the end what you should do, if something is not right.
@@ -88,6 +82,50 @@ pub(crate) struct Calls {
     json: bool,
 }
 
+/// What went wrong lately, and what to do about it: requests that were refused or not answered, calls that
+/// came to nothing, sound that was not heard; each with the key of the configuration that governs it. What
+/// happened again is counted; the newest is last.
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "why",
+    example = "{command_name}\n{command_name} 101\n{command_name} 192.0.2.31",
+    note = "It is remembered as long as the exchange runs: 256 entries of phones that are registered and of calls,
+128 of others who name an extension, 64 of strangers. None of these pushes out one of the others.
+If a call does not work and nothing stands here, `denwa trace` shows whether packets come at all.",
+    error_code(1, "it could not be asked; the reason is on standard error"),
+    error_code(2, "no exchange is running")
+)]
+pub(crate) struct Why {
+    /// an extension, a number that was dialled, or an address; if not given, all
+    #[argh(positional, arg_name = "number")]
+    whom: Option<String>,
+    /// the configuration of the exchange; if not given, as `denwa run` finds it
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// a list in JSON
+    #[argh(switch)]
+    json: bool,
+}
+
+/// Who is not heard at this moment, and for how long still.
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "bans",
+    note = "What `deny` and `allow` keep out stands in the configuration, and not here.",
+    error_code(1, "it could not be asked; the reason is on standard error"),
+    error_code(2, "no exchange is running")
+)]
+pub(crate) struct Bans {
+    /// the configuration of the exchange; if not given, as `denwa run` finds it
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// a list in JSON
+    #[argh(switch)]
+    json: bool,
+}
+
 pub(crate) fn status(arguments: Status) -> Done {
     with_exchange(arguments.config, |client| {
         let Reply::Status(status) = client.ask(&Request::Status)? else { return Err(unexpected()) };
@@ -118,60 +156,23 @@ pub(crate) fn calls(arguments: Calls) -> Done {
     })
 }
 
-/// Connects to the exchange of a configuration, and does something with it.
-fn with_exchange(config: Option<PathBuf>, work: impl FnOnce(&mut Client) -> Result<(), AskError>) -> Done {
-    let state = state_folder(config)?;
-    match Client::connect(&state).and_then(|mut client| work(&mut client)) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(AskError::Broken(error)) if error.kind() == io::ErrorKind::WriteZero => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            writeln!(io::stderr(), "{error}")?;
-            Ok(ExitCode::from(match error {
-                AskError::NotRunning(_) => NOT_RUNNING,
-                _ => 1,
-            }))
+pub(crate) fn why(arguments: Why) -> Done {
+    with_exchange(arguments.config, |client| {
+        let request = Request::Why { whom: arguments.whom.clone() };
+        let Reply::Why(incidents) = client.ask(&request)? else { return Err(unexpected()) };
+        match arguments.json {
+            true => print(&json(&control::why_json(&incidents))),
+            false => print(&control::why(&incidents, arguments.whom.as_deref(), paint())),
         }
-    }
+    })
 }
 
-/// Where the exchange of a configuration has its state. Without one, that of one that was started without.
-fn state_folder(config: Option<PathBuf>) -> Result<PathBuf, Box<dyn std::error::Error>> {
-    let config = match config.or_else(config::find) {
-        Some(path) => Config::load(Path::new(&path))?,
-        None => Config::default(),
-    };
-    Ok(config.state)
-}
-
-fn unexpected() -> AskError {
-    AskError::Frame(control::FrameError::Garbled)
-}
-
-/// A value as people and programs read it.
-fn json(value: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text.push('\n');
-    text
-}
-
-/// In one write. That nobody reads it (`| head`) is no failure.
-fn print(text: &str) -> Result<(), AskError> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(AskError::Broken(error)),
-        _ => Ok(()),
-    }
-}
-
-fn paint() -> Paint {
-    Paint::for_terminal(&io::stdout())
-}
-
-/// How wide the terminal is that standard output is, in columns.
-fn width() -> Option<usize> {
-    let stdout = io::stdout();
-    if !stdout.is_terminal() {
-        return None;
-    }
-    let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
-    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+pub(crate) fn bans(arguments: Bans) -> Done {
+    with_exchange(arguments.config, |client| {
+        let Reply::Bans(bans) = client.ask(&Request::Bans)? else { return Err(unexpected()) };
+        match arguments.json {
+            true => print(&json(&bans)),
+            false => print(&control::bans(&bans, paint())),
+        }
+    })
 }
