@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use denwa::media::{
-    Admit, Command, Counters, End, Event, Far, MAX_SESSIONS, MAX_STREAMS, Relay, Remote, SessionId, Side,
-    Stream,
+    Admit, Command, Component, Counters, End, Event, Far, Lock, MAX_SESSIONS, MAX_STREAMS, Measured, Relay,
+    Remote, SessionId, Side, Stream,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -25,11 +25,12 @@ const QUIET: Duration = Duration::from_millis(100);
 struct Exchange {
     relay: Relay,
     events: VecDeque<Event>,
+    locks: VecDeque<Lock>,
 }
 
 impl Exchange {
     fn start() -> Exchange {
-        Exchange { relay: Relay::start().unwrap(), events: VecDeque::new() }
+        Exchange { relay: Relay::start().unwrap(), events: VecDeque::new(), locks: VecDeque::new() }
     }
 
     /// Sets a session and waits until that is done.
@@ -60,16 +61,27 @@ impl Exchange {
         self.events.append(&mut seen);
     }
 
-    /// Closes a session, and returns what came from its two sides.
+    /// Closes a session, and returns what came from its two sides, but for the jitter: it is this machine's.
     fn close(&mut self, session: u64) -> (Counters, Counters) {
         self.relay.send(Command::Close { session: SessionId(session) });
         match self.event() {
-            Event::Closed { session: closed, a, b } if closed.0 == session => (a, b),
+            Event::Closed { session: closed, a, b } if closed.0 == session => {
+                (Counters { jitter: 0, ..a }, Counters { jitter: 0, ..b })
+            }
             other => panic!("{other:?}"),
         }
     }
 
-    /// The next event.
+    /// How all sessions are.
+    fn measure(&mut self) -> Vec<Measured> {
+        self.relay.measure();
+        match self.event() {
+            Event::Measured(measured) => measured,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next event but for locks.
     fn event(&mut self) -> Event {
         self.event_within(PATIENCE).unwrap()
     }
@@ -82,9 +94,23 @@ impl Exchange {
             poll(&mut fds, Some(&left)).unwrap();
             let mut events = Vec::new();
             self.relay.drain(&mut events);
-            self.events.extend(events);
+            for event in events {
+                match event {
+                    Event::Locked { session, lock } => {
+                        assert_eq!(session, SessionId(SESSION));
+                        self.locks.push_back(lock);
+                    }
+                    event => self.events.push_back(event),
+                }
+            }
         }
         self.events.pop_front()
+    }
+
+    /// The locks that were told by now.
+    fn locks(&mut self) -> Vec<Lock> {
+        self.settle();
+        self.locks.drain(..).collect()
     }
 }
 
@@ -158,6 +184,11 @@ fn rtp(sequence: u16, ssrc: u32) -> Vec<u8> {
     packet
 }
 
+/// What was received, as the relay counts it.
+fn heard(packets: u64, bytes: u64, lost: u64, strangers: u64) -> Counters {
+    Counters { packets, bytes, lost, strangers, ..Counters::default() }
+}
+
 /// A session between two phones on addresses of their own.
 struct Call {
     exchange: Exchange,
@@ -195,6 +226,17 @@ impl Call {
         assert_eq!(self.phone_b.hear(), (bytes.to_vec(), self.b.local));
     }
 
+    /// A lock of the caller's end in its window.
+    fn lock(&self, component: Component, source: SocketAddr) -> Lock {
+        Lock { stream: 0, side: Side::A, component, window: self.a.window, source }
+    }
+
+    /// Asks for a lock to be restored, and waits until that is done.
+    fn restore(&mut self, lock: Lock) {
+        self.exchange.relay.send(Command::Lock { session: SessionId(SESSION), lock });
+        self.exchange.settle();
+    }
+
     /// What came from the caller, and from the callee.
     fn close(&mut self) -> (Counters, Counters) {
         self.exchange.close(SESSION)
@@ -217,8 +259,7 @@ fn packets_go_both_ways_in_each_family_and_across() {
             b.say(&rtp(sequence, 2), local_b);
             assert_eq!(a.hear(), (rtp(sequence, 2), local_a), "{ip_b} to {ip_a}");
         }
-        let heard = Counters { packets: 10, bytes: 1720, lost: 0, strangers: 0 };
-        assert_eq!(exchange.close(1), (heard, heard));
+        assert_eq!(exchange.close(1), (heard(10, 1720, 0, 0), heard(10, 1720, 0, 0)));
     }
 }
 
@@ -293,7 +334,7 @@ fn strangers_are_dropped_and_counted() {
     assert_eq!(call.phone_a.hear().0, rtp(1, 2));
     elsewhere.hears_nothing();
     neighbour.hears_nothing();
-    assert_eq!(call.close().0, Counters { packets: 2, bytes: 344, lost: 0, strangers: 4 });
+    assert_eq!(call.close().0, heard(2, 344, 0, 4));
 }
 
 #[test]
@@ -303,6 +344,77 @@ fn a_private_address_in_sdp_is_replaced_by_the_source_that_speaks() {
     call.passes(&call.phone_a, &rtp(1, 1));
     call.phone_b.say(&rtp(1, 2), call.b.local);
     assert_eq!(call.phone_a.hear(), (rtp(1, 2), call.a.local));
+    call.close();
+}
+
+#[test]
+fn a_lock_elsewhere_than_the_sdp_says_is_told_once() {
+    let mut call = Call::new();
+    for sequence in 0..3 {
+        call.passes(&call.phone_a, &rtp(sequence, 1));
+    }
+    assert_eq!(call.exchange.locks(), [], "as the SDP says");
+
+    // Of both sockets, as soon as it is so: a crash may come at any time.
+    let behind_nat = "192.168.0.10:4000".parse().unwrap();
+    (call.a.remote, call.a.window) = (Some(Remote { rtp: behind_nat, rtcp: behind_nat }), 1);
+    call.set();
+    let rtcp = Phone::at("127.0.1.1:0");
+    for _ in 0..3 {
+        call.passes(&call.phone_a, &rtp(3, 1));
+        rtcp.say(&[0x80, 200], next(call.a.local));
+    }
+    let locks =
+        [call.lock(Component::Rtp, call.phone_a.address()), call.lock(Component::Rtcp, rtcp.address())];
+    assert_eq!(call.exchange.locks(), locks);
+    let neighbour = Phone::at("127.0.1.1:0");
+    neighbour.say(&rtp(4, 1), call.a.local);
+    assert_eq!(call.exchange.locks(), [], "a stranger takes none");
+
+    // A new window, in which it is silent: sound still goes to it.
+    call.a.window = 2;
+    call.set();
+    assert_eq!(call.exchange.locks(), locks.map(|lock| Lock { window: 2, ..lock }));
+    call.passes(&call.phone_a, &rtp(5, 1));
+    assert_eq!(call.exchange.locks(), []);
+    call.close();
+}
+
+#[test]
+fn a_restored_lock_is_as_good_as_one_that_was_taken() {
+    let mut call = Call::with(|a, _| (a.remote, a.admit, a.window) = (None, Admit::Anyone, 3));
+    let thief = Phone::at("127.0.66.6:0");
+    call.restore(call.lock(Component::Rtp, call.phone_a.address()));
+    call.phone_b.say(&rtp(1, 2), call.b.local);
+    assert_eq!(call.phone_a.hear().0, rtp(1, 2), "before it said a word");
+    thief.say(&rtp(1, 9), call.a.local);
+    thief.say(&[0x80, 200], next(call.a.local));
+    call.exchange.settle();
+    call.passes(&call.phone_a, &rtp(1, 1));
+    assert_eq!(call.exchange.locks(), [], "whoever restores it knows it");
+    assert_eq!(call.close().0.strangers, 2);
+}
+
+#[test]
+fn a_lock_that_does_not_fit_is_not_restored() {
+    let mut call = Call::with(|a, _| a.window = 3);
+    let thief = Phone::at("127.0.66.6:0");
+    let neighbour = Phone::at("127.0.1.1:0");
+    let right = call.lock(Component::Rtp, neighbour.address());
+    for lock in [
+        Lock { window: 2, ..right },
+        Lock { source: thief.address(), ..right },
+        Lock { stream: 1, ..right },
+        Lock { stream: 255, ..right },
+    ] {
+        call.restore(lock);
+        call.phone_b.say(&rtp(1, 2), call.b.local);
+        assert_eq!(call.phone_a.hear().0, rtp(1, 2), "{lock:?}");
+    }
+    call.exchange.relay.send(Command::Lock { session: SessionId(99), lock: right });
+    call.restore(right);
+    call.phone_b.say(&rtp(2, 2), call.b.local);
+    assert_eq!(neighbour.hear().0, rtp(2, 2));
     call.close();
 }
 
@@ -346,7 +458,7 @@ fn another_port_takes_over_after_two_seconds_of_silence_and_another_address_neve
     call.passes(&moved, &rtp(3, 1));
     call.phone_b.say(&rtp(1, 2), call.b.local);
     assert_eq!(moved.hear().0, rtp(1, 2));
-    assert_eq!(call.close().0, Counters { packets: 2, bytes: 344, lost: 1, strangers: 2 });
+    assert_eq!(call.close().0, heard(2, 344, 1, 2));
 }
 
 #[test]
@@ -372,7 +484,7 @@ fn a_new_window_opens_the_lock_and_an_old_one_does_not() {
     call.phone_a.say(&rtp(3, 1), call.a.local);
     call.exchange.settle();
     call.passes(&moved, &rtp(4, 1));
-    assert_eq!(call.close().0, Counters { packets: 3, bytes: 3 * 172, lost: 1, strangers: 1 });
+    assert_eq!(call.close().0, heard(3, 3 * 172, 1, 1));
 }
 
 /// On hold a phone behind NAT may say nothing, and yet wants to hear the music.
@@ -434,11 +546,7 @@ fn streams_come_and_go_while_others_stay() {
     call.phone_a.say(&rtp(3, 1), call.a.local);
     call.phone_b.hears_nothing();
     let (a, _) = call.close();
-    assert_eq!(
-        a,
-        Counters { packets: 5, bytes: 5 * 172, lost: 0, strangers: 0 },
-        "of streams that are gone, too"
-    );
+    assert_eq!(a, heard(5, 5 * 172, 0, 0), "of streams that are gone, too");
 }
 
 #[test]
@@ -574,7 +682,98 @@ fn loss_is_counted_by_sequence_number() {
         call.passes(&call.phone_a, &rtp(sequence, 1));
     }
     // 65,535, 3 and 4 are missing.
-    assert_eq!(call.close().0, Counters { packets: 6, bytes: 6 * 172, lost: 3, strangers: 0 });
+    assert_eq!(call.close().0, heard(6, 6 * 172, 3, 0));
+}
+
+#[test]
+fn each_end_is_measured_as_it_is() {
+    let mut call = Call::new();
+    let quiet = |side| Measured {
+        session: SessionId(SESSION),
+        stream: 0,
+        side,
+        counters: Counters::default(),
+        jitter: 0,
+        round_trip: 0,
+        payload_type: None,
+        source: None,
+        heard: None,
+    };
+    assert_eq!(call.exchange.measure(), [quiet(Side::A), quiet(Side::B)]);
+
+    // Each 20 ms, as its clock says, but each fifth one comes together with the next.
+    let mut due = Instant::now();
+    for sequence in 0..60 {
+        if sequence % 5 != 0 {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        call.phone_a.say(&rtp(sequence, 1), call.a.local);
+        due += Duration::from_millis(20);
+    }
+    let stranger = Phone::at("127.0.66.6:0");
+    stranger.say(&rtp(1, 1), call.b.local);
+    std::thread::sleep(Duration::from_millis(50));
+    let [a, b] = call.exchange.measure().try_into().unwrap();
+    assert_eq!((a.side, a.payload_type, a.source), (Side::A, Some(0), Some(call.phone_a.address())));
+    assert_eq!((a.counters.packets, a.counters.bytes, a.counters.lost), (60, 60 * 172, 0));
+    let ago = a.heard.unwrap();
+    assert!((Duration::from_millis(50)..PATIENCE).contains(&ago), "{ago:?}");
+    // Two of five differ by 20 ms; on a busy machine more.
+    assert!((5_000..=20_000).contains(&a.jitter), "{} µs", a.jitter);
+    assert!((a.jitter..=40_000).contains(&a.counters.jitter), "{} µs", a.counters.jitter);
+    let expected = Counters { strangers: 1, ..Counters::default() };
+    assert_eq!(b, Measured { counters: expected, ..quiet(Side::B) });
+
+    // Where there is an echo there is one end only, and what is not relayed has none.
+    let echo = Stream { a: end(local("127.0.0.1"), &call.phone_a), b: Far::Echo };
+    call.exchange.set(SESSION, vec![None, Some(echo)]);
+    let [a] = call.exchange.measure().try_into().unwrap();
+    assert_eq!(a, Measured { stream: 1, ..quiet(Side::A) });
+    assert_eq!(call.close().0.packets, 60);
+    assert_eq!(call.exchange.measure(), []);
+}
+
+#[test]
+fn the_round_trip_to_each_side_is_what_its_reports_say() {
+    const ONE_TENTH: u32 = 6_554;
+    let mut call = Call::new();
+    let (rtcp_a, rtcp_b) = (Phone::at("127.0.1.1:0"), Phone::at("127.0.2.1:0"));
+    call.a.remote = Some(Remote { rtp: call.phone_a.address(), rtcp: rtcp_a.address() });
+    call.b.remote = Some(Remote { rtp: call.phone_b.address(), rtcp: rtcp_b.address() });
+    call.set();
+    let sender_report = |middle: u32| {
+        let mut report = vec![0x80, 200, 0, 6, 0, 0, 0, 1, 0, 0];
+        report.extend(middle.to_be_bytes());
+        report.extend([0; 14]);
+        report
+    };
+    let receiver_report = |report: u32, ago: u32| {
+        let mut packet = vec![0x81, 201, 0, 7, 0, 0, 0, 2];
+        packet.extend([0; 16]);
+        packet.extend(report.to_be_bytes());
+        packet.extend(ago.to_be_bytes());
+        packet
+    };
+    // The callee takes 250 ms, 100 of which it says it needed.
+    rtcp_a.say(&sender_report(0xabcd_ef01), next(call.a.local));
+    rtcp_b.hear();
+    std::thread::sleep(Duration::from_millis(250));
+    // A made-up answer comes first, and one that would have taken longer than there was time.
+    for (report, ago) in [(0xabcd_ef02, 0), (0xabcd_ef01, 10 * ONE_TENTH), (0xabcd_ef01, ONE_TENTH)] {
+        rtcp_b.say(&receiver_report(report, ago), next(call.b.local));
+        rtcp_a.hear();
+    }
+    let [a, b] = call.exchange.measure().try_into().unwrap();
+    assert_eq!(a.round_trip, 0, "nobody told");
+    assert!((149_000..900_000).contains(&b.round_trip), "{} µs", b.round_trip);
+    // And to the caller, multiplexed with its sound.
+    call.phone_b.say(&sender_report(7), call.b.local);
+    call.phone_a.hear();
+    call.passes(&call.phone_a, &receiver_report(7, 0));
+    let [a, _] = call.exchange.measure().try_into().unwrap();
+    assert!((1..900_000).contains(&a.round_trip), "{} µs", a.round_trip);
+    let (of_a, of_b) = call.close();
+    assert_eq!((of_a.round_trip, of_b.round_trip), (a.round_trip, b.round_trip));
 }
 
 /// Far more sessions than a process may have sockets, in an order of their own; and none of them leaves one behind.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::Done;
 
 /// That no exchange is running.
-const NOT_RUNNING: u8 = 2;
+pub(super) const NOT_RUNNING: u8 = 2;
 
 /// What is meant by `101`, `17`, `call 17` or `all`.
 pub(super) fn which(words: &[String]) -> Result<Which, String> {
@@ -45,7 +45,7 @@ pub(super) fn with_exchange(
 }
 
 /// Where the exchange of a configuration has its state. Without one, that of one that was started without.
-fn state_folder(config: Option<PathBuf>) -> Result<PathBuf, Box<dyn std::error::Error>> {
+pub(super) fn state_folder(config: Option<PathBuf>) -> Result<PathBuf, Box<dyn std::error::Error>> {
     let config = match config.or_else(config::find) {
         Some(path) => Config::load(Path::new(&path))?,
         None => Config::default(),

@@ -46,7 +46,7 @@ pub(crate) fn trace(arguments: Trace) -> Done {
     };
     with_exchange(arguments.config, |client| {
         client.ask(&Request::Trace { which, full: arguments.full })?;
-        client.be_patient()?;
+        client.wait(None)?;
         loop {
             let text = match client.next()? {
                 Reply::Traced(traced) if arguments.json => json_line(&traced),

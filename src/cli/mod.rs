@@ -4,3 +4,4 @@ pub(crate) mod act;
 mod ask;
 pub(crate) mod follow;
 pub(crate) mod look;
+pub(crate) mod watch;

@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn counters(packets: u64, lost: u64) -> Counters {
-        Counters { packets, bytes: packets * 172, lost, strangers: 0 }
+        Counters { packets, bytes: packets * 172, lost, ..Counters::default() }
     }
 
     fn record(cause: Cause, talked: Option<u64>) -> CallRecord {

@@ -158,7 +158,7 @@ mod tests {
         streams.forget(4);
         streams.forget(99);
         assert_eq!(streams.deadline(), Some(Instant(32_002)));
-        assert_eq!(drain(&mut streams, 32_001), []);
+        assert!(drain(&mut streams, 32_001).is_empty());
         assert_eq!(drain(&mut streams, 32_002), [2]);
         assert_eq!(drain(&mut streams, 100_000), [3]);
         assert_eq!(streams.deadline(), None);

@@ -30,6 +30,8 @@ pub struct Relay {
 pub(super) enum Order {
     /// By the switch.
     Obey(Command),
+    /// To tell how all sessions are.
+    Measure,
     /// That the handle is gone.
     Stop,
 }
@@ -39,7 +41,8 @@ impl Relay {
     pub fn start() -> io::Result<Relay> {
         let orders = Arc::new(Mailbox::new(COMMANDS)?);
         // Not bounded here but by what is ordered: a session is told of at most one failure for each
-        // `Set`, one silence for each end and window, and one end.
+        // `Set`, one silence for each end and window, one end; it is measured when asked; and locks have a pace
+        // of their own: see `Event::Locked`.
         let events = Arc::new(Mailbox::new(usize::MAX)?);
         let forwarder = Forwarder::new(orders.clone(), events.clone())?;
         let thread = thread::Builder::new().name("relay".into()).spawn(move || forwarder.run())?;
@@ -55,6 +58,11 @@ impl Relay {
     /// Tells the relay all of this at once: one system call, and the relay wakes once.
     pub fn send_all(&self, commands: impl IntoIterator<Item = Command>) {
         self.orders.post(commands.into_iter().map(Order::Obey));
+    }
+
+    /// Asks how all sessions are; answered by [`Event::Measured`]. Waits for the relay like [`Relay::send`].
+    pub fn measure(&self) {
+        self.orders.post([Order::Measure]);
     }
 
     /// Moves the events so far to the end of `events`, in the order in which they happened.

@@ -6,11 +6,12 @@ use super::demux::Place;
 use super::end::LiveEnd;
 use super::sockets::SocketTable;
 use super::stream::LiveStream;
-use super::{Counters, Far, MAX_STREAMS, Side, Stream};
+use super::{Component, Counters, Event, Far, Lock, MAX_STREAMS, Measured, SessionId, Side, Stream};
 
 /// Streams by index of their `m=` line, and what was counted on ends that are gone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Session {
+    id: SessionId,
     streams: Vec<LiveStream>,
     past: [Counters; 2],
 }
@@ -25,6 +26,11 @@ pub(super) struct Failure {
 }
 
 impl Session {
+    /// A session without streams.
+    pub(super) fn new(id: SessionId) -> Session {
+        Session { id, streams: Vec::new(), past: Default::default() }
+    }
+
     /// Makes the session what is wanted, as far as that works: an end that could not be opened stays closed until
     /// the next attempt, all the others are as they should be.
     pub(super) fn set(
@@ -99,6 +105,39 @@ impl Session {
         self.streams.get_mut(usize::from(index))
     }
 
+    /// Restores a lock, if there is an end whose it may be.
+    pub(super) fn restore(&mut self, lock: Lock, now: u64) {
+        let end = self.stream(lock.stream).and_then(|stream| stream.end(lock.side).as_mut());
+        if let Some(end) = end {
+            end.restore(lock.component, lock.window, lock.source, now);
+        }
+    }
+
+    /// What is to be told of the lock of one socket. Costs no allocation.
+    pub(super) fn take_news(&mut self, stream: u8, side: Side, component: Component) -> Option<Event> {
+        let end = self.stream(stream)?.end(side).as_mut()?;
+        let (window, source) = end.take_news(component)?;
+        Some(Event::Locked { session: self.id, lock: Lock { stream, side, component, window, source } })
+    }
+
+    /// What is to be told of all its locks.
+    pub(super) fn take_all_news(&mut self) -> impl Iterator<Item = Event> {
+        let sides = [Side::A, Side::B].into_iter();
+        let ends = sides.flat_map(|side| [(side, Component::Rtp), (side, Component::Rtcp)]);
+        let sockets = (0..self.streams.len() as u8)
+            .flat_map(move |stream| ends.clone().map(move |(side, component)| (stream, side, component)));
+        sockets.filter_map(|(stream, side, component)| self.take_news(stream, side, component))
+    }
+
+    /// How each of its ends is.
+    pub(super) fn measured(&self, now: u64) -> impl Iterator<Item = Measured> {
+        self.streams.iter().enumerate().flat_map(move |(index, stream)| {
+            [(Side::A, &stream.a), (Side::B, &stream.b)]
+                .into_iter()
+                .filter_map(move |(side, end)| Some(end.as_ref()?.measured(self.id, index as u8, side, now)))
+        })
+    }
+
     /// Which sides have become silent for too long: each at most once for each of its ends and windows.
     pub(super) fn silent_sides(&mut self, now: u64) -> impl Iterator<Item = Side> {
         self.streams.iter_mut().flat_map(move |stream| {
@@ -132,5 +171,7 @@ impl Counters {
         self.bytes += other.bytes;
         self.lost += other.lost;
         self.strangers += other.strangers;
+        self.jitter = self.jitter.max(other.jitter);
+        self.round_trip = self.round_trip.max(other.round_trip);
     }
 }

@@ -11,9 +11,9 @@ use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 use rustix::process::{Resource, getrlimit};
 
-use super::MOST_RESTING;
-use super::demux::{Component, Demux, Key, Place};
+use super::demux::{Demux, Key, Place};
 use super::end::Sockets;
+use super::{Component, MOST_RESTING};
 
 /// Expedited forwarding (RFC 3246), what routers on the way know voice by.
 const EXPEDITED: u8 = 0xb8;

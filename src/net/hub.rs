@@ -13,6 +13,7 @@ use smol::Timer;
 
 use super::Machine;
 use super::clock::Clock;
+use super::measuring::Measuring;
 use super::operators::Operators;
 use super::streams::Streams;
 use super::sys::Inbox;
@@ -42,6 +43,8 @@ pub(super) struct Hub<'a, M> {
     commands: Vec<media::Command>,
     /// What the relay reported last.
     reports: Vec<media::Event>,
+    /// What it measured, which is for the operator.
+    pub(super) measuring: Measuring,
     /// What went wrong in here, and who knows of it.
     troubles: Troubles,
     /// Whether what must survive cannot be written down at present.
@@ -73,6 +76,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             events: Vec::new(),
             commands: Vec::new(),
             reports: Vec::new(),
+            measuring: Measuring::default(),
             troubles: Troubles::default(),
             is_unwritable: false,
             operators,
@@ -108,13 +112,21 @@ impl<'a, M: Machine> Hub<'a, M> {
         Ok(count)
     }
 
+    /// Has the relay measure; returns the number of its answer.
+    pub(super) fn measure(&mut self) -> u64 {
+        self.measuring.ask(&self.relay)
+    }
+
     /// Feeds what the relay reports.
     pub(super) fn report(&mut self) {
         let mut reports = mem::take(&mut self.reports);
         self.relay.drain(&mut reports);
         let now = self.now();
         for event in reports.drain(..) {
-            self.handle(now, Input::Media(event));
+            match event {
+                media::Event::Measured(measured) => self.measuring.answer(measured),
+                event => self.handle(now, Input::Media(event)),
+            }
         }
         self.reports = reports;
         self.flush(now);

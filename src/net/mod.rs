@@ -22,6 +22,7 @@
 mod clock;
 pub mod framer;
 mod hub;
+mod measuring;
 mod operators;
 mod serve;
 mod stream;

@@ -11,6 +11,7 @@
 //! | traced messages that wait to be read | 256 KiB | more are counted, and told as a number |
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -26,13 +27,15 @@ use smol::{Async, Timer};
 
 use super::Machine;
 use super::hub::Hub;
+use super::measuring::measured;
 use crate::console::Tail;
 use crate::console::control::{
     EndedCall, Facts, HEADER, Listening, MAX_REPLY, MAX_REQUEST, Reply, Request, StateFolder, Status, Which,
     decode, encode, length,
 };
 use crate::guard::{MAX_EDICTS, Prefix};
-use crate::switch::view::{BanView, Whose};
+use crate::media::{Measured, Side};
+use crate::switch::view::{BanView, MeasuredView, Whose};
 use crate::switch::{Input, Instant, Operation, Switch, Transport};
 
 /// The most connections at a time.
@@ -143,10 +146,7 @@ impl<M: Machine> Hub<'_, M> {
                 let (phones, next) = switch.phones(after.as_deref());
                 Reply::Phones { phones, next }
             }
-            Request::Calls { after } => {
-                let (calls, next) = switch.live_calls(after);
-                Reply::Calls { calls, next }
-            }
+            Request::Calls { after } => self.calls(after, &[]),
             Request::Log => Reply::Log(self.operators.desk.log.lines()),
             Request::Why { whom } => Reply::Why(switch.why(whom.as_deref())),
             Request::Bans => Reply::Bans(switch.bans()),
@@ -201,6 +201,25 @@ impl<M: Machine> Hub<'_, M> {
     /// Has each message told, or not, as long as somebody wants it.
     pub(super) fn trace_as_wanted(&mut self) {
         self.operate(Operation::Trace(!self.tracers.is_empty()));
+    }
+
+    /// Who talks to whom, and how well, as far as it was measured.
+    fn calls(&self, after: u64, measured: &[Measured]) -> Reply {
+        let Some(switch) = self.machine.exchange() else {
+            return Reply::Refused("this is no exchange".into());
+        };
+        let (mut calls, next) = switch.live_calls(after);
+        let by_end = |measured: &Measured| (measured.session.0, measured.stream, measured.side == Side::A);
+        let measured: HashMap<_, _> = measured.iter().map(|measured| (by_end(measured), measured)).collect();
+        for call in &mut calls {
+            for (at, leg) in call.legs.iter_mut().enumerate() {
+                for stream in &mut leg.streams {
+                    let found = measured.get(&(call.call, stream.line, at == 0));
+                    stream.measured = found.map(|measured| MeasuredView::from(*measured));
+                }
+            }
+        }
+        Reply::Calls { calls, next }
     }
 
     fn status(&self, switch: &Switch) -> Status {
@@ -281,6 +300,10 @@ async fn talk<M: Machine>(
     loop {
         let frame = within(PATIENCE, receive(socket)).await?;
         let reply = match decode(&frame) {
+            Ok(Request::Calls { after }) => {
+                let measured = within(PATIENCE, async { Ok(measured(hub).await) }).await?;
+                hub.borrow_mut().calls(after, &measured)
+            }
             Ok(request) => hub.borrow_mut().answer(id, request),
             Err(error) => return Err(io::Error::other(error)),
         };

@@ -17,9 +17,13 @@ impl Switch {
             Operation::End(calls) => calls.into_iter().for_each(|call| self.end_call(call, Cause::Operator)),
             Operation::Ban(address, time) => {
                 if let Some(source) = self.guard.ban(self.io.now, address, time) {
-                    let hours = time.as_secs().div_ceil(3_600);
+                    let (number, unit) = match time.as_secs() {
+                        seconds @ 0..3_600 => (seconds.div_ceil(60), "min"),
+                        seconds @ 3_600..172_800 => (seconds.div_ceil(3_600), "h"),
+                        seconds => (seconds.div_ceil(86_400), "days"),
+                    };
                     self.io.tell(Event::Notice(format!(
-                        "the operator has banned {source}: it is not heard for {hours} h (denwa unban)"
+                        "the operator has banned {source}: it is not heard for {number} {unit} (denwa unban)"
                     )));
                 }
             }

@@ -221,6 +221,9 @@ impl Switch {
                 }
                 self.end_call(session.0, Cause::MediaTimeout);
             }
+            media::Event::Locked { .. } => {}
+            // The operator asked, not the switch.
+            media::Event::Measured(_) => {}
             media::Event::Closed { session, a, b } => {
                 let record = self.calls.get_mut(&session.0).and_then(|call| call.record.take());
                 if let Some(mut record) = record {

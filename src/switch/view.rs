@@ -10,7 +10,7 @@ use super::call::{Call, Leg, Phase, index};
 use super::registrar::Binding;
 use super::{CallParties, Flow, Switch};
 use crate::config::{Config, Number};
-use crate::media::Side;
+use crate::media::{Measured, Side};
 use crate::sip::printable;
 use crate::time::Instant;
 
@@ -140,7 +140,7 @@ pub struct MeasuredView {
     pub loss_percent: f32,
     /// Packets of strangers, dropped.
     pub strangers: u64,
-    /// How unevenly they come (RFC 3550 §6.4.1); `None` if there were too few to tell.
+    /// How unevenly they come (RFC 3550 §6.4.1); `None` if that is not known.
     pub jitter_ms: Option<f32>,
     /// From here to the phone and back, by RTCP; `None` if the phone sends none.
     pub round_trip_ms: Option<f32>,
@@ -148,6 +148,26 @@ pub struct MeasuredView {
     pub heard_ms: Option<u64>,
     /// The payload type of the last one.
     pub payload_type: Option<u8>,
+}
+
+impl From<&Measured> for MeasuredView {
+    fn from(measured: &Measured) -> MeasuredView {
+        let Measured { counters, .. } = measured;
+        let known = |microseconds: u32| (microseconds > 0).then(|| microseconds as f32 / 1_000.0);
+        let expected = counters.packets.saturating_add(counters.lost).max(1);
+        MeasuredView {
+            source: measured.source,
+            packets: counters.packets,
+            bytes: counters.bytes,
+            lost: counters.lost,
+            loss_percent: (counters.lost as f64 * 100.0 / expected as f64) as f32,
+            strangers: counters.strangers,
+            jitter_ms: known(measured.jitter),
+            round_trip_ms: known(measured.round_trip),
+            heard_ms: measured.heard.map(|time| time.as_millis() as u64),
+            payload_type: measured.payload_type,
+        }
+    }
 }
 
 /// How many of everything there are.

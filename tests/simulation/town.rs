@@ -614,6 +614,7 @@ fn summary(bytes: &[u8]) -> String {
 fn media_summary(command: &media::Command) -> String {
     match command {
         media::Command::Close { session } => format!("close {session:?}"),
+        media::Command::Lock { session, lock } => format!("{lock:?} of {session:?}"),
         media::Command::Set { session, streams } => {
             let ends = |stream: &Option<media::Stream>| match stream {
                 None => "off".to_owned(),

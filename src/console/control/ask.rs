@@ -135,13 +135,13 @@ impl Client {
         }
     }
 
-    /// Waits for as long as it takes from now on: what is traced comes when it comes.
+    /// Waits so long for each answer from now on; `None`: for as long as it takes, as for what is traced.
     ///
     /// # Errors
     ///
     /// If the system refuses it.
-    pub fn be_patient(&self) -> Result<(), AskError> {
-        Ok(self.0.set_read_timeout(None)?)
+    pub fn wait(&self, patience: Option<Duration>) -> Result<(), AskError> {
+        Ok(self.0.set_read_timeout(patience)?)
     }
 
     /// All extensions and their phones.

@@ -77,7 +77,7 @@ mod tests {
             "23:51:46.007      101 ─▶ denwa  INVITE sip:102@pbx.example.net  [1 INVITE a84b4c76]\n"
         );
         let clipped = line(&traced(), Some(70));
-        assert_eq!(clipped, "23:51:46.007      101 ─▶ denwa  INVITE sip:102…  [1 INVITE a84b4c76]\n");
+        assert_eq!(clipped, "23:51:46.007      101 ─▶ denwa  INVITE sip:102@p…  [1 INVITE a84b4c76]\n");
         let answer = Traced { came: false, start_line: "SIP/2.0 486 Busy Here".into(), ..traced() };
         assert_eq!(
             line(&answer, None),

@@ -22,6 +22,10 @@ mod phones;
 mod place;
 mod status;
 mod table;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod watch;
 mod why;
 
 pub use super::words::Time;
@@ -37,4 +41,5 @@ pub use paint::Paint;
 pub use phones::phones;
 pub use place::{SOCKET, at};
 pub use status::{status, status_json};
+pub use watch::{Snapshot, screen};
 pub use why::{IncidentJson, why, why_json};

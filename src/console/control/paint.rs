@@ -11,6 +11,10 @@ impl Paint {
     /// No colours: for pipes and files.
     pub const NONE: Paint = Paint(false);
 
+    /// Colours, whoever looks.
+    #[cfg(test)]
+    pub(super) const ALWAYS: Paint = Paint(true);
+
     /// Colours for a terminal, unless `NO_COLOR` is set (no-color.org) or the terminal is a dumb one.
     pub fn for_terminal(output: &impl IsTerminal) -> Paint {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());

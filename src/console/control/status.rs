@@ -65,9 +65,9 @@ pub fn status(status: &Status, paint: Paint) -> String {
         row(&mut out, "not heard", format_args!("{banned}; `denwa bans` shows which"));
     }
     for (n, refused) in status.refused.iter().enumerate() {
-        let title = if n == 0 { "refused in a day" } else { "" };
+        let title = if n == 0 { "refused in 24 h" } else { "" };
         let reason = Foreign { text: &refused.reason, most: 200 };
-        row(&mut out, title, format_args!("{} times: {reason}", Count(refused.count)));
+        row(&mut out, title, format_args!("{}: {reason}", Things(refused.count, "time")));
     }
     let advice = advice(status);
     if !advice.is_empty() {
