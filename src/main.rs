@@ -1,5 +1,7 @@
 //! The command line: one function for each subcommand. Everything is done by the library.
 
+mod cli;
+
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use argh::FromArgs;
 use denwa::config::{self, Config, LogLevel};
+use denwa::console::control::Facts;
 use denwa::console::{Log, Summary, own_addresses};
 use denwa::journal::{Clocks, Journal, Opened, State};
 use denwa::keeper::{self, Handover, Keeper};
@@ -38,6 +41,16 @@ struct Arguments {
 enum Command {
     Run(Run),
     Check(Check),
+    Status(cli::look::Status),
+    Phones(cli::look::Phones),
+    Calls(cli::look::Calls),
+    Watch(cli::watch::Watch),
+    Why(cli::look::Why),
+    Trace(cli::follow::Trace),
+    HangUp(cli::act::HangUp),
+    Ban(cli::act::Ban),
+    Unban(cli::act::Unban),
+    Bans(cli::look::Bans),
 }
 
 /// Run the exchange in the foreground; the log goes to standard error. Ctrl-C ends all calls and
@@ -75,6 +88,16 @@ fn main() -> ExitCode {
         None => run(Run { config: None }),
         Some(Command::Run(arguments)) => run(arguments),
         Some(Command::Check(arguments)) => check(arguments),
+        Some(Command::Status(arguments)) => cli::look::status(arguments),
+        Some(Command::Phones(arguments)) => cli::look::phones(arguments),
+        Some(Command::Calls(arguments)) => cli::look::calls(arguments),
+        Some(Command::Watch(arguments)) => cli::watch::watch(arguments),
+        Some(Command::Why(arguments)) => cli::look::why(arguments),
+        Some(Command::Trace(arguments)) => cli::follow::trace(arguments),
+        Some(Command::HangUp(arguments)) => cli::act::hang_up(arguments),
+        Some(Command::Ban(arguments)) => cli::act::ban(arguments),
+        Some(Command::Unban(arguments)) => cli::act::unban(arguments),
+        Some(Command::Bans(arguments)) => cli::look::bans(arguments),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{error}");
@@ -122,7 +145,7 @@ fn prepare(path: &Path, is_first: bool) -> Result<Keeper, Box<dyn Error>> {
 
 /// The exchange, started by the keeper. No thread and no packet comes before the cage.
 fn exchange() -> Done {
-    let Handover { path, file, has_state, sockets, link } = keeper::take_over()?;
+    let Handover { path, file, has_state, sockets, past, link } = keeper::take_over()?;
     let config = Config::parse(&path.display().to_string(), &file)?;
     drop(file);
     let cage = keeper::enter_cage(&config, has_state)?;
@@ -145,9 +168,22 @@ fn exchange() -> Done {
             (None, State::default(), Clocks { now: Instant::default(), wall })
         }
     };
+    let facts = Facts {
+        version: env!("CARGO_PKG_VERSION").into(),
+        configuration: path.display().to_string(),
+        keeper_pid: keeper::pid(),
+        pid: std::process::id(),
+        started_unix: past.since,
+        exchange_started_unix: wall / 1_000,
+        restarts: past.exchanges,
+        sandbox: cage.to_string(),
+        sandbox_complete: cage.is_complete(),
+        state: config.state.display().to_string(),
+    };
+    let desk = net::Desk { facts, log: log.tail() };
     let relay = media::Relay::start()?;
     let switch = Switch::restore(config, seed, state, clocks);
-    net::run(switch, sockets, journal, relay, Some(link), &mut |event| log.event(event))?;
+    net::run(switch, sockets, journal, relay, Some(link), desk, &mut |event| log.event(event))?;
     log.say(LogLevel::Info, "stopped");
     Ok(ExitCode::SUCCESS)
 }

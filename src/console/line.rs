@@ -83,6 +83,11 @@ pub fn line(event: &Event, names: &Names) -> (LogLevel, String) {
             let said = format!("{way} {}: {}", At(flow), StartLine(first_line));
             (LogLevel::Debug, said)
         }
+        // Not for the log: who traces is told by another way.
+        Event::Traced { came, flow, .. } => {
+            let way = if *came { "from" } else { "to" };
+            (LogLevel::Debug, format!("a message {way} {} is traced", At(flow)))
+        }
         Event::Notice(text) => {
             let said = Foreign { text, most: 300 }.to_string();
             (LogLevel::Warn, said)

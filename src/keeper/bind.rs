@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
@@ -22,13 +23,15 @@ const SEND_BUFFER: usize = 1 << 20;
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// The sockets that SIP is spoken on. Those of IPv6 never carry IPv4.
+/// The sockets that SIP is spoken on, those of IPv6 never carry IPv4; and the operator's.
 #[derive(Debug, Default)]
 pub struct Sockets {
     /// Bound, nonblocking; those on a wildcard address tell where each datagram was sent to.
     pub udp: Vec<UdpSocket>,
     /// Listening, nonblocking.
     pub tcp: Vec<TcpListener>,
+    /// Where the operator's commands come, nonblocking; `None` where there is no state folder to have it in.
+    pub control: Option<UnixListener>,
     /// What people should know although it went well, e.g. that the machine has no IPv6.
     pub notices: Vec<String>,
 }

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::handover::{PATIENCE, Parcel, READY};
+use super::handover::{PATIENCE, Parcel, Past, READY};
 
 /// This program itself. It is opened at the start, and so are all exchanges from it: it does not matter
 /// whether the file is replaced or deleted meanwhile, or in a folder that a caged process cannot reach.
@@ -41,7 +41,7 @@ impl Binary {
     ///
     /// Only if there is no process then: one that does not take what it is given is killed, and that
     /// is seen when it is reaped.
-    pub(super) fn start(&self, parcel: &Parcel) -> io::Result<Exchange> {
+    pub(super) fn start(&self, parcel: &Parcel, past: Past) -> io::Result<Exchange> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_write_timeout(Some(PATIENCE))?;
         let child = Command::new(self.descriptor())
@@ -59,7 +59,7 @@ impl Binary {
             report: Report::Awaited,
             link: ours,
         };
-        if parcel.send(&exchange.link).is_err() {
+        if parcel.send(&exchange.link, past).is_err() {
             exchange.signal(Signal::KILL);
         }
         Ok(exchange)

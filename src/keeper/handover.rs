@@ -1,8 +1,8 @@
 //! What the keeper hands over to an exchange, and how.
 //!
-//! One message on a stream socket: an octet with the version, four with the length of the rest (little
-//! end first), with them the sockets (`SCM_RIGHTS`), and then `Body` in postcard's form. Back comes one
-//! octet, [`READY`].
+//! One message on a stream socket: an octet with the version, four with the length of `Body` (little
+//! end first), with them the sockets (`SCM_RIGHTS`), then `Body` in postcard's form and [`Past`]. Back comes
+//! one octet, [`READY`].
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,8 +26,11 @@ use super::Sockets;
 use crate::config::{MAX_BYTES, MAX_LISTEN};
 use crate::net::sys;
 
-/// The most sockets that are handed over: one of each family for each `listen`.
+/// The most sockets for SIP that are handed over: one of each family for each `listen`.
 pub const MAX_SOCKETS: usize = 2 * MAX_LISTEN;
+
+/// The same with the operator's.
+const MAX_DESCRIPTORS: usize = MAX_SOCKETS + 1;
 
 /// How long either side waits for the other.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,7 +39,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const READY: u8 = b'r';
 
 /// Another one means that what follows cannot be understood.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Version and length.
 const PREAMBLE: usize = 5;
@@ -53,6 +56,34 @@ struct Body<'a> {
     udp: u8,
     /// How many are of TCP.
     tcp: u8,
+    /// Whether the last one is the operator's.
+    control: bool,
+}
+
+/// What was before an exchange; the only thing that differs from one to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// When the keeper was started, in seconds since 1970.
+    pub since: u64,
+    /// How many exchanges it had before this one.
+    pub exchanges: u32,
+}
+
+impl Past {
+    const LENGTH: usize = 12;
+
+    fn to_octets(self) -> [u8; Past::LENGTH] {
+        let mut octets = [0; Past::LENGTH];
+        let (since, exchanges) = octets.split_at_mut(8);
+        since.copy_from_slice(&self.since.to_le_bytes());
+        exchanges.copy_from_slice(&self.exchanges.to_le_bytes());
+        octets
+    }
+
+    fn from_octets([a, b, c, d, e, f, g, h, exchanges @ ..]: [u8; Past::LENGTH]) -> Past {
+        let since = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        Past { since, exchanges: u32::from_le_bytes(exchanges) }
+    }
 }
 
 /// Everything that an exchange is given, packed, so that each one gets the same.
@@ -69,7 +100,8 @@ impl Parcel {
             return Err(io::Error::other(format!("{} sockets, and {MAX_SOCKETS} are the most", udp + tcp)));
         }
         let path = path.as_os_str().as_bytes();
-        let body = Body { path, file, has_state, udp: udp as u8, tcp: tcp as u8 };
+        let control = sockets.control.is_some();
+        let body = Body { path, file, has_state, udp: udp as u8, tcp: tcp as u8, control };
         let body = postcard::to_allocvec(&body).map_err(io::Error::other)?;
         if body.len() > MAX_BODY {
             return Err(io::Error::other("the configuration and its path are too long"));
@@ -82,17 +114,20 @@ impl Parcel {
     }
 
     /// Sends all of it. Whoever does not take it in time is given up.
-    pub(super) fn send(&self, mut to: &UnixStream) -> io::Result<()> {
+    pub(super) fn send(&self, mut to: &UnixStream, past: Past) -> io::Result<()> {
         let udp = self.sockets.udp.iter().map(AsFd::as_fd);
-        let sockets: Vec<BorrowedFd<'_>> = udp.chain(self.sockets.tcp.iter().map(AsFd::as_fd)).collect();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
+        let others = self.sockets.tcp.iter().map(AsFd::as_fd);
+        let others = others.chain(self.sockets.control.iter().map(AsFd::as_fd));
+        let sockets: Vec<BorrowedFd<'_>> = udp.chain(others).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !sockets.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&sockets)) {
             return Err(Errno::MSGSIZE.into());
         }
         let message = [IoSlice::new(&self.message)];
         let sent = retry_on_intr(|| sendmsg(to, &message, &mut control, SendFlags::NOSIGNAL))?;
-        to.write_all(self.message.get(sent..).unwrap_or_default())
+        to.write_all(self.message.get(sent..).unwrap_or_default())?;
+        to.write_all(&past.to_octets())
     }
 }
 
@@ -107,6 +142,8 @@ pub struct Handover {
     pub has_state: bool,
     /// The sockets to serve.
     pub sockets: Sockets,
+    /// What was before.
+    pub past: Past,
     /// The keeper.
     pub link: Link,
 }
@@ -157,25 +194,35 @@ fn receive(mut from: UnixStream) -> io::Result<Handover> {
     let mut body = vec![0; length];
     from.read_exact(&mut body)?;
     let body: Body<'_> = postcard::from_bytes(&body).map_err(io::Error::other)?;
+    let mut past = [0; Past::LENGTH];
+    from.read_exact(&mut past)?;
 
     let (udp, tcp) = (usize::from(body.udp), usize::from(body.tcp));
-    if received.len() != udp + tcp {
-        return Err(io::Error::other(format!("{} of {} sockets came", received.len(), udp + tcp)));
+    let sent = udp + tcp + usize::from(body.control);
+    if received.len() != sent {
+        return Err(io::Error::other(format!("{} of {sent} sockets came", received.len())));
     }
     let mut received = received.into_iter();
     let sockets = Sockets {
         udp: received.by_ref().take(udp).map(UdpSocket::from).collect(),
-        tcp: received.map(TcpListener::from).collect(),
+        tcp: received.by_ref().take(tcp).map(TcpListener::from).collect(),
+        control: received.next().map(UnixListener::from),
         notices: Vec::new(),
     };
-    let path = PathBuf::from(OsString::from_vec(body.path.to_vec()));
-    Ok(Handover { path, file: body.file.to_vec(), has_state: body.has_state, sockets, link: Link(from) })
+    Ok(Handover {
+        path: PathBuf::from(OsString::from_vec(body.path.to_vec())),
+        file: body.file.to_vec(),
+        has_state: body.has_state,
+        sockets,
+        past: Past::from_octets(past),
+        link: Link(from),
+    })
 }
 
 /// Reads as many octets as `buffer` has, and the descriptors that came with the first of them.
 fn receive_with_sockets(from: &UnixStream, buffer: &mut [u8]) -> io::Result<Vec<OwnedFd>> {
     let wanted = buffer.len();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut buffers = [IoSliceMut::new(buffer)];
     let flags = RecvFlags::WAITALL | RecvFlags::CMSG_CLOEXEC;
@@ -227,10 +274,14 @@ impl AsFd for Link {
 mod tests {
     use super::*;
 
+    const PAST: Past = Past { since: 1_795_391_506, exchanges: 7 };
+
     fn sockets(udp: usize, tcp: usize) -> Sockets {
         Sockets {
             udp: (0..udp).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect(),
             tcp: (0..tcp).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect(),
+            // Any socket will do.
+            control: (tcp != 1).then(|| UnixListener::from(OwnedFd::from(UnixStream::pair().unwrap().0))),
             notices: Vec::new(),
         }
     }
@@ -251,11 +302,13 @@ mod tests {
                 let (ours, theirs) = UnixStream::pair().unwrap();
                 // The file is longer than what a socket holds: both must work at once.
                 let taken = std::thread::spawn(move || receive(theirs).unwrap());
-                parcel.send(&ours).unwrap();
+                parcel.send(&ours, PAST).unwrap();
                 let taken = taken.join().unwrap();
                 assert_eq!(taken.path, path);
                 assert!(taken.file == file && taken.has_state);
                 assert_eq!(addresses(&taken.sockets), addresses(&parcel.sockets));
+                assert_eq!(taken.sockets.control.is_some(), parcel.sockets.control.is_some());
+                assert_eq!(taken.past, PAST);
                 assert!(!taken.link.has_ended());
                 taken.link.ready();
                 let mut octet = [0];
@@ -270,6 +323,7 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_refused() {
         let parcel = Parcel::new(Path::new("x"), b"ext.1 = y", false, sockets(1, 0)).unwrap();
+        let whole = [&parcel.message[..], &PAST.to_octets()].concat();
         let refused = |message: &[u8]| {
             let (mut ours, theirs) = UnixStream::pair().unwrap();
             ours.write_all(message).unwrap();
@@ -277,12 +331,12 @@ mod tests {
             receive(theirs).unwrap_err().to_string()
         };
         // All the octets, but no sockets with them.
-        assert_eq!(refused(&parcel.message), "0 of 1 sockets came");
+        assert_eq!(refused(&whole), "0 of 2 sockets came");
         assert!(refused(b"").contains("unexpected end"), "{}", refused(b""));
-        assert!(refused(&[2, 0, 0, 0, 0]).contains("version 2"));
-        assert!(refused(&[1, 255, 255, 255, 255]).contains("too many"));
-        for length in 0..parcel.message.len() {
-            refused(&parcel.message[..length]);
+        assert!(refused(&[3, 0, 0, 0, 0]).contains("version 3"));
+        assert!(refused(&[2, 255, 255, 255, 255]).contains("too many"));
+        for length in 0..whole.len() {
+            refused(&whole[..length]);
         }
         assert!(Parcel::new(Path::new("x"), b"", true, sockets(MAX_SOCKETS, 1)).is_err());
     }
@@ -293,8 +347,8 @@ mod tests {
         let parcel = Parcel::new(Path::new("x"), &file, true, sockets(1, 1)).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
-        assert_eq!(parcel.send(&ours).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(parcel.send(&ours, PAST).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(theirs);
-        assert_eq!(parcel.send(&ours).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(parcel.send(&ours, PAST).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -19,19 +19,21 @@ pub mod backoff;
 mod bind;
 mod child;
 mod handover;
+mod local;
 mod rights;
 mod watch;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use bind::{BindError, Sockets, bind};
-pub use handover::{Handover, Link, MAX_SOCKETS, TakeOverError, take_over};
+pub use handover::{Handover, Link, MAX_SOCKETS, Past, TakeOverError, take_over};
 pub use rights::enter_cage;
 
 use crate::config::{Config, LogLevel};
-use crate::console::Log;
+use crate::console::{Log, control};
 use crate::net::sys;
 use crate::sandbox::{self, User};
 use child::Binary;
@@ -43,6 +45,8 @@ pub struct Keeper {
     binary: Binary,
     parcel: Parcel,
     log: Log,
+    /// When it was started, in seconds since 1970.
+    since: u64,
 }
 
 impl Keeper {
@@ -62,14 +66,34 @@ impl Keeper {
         let user = User::find(config.user.as_deref()).map_err(StartError::Sandbox)?;
         let no_state = rights::prepare_state(config, user.as_ref()).map_err(StartError::Sandbox)?;
         let has_state = no_state.is_none();
-        for notice in sockets.notices.drain(..).chain(no_state) {
+        let mut no_control = None;
+        if has_state {
+            match local::listen(&config.state, control::SOCKET, user.as_ref()) {
+                Ok(listener) => sockets.control = Some(listener),
+                Err(error) => no_control = Some(without_control(&config.state, &error)),
+            }
+        }
+        for notice in sockets.notices.drain(..).chain(no_state).chain(no_control) {
             log.say(LogLevel::Warn, &notice);
         }
         let parcel = Parcel::new(path, file, has_state, sockets).map_err(StartError::Parcel)?;
         // What it comes to is said by the exchange, of which the same is true.
         rights::confine(config, user.as_ref(), has_state).map_err(StartError::Sandbox)?;
-        Ok(Keeper { binary, parcel, log })
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Ok(Keeper { binary, parcel, log, since })
     }
+}
+
+/// What people are told when commands have no way to reach the exchange.
+fn without_control(state: &Path, error: &io::Error) -> String {
+    let path = state.join(control::SOCKET);
+    let path = path.display();
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => "another exchange answers there".into(),
+        io::ErrorKind::AlreadyExists => "there is something else of that name; remove it".into(),
+        _ => error.to_string(),
+    };
+    format!("`denwa status` and its like will not find this exchange: {path}: {why}")
 }
 
 /// The process that keeps this exchange, for people who want to stop both.

@@ -14,8 +14,10 @@ use smol::Timer;
 use super::Machine;
 use super::clock::Clock;
 use super::measuring::Measuring;
+use super::operators::Operators;
 use super::streams::Streams;
 use super::sys::Inbox;
+use super::trace::Tracer;
 use super::trouble::{Trouble, Troubles};
 use super::udp::{Udp, Unsent};
 use crate::journal::{Journal, News};
@@ -24,7 +26,7 @@ use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
 
 /// The machine, its clock, and where its outputs go.
 pub(super) struct Hub<'a, M> {
-    machine: M,
+    pub(super) machine: M,
     journal: Option<Journal>,
     relay: media::Relay,
     tell: &'a mut dyn FnMut(&Event),
@@ -45,6 +47,12 @@ pub(super) struct Hub<'a, M> {
     pub(super) measuring: Measuring,
     /// What went wrong in here, and who knows of it.
     troubles: Troubles,
+    /// Whether what must survive cannot be written down at present.
+    pub(super) is_unwritable: bool,
+    /// Who commands.
+    pub(super) operators: Operators,
+    /// Who of them traces.
+    pub(super) tracers: Vec<Tracer>,
 }
 
 impl<'a, M: Machine> Hub<'a, M> {
@@ -53,6 +61,7 @@ impl<'a, M: Machine> Hub<'a, M> {
         udp: Vec<UdpSocket>,
         journal: Option<Journal>,
         relay: media::Relay,
+        operators: Operators,
         tell: &'a mut dyn FnMut(&Event),
     ) -> io::Result<Self> {
         Ok(Hub {
@@ -69,6 +78,9 @@ impl<'a, M: Machine> Hub<'a, M> {
             reports: Vec::new(),
             measuring: Measuring::default(),
             troubles: Troubles::default(),
+            is_unwritable: false,
+            operators,
+            tracers: Vec::new(),
         })
     }
 
@@ -141,6 +153,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         calls
     }
 
+    /// Whether there is a journal.
+    pub(super) fn is_recording(&self) -> bool {
+        self.journal.is_some()
+    }
+
     /// Whether there is no call and nothing that waits to be sent.
     pub(super) fn is_quiet(&self) -> bool {
         self.machine.calls() == 0 && !self.streams.is_unsent()
@@ -167,6 +184,7 @@ impl<'a, M: Machine> Hub<'a, M> {
                     Transport::Tcp => self.streams.queue(flow.stream, bytes),
                 },
                 Output::Close(id) => self.streams.dismiss(now, id),
+                Output::Event(Event::Traced { came, flow, bytes }) => self.traced(now, came, flow, &bytes),
                 Output::Event(event) => self.events.push(event),
             }
         }
@@ -217,9 +235,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         match news {
             None => {}
             Some(News::Recovered) => {
+                self.is_unwritable = false;
                 self.events.push(Event::Notice(format!("the state folder {folder} can be written again")));
             }
             Some(News::Failed(error)) => {
+                self.is_unwritable = true;
                 let sentence = format!(
                     "the state folder {folder} cannot be written: {error}; until it can, what changes is lost at \
                      a restart"

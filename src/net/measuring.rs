@@ -10,7 +10,6 @@ use super::hub::Hub;
 use crate::media::{Measured, Relay};
 
 /// How each end of each session is: a measurement that the relay made after it was asked for.
-#[cfg_attr(not(test), expect(dead_code, reason = "for whoever serves the operator"))]
 pub(super) async fn measured<M: Machine>(hub: &RefCell<Hub<'_, M>>) -> Rc<[Measured]> {
     let number = hub.borrow_mut().measure();
     poll_fn(|cx| hub.borrow_mut().measuring.poll(number, cx)).await
@@ -60,6 +59,7 @@ impl Measuring {
 mod tests {
     use super::*;
     use crate::media::{Counters, SessionId, Side};
+    use crate::net::operators::Operators;
 
     #[test]
     fn whoever_asks_meanwhile_shares_the_answer() {
@@ -112,7 +112,8 @@ mod tests {
         }
 
         let mut tell = |_: &_| ();
-        let hub = Hub::new(Deaf, Vec::new(), None, Relay::start().unwrap(), &mut tell).unwrap();
+        let operators = Operators::new(crate::net::Desk::default(), Vec::new());
+        let hub = Hub::new(Deaf, Vec::new(), None, Relay::start().unwrap(), operators, &mut tell).unwrap();
         let hub = RefCell::new(hub);
         let report = async {
             loop {

@@ -23,15 +23,18 @@ mod clock;
 pub mod framer;
 mod hub;
 mod measuring;
+mod operators;
 mod serve;
 mod stream;
 mod streams;
 pub mod sys;
+mod trace;
 mod trouble;
 mod udp;
 
 use std::cell::RefCell;
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -43,6 +46,8 @@ use crate::keeper::{Link, Sockets};
 use crate::media;
 use crate::switch::{Event, Input, Instant, Output, Switch};
 use hub::Hub;
+pub use operators::Desk;
+use operators::Operators;
 pub use streams::CONNECTIONS_MAX;
 use sys::{BATCH, Inbox, Signal, Signals};
 
@@ -75,6 +80,10 @@ pub trait Machine {
     fn calls(&self) -> usize;
     /// Gives all records of what must survive.
     fn snapshot(&self, each: &mut dyn FnMut(&Record));
+    /// The exchange that operators look into, if it is one.
+    fn exchange(&self) -> Option<&Switch> {
+        None
+    }
 }
 
 impl Machine for Switch {
@@ -101,6 +110,10 @@ impl Machine for Switch {
     fn snapshot(&self, each: &mut dyn FnMut(&Record)) {
         Switch::snapshot(self, each);
     }
+
+    fn exchange(&self) -> Option<&Switch> {
+        Some(self)
+    }
 }
 
 /// Runs the exchange until it is told to stop: SIGINT ends the calls first and waits for that, at
@@ -111,6 +124,8 @@ impl Machine for Switch {
 ///
 /// What must survive is written to the `journal`, if there is one, before anything is sent that says so;
 /// at the end it is waited for until it is on the disk.
+///
+/// Operators come by [`Sockets::control`], if there is one; `desk` is what they may know besides.
 ///
 /// `tell` is given what people should know, after it was done.
 ///
@@ -123,6 +138,7 @@ pub fn run(
     journal: Option<Journal>,
     relay: media::Relay,
     keeper: Option<Link>,
+    desk: Desk,
     tell: &mut dyn FnMut(&Event),
 ) -> io::Result<()> {
     let signals = Async::new(Signals::catch()?)?;
@@ -132,7 +148,13 @@ pub fn run(
     for listener in sockets.tcp {
         listeners.push(Async::new(listener)?);
     }
-    let hub = RefCell::new(Hub::new(machine, sockets.udp, journal, relay, tell)?);
+    let control = sockets.control.map(Async::new).transpose()?;
+    let listening = operators::listening(
+        sockets.udp.iter().filter_map(|socket| socket.local_addr().ok()),
+        listeners.iter().filter_map(|listener: &Async<TcpListener>| listener.get_ref().local_addr().ok()),
+    );
+    let operators = Operators::new(desk, listening);
+    let hub = RefCell::new(Hub::new(machine, sockets.udp, journal, relay, operators, tell)?);
     hub.borrow_mut().start();
     let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
     let scratch = RefCell::new(vec![0; serve::READ_SIZE]);
@@ -147,6 +169,9 @@ pub fn run(
     for listener in listeners {
         executor.spawn(serve::accept(&hub, listener)).detach();
     }
+    if let Some(control) = control {
+        executor.spawn(operators::accept(&hub, control)).detach();
+    }
     executor.spawn(report(&hub, reports)).detach();
     executor.spawn(tick(&hub)).detach();
 
@@ -158,6 +183,9 @@ pub fn run(
                 is_busy |= executor.try_tick();
                 for id in hub.borrow_mut().streams.newcomers.drain(..) {
                     crowd.spawn(serve::serve(&hub, &scratch, id)).detach();
+                }
+                for (id, socket) in hub.borrow_mut().operators.newcomers.drain(..) {
+                    crowd.spawn(operators::serve(&hub, id, socket)).detach();
                 }
             }
             for _ in 0..TURNS {

@@ -47,6 +47,8 @@ impl Switch {
     pub(super) fn retire(&mut self, id: u64) -> bool {
         let Some(call) = self.calls.get_mut(&id) else { return false };
         self.usage.end(&call.from);
+        self.note_call(id, cause);
+        let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Over;
         let linger = if call.referred { REFERRED } else { T1_64 };
         let reports = self.release_media(id);

@@ -14,9 +14,11 @@
 //! about the next process, which goes on where this one ends.
 
 mod admission;
+pub mod annals;
 mod answer;
 mod auth;
 mod call;
+mod codec;
 mod date;
 mod dialog;
 mod echo;
@@ -31,6 +33,7 @@ mod invite;
 mod io;
 mod ledger;
 mod negotiation;
+mod operate;
 mod register;
 mod registrar;
 mod relaying;
@@ -45,12 +48,13 @@ mod timer;
 mod token;
 mod transaction;
 mod usage;
+pub mod view;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 pub use crate::time::Instant;
-pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Output};
+pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Operation, Output};
 pub use flow::{Flow, StreamId, Transport};
 
 use crate::config::{Config, LogLevel};
@@ -86,6 +90,10 @@ pub struct Switch {
     usage: usage::Usage,
     /// Addresses of ours that packets came to.
     addresses: BTreeSet<IpAddr>,
+    /// What went wrong lately.
+    annals: annals::Annals,
+    /// When the first packet came from outside: from a public address that is not ours.
+    outside: Option<Instant>,
     /// The last `Date` line, and the second that it is for.
     date: (u64, Vec<u8>),
     made: u64,
@@ -118,6 +126,8 @@ impl Switch {
             ended: VecDeque::new(),
             live: 0,
             addresses: BTreeSet::new(),
+            annals: annals::Annals::default(),
+            outside: None,
             date: (0, Vec::new()),
             made: 0,
             calls_made: 0,
@@ -136,6 +146,7 @@ impl Switch {
             Input::Clock(unix) => self.clock(unix),
             Input::Tick => {}
             Input::HangUp(why) => self.hang_up_all(why),
+            Input::Operator(operation) => self.operate(operation),
         }
         while let Some(timer) = self.io.due() {
             self.timer(timer);

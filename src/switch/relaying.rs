@@ -234,6 +234,7 @@ impl Switch {
                 if let Some(mut record) = record {
                     record.caller_media = a;
                     record.callee_media = b;
+                    self.note_sound(&record);
                     self.io.tell(Event::CallEnded(record));
                 }
             }

@@ -94,6 +94,9 @@ impl Binding {
             wake: Instant(u64::MAX),
             ping: None,
             unanswered: 0,
+            round_trip: None,
+            agent: Box::default(),
+            since: kept.term.at,
         }
     }
 }
