@@ -10,12 +10,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use argh::FromArgs;
 use denwa::config::{self, Config, LogLevel};
+use denwa::console::control::Facts;
 use denwa::console::{Log, Summary, own_addresses};
 use denwa::journal::{Clocks, Journal, Opened, State};
 use denwa::keeper::{self, Handover, Keeper};
 use denwa::media;
 use denwa::net::{self, End, Estate, Predecessor};
-use denwa::switch::{Event, Flow, Instant, Switch};
+use denwa::switch::{Flow, Instant, Switch};
 
 /// The arguments of the program.
 #[derive(FromArgs)]
@@ -41,9 +42,19 @@ struct Arguments {
 enum Command {
     Run(Run),
     Check(Check),
-    Reload(cli::Reload),
-    Stop(cli::Stop),
-    Upgrade(cli::Upgrade),
+    Status(cli::look::Status),
+    Phones(cli::look::Phones),
+    Calls(cli::look::Calls),
+    Watch(cli::watch::Watch),
+    Why(cli::look::Why),
+    Trace(cli::follow::Trace),
+    HangUp(cli::act::HangUp),
+    Ban(cli::act::Ban),
+    Unban(cli::act::Unban),
+    Bans(cli::look::Bans),
+    Reload(cli::keeper::Reload),
+    Stop(cli::keeper::Stop),
+    Upgrade(cli::keeper::Upgrade),
 }
 
 /// Run the exchange in the foreground; the log goes to standard error. Ctrl-C ends all calls and
@@ -82,9 +93,19 @@ fn main() -> ExitCode {
         None => run(Run { config: None }),
         Some(Command::Run(arguments)) => run(arguments),
         Some(Command::Check(arguments)) => check(arguments),
-        Some(Command::Reload(arguments)) => cli::reload(arguments),
-        Some(Command::Stop(arguments)) => cli::stop(arguments),
-        Some(Command::Upgrade(arguments)) => cli::upgrade(arguments),
+        Some(Command::Status(arguments)) => cli::look::status(arguments),
+        Some(Command::Phones(arguments)) => cli::look::phones(arguments),
+        Some(Command::Calls(arguments)) => cli::look::calls(arguments),
+        Some(Command::Watch(arguments)) => cli::watch::watch(arguments),
+        Some(Command::Why(arguments)) => cli::look::why(arguments),
+        Some(Command::Trace(arguments)) => cli::follow::trace(arguments),
+        Some(Command::HangUp(arguments)) => cli::act::hang_up(arguments),
+        Some(Command::Ban(arguments)) => cli::act::ban(arguments),
+        Some(Command::Unban(arguments)) => cli::act::unban(arguments),
+        Some(Command::Bans(arguments)) => cli::look::bans(arguments),
+        Some(Command::Reload(arguments)) => cli::keeper::reload(arguments),
+        Some(Command::Stop(arguments)) => cli::keeper::stop(arguments),
+        Some(Command::Upgrade(arguments)) => cli::keeper::upgrade(arguments),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{error}");
@@ -132,7 +153,7 @@ fn prepare(path: &Path, is_first: bool) -> Result<Keeper, Box<dyn Error>> {
 
 /// The exchange, started by the keeper. No thread and no packet comes before the cage.
 fn exchange() -> Done {
-    let Handover { path, config, has_state, sockets, link } = keeper::take_over()?;
+    let Handover { path, config, has_state, mut sockets, past, link } = keeper::take_over()?;
     let cage = keeper::enter_cage(&config, has_state)?;
     let mut log = Log::new(&config);
     log.started(&config, &path);
@@ -167,11 +188,24 @@ fn exchange() -> Done {
         clocks = state.clocks(wall);
         state.resume(clocks);
     }
+    let facts = Facts {
+        version: env!("CARGO_PKG_VERSION").into(),
+        configuration: path.display().to_string(),
+        keeper_pid: keeper::pid(),
+        pid: std::process::id(),
+        started_unix: past.since,
+        exchange_started_unix: wall / 1_000,
+        restarts: past.exchanges,
+        sandbox: cage.to_string(),
+        sandbox_complete: cage.is_complete(),
+        state: config.state.display().to_string(),
+    };
+    let desk = net::Desk { facts, log: log.tail() };
     let relay = media::Relay::start_with(relay)?;
     let flows: Vec<Flow> = streams.iter().map(|standing| standing.flow).collect();
     let switch = Switch::restore(config, seed, state, clocks, &flows);
-    let tell = &mut |event: &Event| log.event(event);
-    match net::run(switch, sockets, journal, relay, Some(link), streams, tell)? {
+    sockets.standing = streams;
+    match net::run(switch, sockets, journal, relay, Some(link), desk, &mut |event| log.event(event))? {
         End::Stopped => log.say(LogLevel::Info, "stopped"),
         End::HandedOver => log.say(LogLevel::Info, "a new process goes on"),
     }

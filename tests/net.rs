@@ -69,7 +69,7 @@ impl Machine for Echo {
                 self.tell(format!("tick {}", now.0));
             }
             Input::HangUp(_) => self.tell("hang up".into()),
-            Input::Reload(_) => self.tell("reload".into()),
+            Input::Reload(_) | Input::Operator(_) => {}
             Input::Media(event) => self.tell(format!("{event:?}")),
         }
     }
@@ -97,7 +97,7 @@ fn start(transport: Transport) -> (Sockets, Receiver<String>) {
     let copy = Sockets {
         udp: sockets.udp.iter().map(|socket| socket.try_clone().unwrap()).collect(),
         tcp: sockets.tcp.iter().map(|socket| socket.try_clone().unwrap()).collect(),
-        notices: Vec::new(),
+        ..Sockets::default()
     };
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -105,8 +105,16 @@ fn start(transport: Transport) -> (Sockets, Receiver<String>) {
             let Event::Notice(text) = event else { return };
             let _ = sender.send(text.clone());
         };
-        net::run(Echo::default(), copy, None, media::Relay::start().unwrap(), None, Vec::new(), tell)
-            .unwrap();
+        net::run(
+            Echo::default(),
+            copy,
+            None,
+            media::Relay::start().unwrap(),
+            None,
+            net::Desk::default(),
+            tell,
+        )
+        .unwrap();
     });
     assert_eq!(receiver.recv_timeout(SOON).unwrap(), "clock");
     (sockets, receiver)
@@ -351,7 +359,16 @@ fn stopped_by_signals() {
     let sockets = keeper::bind(&listen(Transport::Udp, Some(Ipv6Addr::LOCALHOST.into()), 0)).unwrap();
     eprintln!("{}", sockets.udp[0].local_addr().unwrap());
     let tell = &mut |event: &Event| eprintln!("{event:?}");
-    net::run(Echo::default(), sockets, None, media::Relay::start().unwrap(), None, Vec::new(), tell).unwrap();
+    net::run(
+        Echo::default(),
+        sockets,
+        None,
+        media::Relay::start().unwrap(),
+        None,
+        net::Desk::default(),
+        tell,
+    )
+    .unwrap();
 }
 
 struct Process(Child, Receiver<String>);

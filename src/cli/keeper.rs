@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use argh::FromArgs;
-use denwa::config::Config;
+use denwa::config::{self, Config};
 use denwa::keeper::{Answer, AskError, Request, ask};
 
-use super::{Done, NOT_RUNNING, configuration};
+use super::ask::{NOT_RUNNING, state_folder};
+use crate::Done;
 
 /// Have a running denwa go on with the configuration as it is now. Calls are not touched, but for those of
 /// extensions that are not in it any more. If there is a mistake in it, all of them are told, and nothing
@@ -64,7 +65,8 @@ pub(crate) struct Stop {
 
 /// `denwa reload`.
 pub(crate) fn reload(reload: Reload) -> Done {
-    let path = configuration(reload.config)?;
+    let none = "there is no denwa.conf here and no /etc/denwa/denwa.conf; name it with `--config FILE`";
+    let path = reload.config.or_else(config::find).ok_or(none)?;
     let file = Config::read(&path)?;
     let config = Config::parse(&path.display().to_string(), &file)?;
     let notes = match ask(&config.state, &Request::Reload(file)) {
@@ -81,13 +83,13 @@ pub(crate) fn reload(reload: Reload) -> Done {
 
 /// `denwa upgrade`.
 pub(crate) fn upgrade(upgrade: Upgrade) -> Done {
-    let config = Config::load(&configuration(upgrade.config)?)?;
+    let state = state_folder(upgrade.config)?;
     // The keeper's folder may be another one.
     let binary = upgrade.binary.map(|binary| {
         let whole = binary.canonicalize();
         whole.map_err(|error| format!("{}: {error}", binary.display()))
     });
-    let notes = match ask(&config.state, &Request::Upgrade(binary.transpose()?)) {
+    let notes = match ask(&state, &Request::Upgrade(binary.transpose()?)) {
         Ok(Answer::Done(notes)) => notes,
         other => return failed(other),
     };
@@ -101,8 +103,7 @@ pub(crate) fn upgrade(upgrade: Upgrade) -> Done {
 
 /// `denwa stop`.
 pub(crate) fn stop(stop: Stop) -> Done {
-    let config = Config::load(&configuration(stop.config)?)?;
-    match ask(&config.state, &Request::Stop { hang_up: stop.hangup }) {
+    match ask(&state_folder(stop.config)?, &Request::Stop { hang_up: stop.hangup }) {
         // The connection ends with the keeper.
         Err(AskError::Ended) => {
             writeln!(io::stdout(), "denwa is stopped.")?;

@@ -1,26 +1,8 @@
-//! The subcommands that speak to a running denwa, or work on its files.
-//!
-//! They exit with 0 when it is done, with 1 when it could not be (the reason is on standard error), and with 2
-//! when no denwa runs.
+//! The subcommands that speak to a denwa which runs: their arguments, and one function for each.
 
-mod keeper;
-
-use std::path::PathBuf;
-use std::process::ExitCode;
-
-use denwa::config;
-
-pub(crate) use keeper::{Reload, Stop, Upgrade, reload, stop, upgrade};
-
-/// Nobody is there.
-const NOT_RUNNING: u8 = 2;
-
-/// How a subcommand ends; why it could not do its work is for people.
-type Done = Result<ExitCode, Box<dyn std::error::Error>>;
-
-/// The configuration that is meant: the one that is named, else the one that `denwa run` would take.
-fn configuration(named: Option<PathBuf>) -> Result<PathBuf, &'static str> {
-    named.or_else(config::find).ok_or(
-        "there is no denwa.conf here and no /etc/denwa/denwa.conf; name the configuration with `--config FILE`",
-    )
-}
+pub(crate) mod act;
+mod ask;
+pub(crate) mod follow;
+pub(crate) mod keeper;
+pub(crate) mod look;
+pub(crate) mod watch;

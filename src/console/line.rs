@@ -90,6 +90,11 @@ pub fn line(event: &Event, names: &Names) -> (LogLevel, String) {
             let said = format!("goes on with another configuration: {}", Service(config));
             (LogLevel::Info, said)
         }
+        // Not for the log: who traces is told by another way.
+        Event::Traced { came, flow, .. } => {
+            let way = if *came { "from" } else { "to" };
+            (LogLevel::Debug, format!("a message {way} {} is traced", At(flow)))
+        }
         Event::Notice(text) => {
             let said = Foreign { text, most: 300 }.to_string();
             (LogLevel::Warn, said)
@@ -208,6 +213,7 @@ impl fmt::Display for Why {
             Cause::MediaFailed => "the relay could not open its ports (media-ports)",
             Cause::SignallingTimeout => "a phone stopped answering",
             Cause::Replaced => "another call took its place",
+            Cause::Restarted => "it rang when the exchange was started again",
             Cause::Operator => "the operator ended it",
             Cause::ExtensionRemoved => "an extension of it was removed",
         })
@@ -253,7 +259,7 @@ mod tests {
     }
 
     fn counters(packets: u64, lost: u64) -> Counters {
-        Counters { packets, bytes: packets * 172, lost, strangers: 0 }
+        Counters { packets, bytes: packets * 172, lost, ..Counters::default() }
     }
 
     fn record(cause: Cause, talked: Option<u64>) -> CallRecord {

@@ -1,10 +1,12 @@
-//! What people read: the log, and what a configuration means in words.
+//! What people read: the log, what a configuration means in words, and what the operator's commands show.
 
 mod addresses;
 mod ceiling;
+pub mod control;
 mod line;
 mod news;
 mod summary;
+mod tail;
 mod utc;
 mod words;
 
@@ -15,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use addresses::own_addresses;
 pub use line::{Names, line};
 pub use summary::Summary;
+pub use tail::Tail;
 
 use crate::config::{Config, LogLevel};
 use crate::switch::Event;
@@ -35,6 +38,7 @@ pub struct Log {
     level: LogLevel,
     names: Names,
     ceiling: Ceiling,
+    tail: Tail,
     to: Box<dyn Write + Send>,
     clock: Box<dyn Fn() -> Duration + Send>,
 }
@@ -60,9 +64,15 @@ impl Log {
             level: config.log,
             names: Names::of(config),
             ceiling: Ceiling::default(),
+            tail: Tail::default(),
             to: Box::new(to),
             clock: Box::new(clock),
         }
+    }
+
+    /// Its last lines, also those that will come.
+    pub fn tail(&self) -> Tail {
+        self.tail.clone()
     }
 
     /// Whether something of this level is written, or would be lost.
@@ -131,6 +141,7 @@ impl Log {
         let line = format!("{now} {level:5} {sentence}\n");
         // Where the log cannot be written, there is nobody to be told, and calls go on.
         let _ = self.to.write_all(line.as_bytes());
+        self.tail.push(line.trim_end());
     }
 }
 

@@ -249,7 +249,7 @@ impl Journal {
         };
         state.resume(clocks);
         journal.alive += state.bindings.values().map(frame::size).sum::<u64>();
-        let forms = state.calls.values().chain(state.invites.values());
+        let forms = state.calls.values().chain(state.invites.values().map(|(_, form)| form));
         journal.alive += forms.map(|form| form.0.len() as u64).sum::<u64>();
         journal.add(&Record::Started(clocks));
         Ok(Opened { journal, state, clocks, notices })

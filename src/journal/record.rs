@@ -31,16 +31,20 @@ pub enum Record {
     Unbound(u64),
     /// A call is so now.
     Call(Kept),
-    /// The call of this number is over, and so is all that was under way in it.
+    /// The call of this number has ended, and people are told; a phone may not have heard of it yet.
+    CallOver(u64),
+    /// The call of this number is gone, and so is all that was under way in it.
     CallGone(u64),
-    /// An INVITE that is under way, or was answered lately, is so now.
-    Invite(Kept),
+    /// An INVITE of this call that is under way, or was answered lately, is so now.
+    Invite(u64, Kept),
     /// The INVITE of this number is not needed any more.
     InviteGone(u64),
     /// So many calls there have been: the next one has the next number.
     Numbered(u64),
     /// What an extension has used of its limits.
     Used(Used),
+    /// Who speaks in the call of this number is so now.
+    Locks(Kept),
 }
 
 /// How soon a record has to be where.
@@ -59,10 +63,14 @@ impl Record {
     pub(super) fn urgency(&self) -> Urgency {
         match self {
             Record::Secret(_) | Record::Started(_) | Record::Bound(_) | Record::Unbound(_) => Urgency::Synced,
-            Record::Call(_) | Record::CallGone(_) | Record::Invite(_) | Record::InviteGone(_) => {
-                Urgency::Synced
+            Record::Call(_)
+            | Record::CallOver(_)
+            | Record::CallGone(_)
+            | Record::Invite(..)
+            | Record::InviteGone(_) => Urgency::Synced,
+            Record::Extended(_) | Record::Numbered(_) | Record::Used(_) | Record::Locks(_) => {
+                Urgency::Written
             }
-            Record::Extended(_) | Record::Numbered(_) | Record::Used(_) => Urgency::Written,
             // The grace of the record before makes up for a lost one.
             Record::Clock(_) | Record::Refreshed(_) => Urgency::Waits,
         }

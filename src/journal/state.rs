@@ -1,6 +1,6 @@
 //! What a journal's records come to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::record::{Binding, Clocks, Kept, Octets, Record, Refresh, Secret, Term, Used};
@@ -18,8 +18,12 @@ pub struct State {
     pub bindings: BTreeMap<u64, Binding>,
     /// All calls, by their number, in a form that the switch reads.
     pub calls: BTreeMap<u64, Octets>,
-    /// INVITEs that are under way in them, or were lately.
-    pub invites: BTreeMap<u64, Octets>,
+    /// Those of them that have ended, and people know.
+    pub over: BTreeSet<u64>,
+    /// Who speaks in calls, where that is not who their descriptions say.
+    pub locks: BTreeMap<u64, Octets>,
+    /// INVITEs that are under way in them, or were lately, and in which.
+    pub invites: BTreeMap<u64, (u64, Octets)>,
     /// How many calls there have been.
     pub numbered: u64,
     /// What extensions have used of their limits.
@@ -58,13 +62,23 @@ impl State {
                 self.numbered = self.numbered.max(id);
                 self.calls.insert(id, form);
             }
+            Record::CallOver(id) => {
+                self.over.insert(id);
+            }
             Record::CallGone(id) => {
                 self.numbered = self.numbered.max(id);
                 self.calls.remove(&id);
+                self.over.remove(&id);
+                self.locks.remove(&id);
+                self.invites.retain(|_, (call, _)| *call != id);
             }
-            Record::Invite(Kept { id, at, form }) => {
+            Record::Locks(Kept { id, at, form }) => {
                 self.last = self.last.max(at);
-                self.invites.insert(id, form);
+                self.locks.insert(id, form);
+            }
+            Record::Invite(call, Kept { id, at, form }) => {
+                self.last = self.last.max(at);
+                self.invites.insert(id, (call, form));
             }
             Record::InviteGone(id) => {
                 self.invites.remove(&id);

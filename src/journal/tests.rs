@@ -180,7 +180,7 @@ fn an_unknown_version_is_left_untouched() {
     octets[8..12].copy_from_slice(&9_u32.to_le_bytes());
     fs::write(folder.path(NAME), &octets).unwrap();
     let error = folder.try_open().err().unwrap().to_string();
-    assert!(error.contains("is of version 9, and this denwa knows 1"), "{error}");
+    assert!(error.contains("is of version 9, and this denwa knows 2"), "{error}");
     assert_eq!(fs::read(folder.path(NAME)).unwrap(), octets);
 }
 

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::handover::{Parcel, READY, answer, send_heir};
+use super::handover::{Parcel, Past, READY, answer, send_heir};
 
 /// A program that is an exchange: at first this one itself. It is opened once, and so are all exchanges from
 /// it: it does not matter whether the file is replaced or deleted meanwhile, or in a folder that a caged process
@@ -53,9 +53,9 @@ impl Binary {
     ///
     /// Only if there is no process then: one that cannot be given what it needs is killed, and that is
     /// seen when it is reaped.
-    pub(super) fn start(&self, parcel: &Parcel) -> io::Result<Exchange> {
+    pub(super) fn start(&self, parcel: &Parcel, past: Past) -> io::Result<Exchange> {
         let exchange = self.spawn(Stdio::inherit())?;
-        if parcel.send(&exchange.link, 0).is_err() {
+        if parcel.send(&exchange.link, 0, past).is_err() {
             exchange.signal(Signal::KILL);
         }
         Ok(exchange)
@@ -70,13 +70,14 @@ impl Binary {
     pub(super) fn start_heir(
         &self,
         parcel: &Parcel,
+        past: Past,
         predecessor: BorrowedFd<'_>,
     ) -> io::Result<(Exchange, PipeReader)> {
         let (words, write) = io::pipe()?;
         rustix::io::ioctl_fionbio(&words, true)?;
         let exchange = self.spawn(write.into())?;
         let log = io::stderr();
-        if parcel.send_to_heir(&exchange.link, predecessor, log.as_fd()).is_err() {
+        if parcel.send_to_heir(&exchange.link, past, predecessor, log.as_fd()).is_err() {
             exchange.signal(Signal::KILL);
         }
         Ok((exchange, words))
@@ -132,7 +133,7 @@ impl Exchange {
 
     /// Gives it an order, which it is to answer.
     pub(super) fn order(&mut self, parcel: &Parcel, number: u8) -> io::Result<()> {
-        parcel.send(&self.link, number)?;
+        parcel.send(&self.link, number, Past::default())?;
         self.asked = Some(number);
         Ok(())
     }

@@ -3,22 +3,15 @@
 //! One is served at a time, and the others wait. It has 5 s to ask, and nothing of it is waited for
 //! elsewhere than in the keeper's own loop.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::Mode;
 use rustix::net::sockopt;
-use rustix::process::{geteuid, umask};
+use rustix::process::geteuid;
 
-use super::talk::{
-    Answer, Hello, MAX_ANSWER, MAX_HELLO, MAX_REQUEST, NAME, Request, VERSION, frame, unframe,
-};
-use crate::sandbox::User;
+use super::talk::{Answer, Hello, MAX_ANSWER, MAX_HELLO, MAX_REQUEST, Request, VERSION, frame, unframe};
 
 /// How long somebody may take to ask.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,27 +31,9 @@ struct Guest {
 }
 
 impl Door {
-    /// Opens the door in a state folder, for root and for `user`, or whom this process is. One that was left
-    /// behind is replaced, but not if somebody answers there.
-    pub(super) fn open(state: &Path, user: Option<&User>) -> io::Result<Door> {
-        let path = state.join(NAME);
-        if fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
-            if UnixStream::connect(&path).is_ok() {
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another denwa answers there"));
-            }
-            fs::remove_file(&path)?;
-        }
-        // From the beginning nobody else can connect to it. The folder may be another user's by now, so
-        // that no link in it is followed.
-        let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
-        let bound = UnixListener::bind(&path);
-        umask(before);
-        let listener = bound?;
-        if let Some(user) = user {
-            lchown(&path, Some(user.uid), Some(user.gid))?;
-        }
-        listener.set_nonblocking(true)?;
-        Ok(Door { listener, guest: None })
+    /// A door, at which this socket is listened.
+    pub(super) fn new(listener: UnixListener) -> Door {
+        Door { listener, guest: None }
     }
 
     /// What becomes readable when there is something to do; nothing while somebody waits for an answer.

@@ -1,9 +1,9 @@
 //! What the keeper hands over to an exchange, and how.
 //!
-//! One message on a stream socket: three octets, which say the version, what it is, and its number, and
-//! with them descriptors (`SCM_RIGHTS`). The first is a sealed file in memory with `Body` in postcard's form,
-//! the others are the sockets. So a message is as short as it can be, and to send one never blocks. Back come
-//! single octets: [`READY`], and one for each later message (`answer`).
+//! One message on a stream socket: three octets, which say the version, what it is, and its number, then
+//! [`Past`], and with them descriptors (`SCM_RIGHTS`). The first is a sealed file in memory with `Body` in
+//! postcard's form, the others are the sockets. So a message is as short as it can be, and to send one never
+//! blocks. Back come single octets: [`READY`], and one for each later message (`answer`).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use super::Sockets;
 use crate::config::{Config, MAX_BYTES, MAX_LISTEN, Sandbox};
 use crate::net::{Predecessor, descriptors, sys};
 
-/// The most sockets that are handed over: one of each family for each `listen`.
+/// The most sockets for SIP that are handed over: one of each family for each `listen`.
 pub const MAX_SOCKETS: usize = 2 * MAX_LISTEN;
 
 /// How long an exchange waits for its keeper at the start.
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const READY: u8 = b'r';
 
 /// Another one means that what follows cannot be understood.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// A message that says what to serve.
 const SERVE: u8 = b's';
@@ -48,8 +48,8 @@ const INHERIT: u8 = b'i';
 /// A message with the other end: there is an heir.
 const BEQUEATH: u8 = b'b';
 
-/// Version, kind and number.
-const PREAMBLE: usize = 3;
+/// Version, kind, number, and the past.
+const PREAMBLE: usize = 3 + Past::LENGTH;
 
 /// The most octets of a body: a configuration, two paths, a user, and room for numbers.
 const MAX_BODY: usize = MAX_BYTES + 2 * libc::PATH_MAX as usize + 1024;
@@ -64,6 +64,34 @@ struct Body<'a> {
     udp: u8,
     /// How many are of TCP.
     tcp: u8,
+    /// Whether the last one is the operator's.
+    control: bool,
+}
+
+/// What was before an exchange; the only thing that differs from one to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// When the keeper was started, in seconds since 1970.
+    pub since: u64,
+    /// How many exchanges it had before this one.
+    pub exchanges: u32,
+}
+
+impl Past {
+    const LENGTH: usize = 12;
+
+    fn to_octets(self) -> [u8; Past::LENGTH] {
+        let mut octets = [0; Past::LENGTH];
+        let (since, exchanges) = octets.split_at_mut(8);
+        since.copy_from_slice(&self.since.to_le_bytes());
+        exchanges.copy_from_slice(&self.exchanges.to_le_bytes());
+        octets
+    }
+
+    fn from_octets([a, b, c, d, e, f, g, h, exchanges @ ..]: [u8; Past::LENGTH]) -> Past {
+        let since = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        Past { since, exchanges: u32::from_le_bytes(exchanges) }
+    }
 }
 
 /// What stays as it was when the keeper was started, whatever a later configuration says: rights that are
@@ -116,7 +144,9 @@ impl Parcel {
         }
         let lasting = Lasting::of(config);
         let path = path.as_os_str().as_bytes();
-        let body = Body { path, file, lasting: lasting.clone(), has_state, udp: udp as u8, tcp: tcp as u8 };
+        let control = sockets.control.is_some();
+        let (udp, tcp) = (udp as u8, tcp as u8);
+        let body = Body { path, file, lasting: lasting.clone(), has_state, udp, tcp, control };
         let body = postcard::to_allocvec(&body).map_err(io::Error::other)?;
         if body.len() > MAX_BODY {
             return Err(io::Error::other("the configuration and its path are too long"));
@@ -125,26 +155,28 @@ impl Parcel {
     }
 
     /// Sends all of it, without waiting. `number` comes back with the answer.
-    pub(super) fn send(&self, to: &UnixStream, number: u8) -> io::Result<()> {
-        send(to, [VERSION, SERVE, number], &self.descriptors())
+    pub(super) fn send(&self, to: &UnixStream, number: u8, past: Past) -> io::Result<()> {
+        send(to, SERVE, number, past, &self.descriptors())
     }
 
     /// The same to one that inherits from another exchange, by `predecessor`, and whose log goes to `log` then.
     pub(super) fn send_to_heir(
         &self,
         to: &UnixStream,
+        past: Past,
         predecessor: BorrowedFd<'_>,
         log: BorrowedFd<'_>,
     ) -> io::Result<()> {
         let mut descriptors = self.descriptors();
         descriptors.extend([predecessor, log]);
-        send(to, [VERSION, INHERIT, 0], &descriptors)
+        send(to, INHERIT, 0, past, &descriptors)
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let udp = self.sockets.udp.iter().map(AsFd::as_fd);
         let tcp = self.sockets.tcp.iter().map(AsFd::as_fd);
-        [self.body.as_fd()].into_iter().chain(udp).chain(tcp).collect()
+        let others = tcp.chain(self.sockets.control.iter().map(AsFd::as_fd));
+        [self.body.as_fd()].into_iter().chain(udp).chain(others).collect()
     }
 }
 
@@ -164,12 +196,13 @@ fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
 
 /// Tells an exchange that there is an heir at the other end of `pair`.
 pub(super) fn send_heir(to: &UnixStream, pair: BorrowedFd<'_>) -> io::Result<()> {
-    send(to, [VERSION, BEQUEATH, 0], &[pair])
+    send(to, BEQUEATH, 0, Past::default(), &[pair])
 }
 
 /// Sends a message, which fits any socket that is read now and then.
-fn send(to: &UnixStream, preamble: [u8; PREAMBLE], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    match descriptors::send(to, &preamble, descriptors, SendFlags::DONTWAIT)? {
+fn send(to: &UnixStream, kind: u8, number: u8, past: Past, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let octets = [&[VERSION, kind, number][..], &past.to_octets()].concat();
+    match descriptors::send(to, &octets, descriptors, SendFlags::DONTWAIT)? {
         PREAMBLE => Ok(()),
         _ => Err(io::ErrorKind::WriteZero.into()),
     }
@@ -186,6 +219,8 @@ pub struct Handover {
     pub has_state: bool,
     /// The sockets to serve.
     pub sockets: Sockets,
+    /// What was before.
+    pub past: Past,
     /// The keeper.
     pub link: Link,
 }
@@ -223,17 +258,21 @@ impl fmt::Display for TakeOverError {
 
 fn receive(from: UnixStream) -> io::Result<Handover> {
     from.set_read_timeout(Some(PATIENCE))?;
-    let (inheritance, descriptors) = match receive_message(&from, RecvFlags::empty())? {
-        Some((SERVE, _, descriptors)) => (None, descriptors),
-        Some((INHERIT, _, mut descriptors)) => {
+    let Some(Message { kind, past, mut descriptors, .. }) = receive_message(&from, RecvFlags::empty())?
+    else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let inheritance = match kind {
+        SERVE => None,
+        INHERIT => {
             let (log, pair) = (descriptors.pop(), descriptors.pop());
             let predecessor = Predecessor::new(pair.ok_or(io::ErrorKind::InvalidData)?.into());
-            (log.map(|log| Inheritance { predecessor, log }), descriptors)
+            log.map(|log| Inheritance { predecessor, log })
         }
         _ => return Err(io::ErrorKind::InvalidData.into()),
     };
     let Contents { path, config, has_state, sockets } = unpack(descriptors)?;
-    Ok(Handover { path, config, has_state, sockets, link: Link { keeper: from, inheritance } })
+    Ok(Handover { path, config, has_state, sockets, past, link: Link { keeper: from, inheritance } })
 }
 
 /// What is in a parcel.
@@ -256,13 +295,15 @@ fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
     let body: Body<'_> = postcard::from_bytes(&bytes).map_err(io::Error::other)?;
 
     let (udp, tcp) = (usize::from(body.udp), usize::from(body.tcp));
-    if descriptors.len() != udp + tcp {
-        return Err(io::Error::other(format!("{} of {} sockets came", descriptors.len(), udp + tcp)));
+    let sent = udp + tcp + usize::from(body.control);
+    if descriptors.len() != sent {
+        return Err(io::Error::other(format!("{} of {sent} sockets came", descriptors.len())));
     }
     let sockets = Sockets {
         udp: descriptors.by_ref().take(udp).map(UdpSocket::from).collect(),
-        tcp: descriptors.map(TcpListener::from).collect(),
-        notices: Vec::new(),
+        tcp: descriptors.by_ref().take(tcp).map(TcpListener::from).collect(),
+        control: descriptors.next().map(UnixListener::from),
+        ..Sockets::default()
     };
     let path = PathBuf::from(OsString::from_vec(body.path.to_vec()));
     let mut config = Config::parse(&path.display().to_string(), body.file).map_err(io::Error::other)?;
@@ -270,25 +311,32 @@ fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
     Ok(Contents { path, config, has_state: body.has_state, sockets })
 }
 
-/// Reads a message: its kind, its number, and the descriptors that came with it. `None` if there is none
-/// yet, and it is not to be waited for.
-fn receive_message(from: &UnixStream, flags: RecvFlags) -> io::Result<Option<(u8, u8, Vec<OwnedFd>)>> {
+/// What came from the other side.
+struct Message {
+    kind: u8,
+    number: u8,
+    past: Past,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// Reads a message. `None` if there is none yet, and it is not to be waited for.
+fn receive_message(from: &UnixStream, flags: RecvFlags) -> io::Result<Option<Message>> {
     let mut preamble = [0; PREAMBLE];
-    let (octets, received) = match descriptors::receive(from, &mut preamble, flags) {
+    let (octets, descriptors) = match descriptors::receive(from, &mut preamble, flags) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock && flags.contains(RecvFlags::DONTWAIT) => {
             return Ok(None);
         }
         other => other?,
     };
-    // It was sent in one piece.
-    if octets != PREAMBLE {
+    // It was sent in one piece; another version may be shorter.
+    if octets != PREAMBLE && (octets == 0 || preamble[0] == VERSION) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let [version, kind, number] = preamble;
+    let [version, kind, number, past @ ..] = preamble;
     if version != VERSION {
         return Err(io::Error::other(format!("its keeper speaks version {version}, and not {VERSION}")));
     }
-    Ok(Some((kind, number, received)))
+    Ok(Some(Message { kind, number, past: Past::from_octets(past), descriptors }))
 }
 
 /// What joins an exchange to its keeper. Readable when the keeper wants something, or is gone.
@@ -347,7 +395,7 @@ impl Link {
     pub fn next(&self) -> io::Result<Option<Order>> {
         loop {
             let message = receive_message(&self.keeper, RecvFlags::DONTWAIT)?;
-            let Some((kind, number, mut descriptors)) = message else { return Ok(None) };
+            let Some(Message { kind, number, mut descriptors, .. }) = message else { return Ok(None) };
             if kind == BEQUEATH {
                 match descriptors.pop() {
                     Some(pair) => return Ok(Some(Order::Bequeath(pair.into()))),
@@ -391,11 +439,15 @@ mod tests {
     use super::*;
     use std::io::Read;
 
+    const PAST: Past = Past { since: 1_795_391_506, exchanges: 7 };
+
     fn sockets(udp: usize, tcp: usize) -> Sockets {
         Sockets {
             udp: (0..udp).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect(),
             tcp: (0..tcp).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect(),
-            notices: Vec::new(),
+            // Any socket will do.
+            control: (tcp != 1).then(|| UnixListener::from(OwnedFd::from(UnixStream::pair().unwrap().0))),
+            ..Sockets::default()
         }
     }
 
@@ -423,12 +475,14 @@ mod tests {
             for _ in 0..2 {
                 let (ours, theirs) = UnixStream::pair().unwrap();
                 // Nobody has to read for it to be sent.
-                parcel.send(&ours, 0).unwrap();
+                parcel.send(&ours, 0, PAST).unwrap();
                 let taken = receive(theirs).unwrap();
                 assert_eq!(taken.path, path);
                 assert_eq!(taken.config.extensions.len(), 1);
                 assert!(taken.has_state);
                 assert_eq!(addresses(&taken.sockets), addresses(&parcel.sockets));
+                assert_eq!(taken.sockets.control.is_some(), parcel.sockets.control.is_some());
+                assert_eq!(taken.past, PAST);
                 assert!(taken.link.next().unwrap().is_none());
                 taken.link.ready();
                 let mut octet = [0];
@@ -445,10 +499,10 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let link = Link { keeper: theirs, inheritance: None };
         for number in [0, 1, 63] {
-            parcel(Path::new("x"), false, sockets(1, 1)).unwrap().send(&ours, number).unwrap();
+            parcel(Path::new("x"), false, sockets(1, 1)).unwrap().send(&ours, number, PAST).unwrap();
         }
         // Nonsense is refused by itself.
-        send(&ours, [VERSION, b'x', 7], &[ours.as_fd()]).unwrap();
+        send(&ours, b'x', 7, PAST, &[ours.as_fd()]).unwrap();
         for number in [0, 1, 63] {
             let Some(Order::Reload { config, sockets, number: told }) = link.next().unwrap() else {
                 panic!()
@@ -461,7 +515,7 @@ mod tests {
         (&ours).read_exact(&mut octets).unwrap();
         assert_eq!(octets, [answer(0, false), answer(1, true), answer(63, false), answer(7, false)]);
         assert!(!octets.contains(&READY));
-        send(&ours, [VERSION + 1, SERVE, 0], &[ours.as_fd()]).unwrap();
+        (&ours).write_all(&[VERSION + 1; PREAMBLE]).unwrap();
         assert!(link.next().is_err());
     }
 
@@ -470,7 +524,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (one, other) = UnixStream::pair().unwrap();
         let whole = parcel(Path::new("x"), false, sockets(1, 2)).unwrap();
-        whole.send_to_heir(&ours, other.as_fd(), ours.as_fd()).unwrap();
+        whole.send_to_heir(&ours, PAST, other.as_fd(), ours.as_fd()).unwrap();
         drop(other);
         let taken = receive(theirs).unwrap();
         assert_eq!(addresses(&taken.sockets), addresses(&whole.sockets));
@@ -500,36 +554,38 @@ mod tests {
         let mut config = Config::parse("x", b"ext.1 = secret\nstate = /two").unwrap();
         parcel.lasting.hold(&mut config);
         let file = b"ext.1 = secret\nstate = /two";
-        Parcel::new(Path::new("x"), &config, file, false, sockets(0, 0)).unwrap().send(&ours, 0).unwrap();
+        Parcel::new(Path::new("x"), &config, file, false, sockets(0, 0))
+            .unwrap()
+            .send(&ours, 0, PAST)
+            .unwrap();
         let taken = receive(theirs).unwrap();
         assert_eq!((taken.config.state, taken.has_state), (PathBuf::from("/one"), false));
     }
 
     #[test]
     fn what_is_not_ours_is_refused() {
-        let refused = |preamble: &[u8], descriptors: &[BorrowedFd<'_>]| {
+        let refused = |octets: &[u8], descriptors: &[BorrowedFd<'_>]| {
             let (ours, theirs) = UnixStream::pair().unwrap();
-            match <[u8; PREAMBLE]>::try_from(preamble) {
-                Ok(preamble) if !descriptors.is_empty() => send(&ours, preamble, descriptors).unwrap(),
-                _ => (&ours).write_all(preamble).unwrap(),
-            }
+            descriptors::send(&ours, octets, descriptors, SendFlags::empty()).unwrap();
             drop(ours);
             receive(theirs).unwrap_err().to_string()
         };
+        let mut octets = [0; PREAMBLE];
+        octets[..2].copy_from_slice(&[VERSION, SERVE]);
         let whole = parcel(Path::new("x"), false, sockets(1, 0)).unwrap();
-        assert_eq!(refused(&[VERSION, SERVE, 0], &[whole.body.as_fd()]), "0 of 1 sockets came");
-        assert!(refused(b"", &[]).contains("unexpected end"));
-        assert!(refused(&[VERSION, SERVE], &[]).contains("unexpected end"));
-        assert!(refused(&[VERSION, SERVE, 0], &[]).contains("unexpected end"));
-        assert!(refused(&[VERSION + 1, SERVE, 0], &[]).contains("version 3"));
+        assert_eq!(refused(&octets, &[whole.body.as_fd()]), "0 of 2 sockets came");
+        for length in 1..=PREAMBLE {
+            assert!(refused(&octets[..length], &[]).contains("unexpected end"));
+        }
+        assert!(refused(&[VERSION - 1, 0, 0, 0, 0], &[]).contains("speaks version 2"));
         let large = sealed(&vec![0; MAX_BODY + 1]).unwrap();
-        assert!(refused(&[VERSION, SERVE, 0], &[large.as_fd()]).contains("too many"));
+        assert!(refused(&octets, &[large.as_fd()]).contains("too many"));
         let mut bytes =
             vec![0; File::from(whole.body.try_clone().unwrap()).metadata().unwrap().len() as usize];
         File::from(whole.body.try_clone().unwrap()).read_exact_at(&mut bytes, 0).unwrap();
         for length in 0..bytes.len() {
             let part = sealed(&bytes[..length]).unwrap();
-            refused(&[VERSION, SERVE, 0], &[part.as_fd(), whole.sockets.udp[0].as_fd()]);
+            refused(&octets, &[part.as_fd(), whole.sockets.udp[0].as_fd()]);
         }
         assert!(parcel(Path::new("x"), false, sockets(MAX_SOCKETS, 1)).is_err());
     }
@@ -541,9 +597,9 @@ mod tests {
         // Nothing that is sent can be changed by who gets it.
         let changed = File::from(parcel.body.try_clone().unwrap()).write_all_at(b"other", 0);
         assert_eq!(changed.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        let sent = (0..100_000).find_map(|_| parcel.send(&ours, 0).err()).unwrap();
+        let sent = (0..100_000).find_map(|_| parcel.send(&ours, 0, PAST).err()).unwrap();
         assert_eq!(sent.kind(), io::ErrorKind::WouldBlock);
         drop(theirs);
-        assert_eq!(parcel.send(&ours, 0).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(parcel.send(&ours, 0, PAST).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -27,6 +27,7 @@ mod bind;
 mod child;
 mod door;
 mod handover;
+mod local;
 mod orders;
 mod rights;
 mod talk;
@@ -37,14 +38,15 @@ mod watch;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use bind::{BindError, Sockets, bind};
-pub use handover::{Handover, Link, MAX_SOCKETS, Order, TakeOverError, take_over};
+pub use handover::{Handover, Link, MAX_SOCKETS, Order, Past, TakeOverError, take_over};
 pub use rights::enter_cage;
 pub use talk::{Answer, AskError, Request, ask};
 
 use crate::config::{Config, LogLevel};
-use crate::console::Log;
+use crate::console::{Log, control};
 use crate::net::sys;
 use crate::sandbox::{self, User};
 use child::Binary;
@@ -67,6 +69,8 @@ pub struct Keeper {
     door: Option<Door>,
     terminal: Terminal,
     log: Log,
+    /// When it was started, in seconds since 1970.
+    since: u64,
 }
 
 impl Keeper {
@@ -89,20 +93,41 @@ impl Keeper {
         let user = User::find(config.user.as_deref()).map_err(StartError::Sandbox)?;
         let no_state = rights::prepare_state(config, user.as_ref()).map_err(StartError::Sandbox)?;
         let has_state = no_state.is_none();
-        let door = has_state.then(|| Door::open(&config.state, user.as_ref())).transpose();
-        let no_door = door.as_ref().err().map(|error| {
-            format!("there will be no `denwa reload` and the like: {}: {error}", config.state.display())
-        });
-        for notice in sockets.notices.drain(..).chain(no_state).chain(no_door) {
+        let (mut door, mut no_sockets) = (None, Vec::new());
+        if has_state {
+            match local::listen(&config.state, control::SOCKET, user.as_ref()) {
+                Ok(listener) => sockets.control = Some(listener),
+                Err(error) => no_sockets.push(without_socket(&config.state, control::SOCKET, &error)),
+            }
+            match local::listen(&config.state, talk::SOCKET, user.as_ref()) {
+                Ok(listener) => door = Some(Door::new(listener)),
+                Err(error) => no_sockets.push(without_socket(&config.state, talk::SOCKET, &error)),
+            }
+        }
+        for notice in sockets.notices.drain(..).chain(no_state).chain(no_sockets) {
             log.say(LogLevel::Warn, &notice);
         }
         let parcel = Parcel::new(path, config, file, has_state, sockets).map_err(StartError::Parcel)?;
         let terminal = Terminal::own();
         // What it comes to is said by the exchange, of which the same is true.
         rights::confine(config, path, &program, user.as_ref(), has_state).map_err(StartError::Sandbox)?;
-        let (door, path) = (door.unwrap_or(None), path.to_owned());
-        Ok(Keeper { own, program, binary, path, parcel, door, terminal, log })
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let path = path.to_owned();
+        Ok(Keeper { own, program, binary, path, parcel, door, terminal, log, since })
     }
+}
+
+/// What people are told when commands have no way to reach us.
+fn without_socket(state: &Path, name: &str, error: &io::Error) -> String {
+    let path = state.join(name);
+    let path = path.display();
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => "another denwa answers there".into(),
+        io::ErrorKind::AlreadyExists => "there is something else of that name; remove it".into(),
+        _ => error.to_string(),
+    };
+    let commands = if name == control::SOCKET { "`denwa status`" } else { "`denwa reload`" };
+    format!("{commands} and its like will not find this denwa: {path}: {why}")
 }
 
 /// The process that keeps this exchange, for people who want to stop both.

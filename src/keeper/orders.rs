@@ -59,6 +59,7 @@ impl Keeper {
             notes.push("media-ports: so many are usable only after a restart".into());
         }
         let mut sockets = bind_beside(&config, &self.parcel.sockets).map_err(|error| error.to_string())?;
+        sockets.control = self.parcel.sockets.control.as_ref().and_then(|socket| socket.try_clone().ok());
         notes.append(&mut sockets.notices);
         let parcel = Parcel::new(&self.path, &config, file, self.parcel.has_state, sockets);
         let parcel = parcel.map_err(|error| StartError::Parcel(error).to_string())?;

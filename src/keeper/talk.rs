@@ -13,9 +13,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::MAX_BYTES;
+use crate::console::control::at;
 
 /// The name of the socket in the state folder.
-pub(super) const NAME: &str = "keeper";
+pub(super) const SOCKET: &str = "keeper";
 
 /// Another one means that what follows cannot be understood.
 pub(super) const VERSION: u32 = 1;
@@ -153,8 +154,8 @@ impl fmt::Display for AskError {
 ///
 /// Why there is no answer.
 pub fn ask(state: &Path, request: &Request) -> Result<Answer, AskError> {
-    let socket = state.join(NAME);
-    let stream = UnixStream::connect(&socket).map_err(|error| match error.kind() {
+    let socket = state.join(SOCKET);
+    let stream = at(state, SOCKET, UnixStream::connect).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => AskError::Forbidden { socket: socket.clone() },
         _ => AskError::Nobody { state: state.to_owned() },
     })?;

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::StartError;
 use super::child::{Binary, Exchange};
+use super::handover::Past;
 use super::talk::Answer;
 use super::watch::{State, Stop, Watch};
 use crate::config::LogLevel;
@@ -94,8 +95,10 @@ impl Watch {
             format!("{why}; programs can be executed in {folder} alone")
         };
         let binary = Binary::open(&program).map_err(cannot)?;
+        // It is no start after a death that people would want to know of.
+        let past = Past { exchanges: self.past.exchanges.saturating_sub(1), ..self.past };
         let (old, new) = UnixStream::pair().map_err(|error| error.to_string())?;
-        let (heir, pipe) = binary.start_heir(&self.keeper.parcel, new.as_fd()).map_err(cannot)?;
+        let (heir, pipe) = binary.start_heir(&self.keeper.parcel, past, new.as_fd()).map_err(cannot)?;
         let until = Some(Instant::now() + PATIENCE);
         if exchange.bequeath(old.as_fd()).is_err() {
             heir.signal(Signal::KILL);

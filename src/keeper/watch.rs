@@ -13,6 +13,7 @@ use rustix::process::{self, WaitOptions, WaitStatus};
 use super::backoff::{Again, Backoff};
 use super::child::Exchange;
 use super::door::Door;
+use super::handover::Past;
 use super::orders::Reload;
 use super::upgrade::Upgrade;
 use super::{Keeper, StartError};
@@ -37,13 +38,16 @@ impl Keeper {
     /// without.
     pub fn run(self) -> Result<ExitCode, StartError> {
         let signals = Signals::catch_with_children().map_err(StartError::System)?;
-        let exchange = self.binary.start(&self.parcel);
+        let mut past = Past { since: self.since, exchanges: 0 };
+        let exchange = self.binary.start(&self.parcel, past);
+        past.exchanges += 1;
         let exchange =
             exchange.map_err(|error| StartError::Execute { program: self.binary.path(), error })?;
         let state = State::Running(exchange);
         let mut watch = Watch {
             keeper: self,
             state,
+            past,
             backoff: Backoff::default(),
             was_ready: false,
             stop: Stop::Not,
@@ -83,6 +87,8 @@ impl Keeper {
 pub(super) struct Watch {
     pub(super) keeper: Keeper,
     pub(super) state: State,
+    /// What was before the next exchange.
+    pub(super) past: Past,
     backoff: Backoff,
     /// Whether any exchange has been ready.
     was_ready: bool,
@@ -222,7 +228,7 @@ impl Watch {
         }
         self.give_up_heir(now);
         match &self.state {
-            State::Waiting(until) if *until <= now => match self.keeper.binary.start(&self.keeper.parcel) {
+            State::Waiting(until) if *until <= now => match self.start() {
                 Ok(exchange) => self.state = State::Running(exchange),
                 Err(error) => self.start_again(&format!("the exchange cannot be started ({error})")),
             },
@@ -235,6 +241,13 @@ impl Watch {
             }
             State::Waiting(_) | State::Running(_) => {}
         }
+    }
+
+    /// Starts the next exchange.
+    fn start(&mut self) -> io::Result<Exchange> {
+        let exchange = self.keeper.binary.start(&self.keeper.parcel, self.past)?;
+        self.past.exchanges = self.past.exchanges.saturating_add(1);
+        Ok(exchange)
     }
 
     /// Says what happened, and has the exchange started again, now or soon.

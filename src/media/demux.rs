@@ -1,19 +1,12 @@
 //! How a packet finds its session.
 
-use super::Side;
+use serde::{Deserialize, Serialize};
+
+use super::{Component, Side};
 
 /// One of the relay's sockets: the number that epoll reports it by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Key(pub(super) u32);
-
-/// Which of an end's two flows (RFC 8445 §4 calls them components).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Component {
-    /// Media, and what is multiplexed with it.
-    Rtp,
-    /// Reports about it.
-    Rtcp,
-}
 
 /// Whose packet it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,14 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::demux::Key;
+use super::legacy::{Legacy, State};
 use super::mailbox::Mailbox;
+use super::moment::Moment;
 use super::relay::Order;
 use super::session::{Failure, Session};
 use super::sockets::SocketTable;
-use super::{Command, Event, MAX_SESSIONS, SessionId, Stream};
+use super::{Command, Event, Lock, MAX_SESSIONS, SessionId, Stream};
 
 /// The epoll tag of the mailbox; sockets have 32-bit ones.
 const MAILBOX: u64 = u64::MAX;
@@ -34,11 +35,12 @@ pub(super) struct Forwarder {
     events: Arc<Mailbox<Event>>,
     /// Collected from the mailbox, not yet obeyed.
     waiting: VecDeque<Order>,
+    /// Of locks that packets of this turn took.
+    news: Vec<Event>,
     sockets: SocketTable,
     sessions: Vec<Option<Session>>,
     free: Vec<u32>,
     by_id: HashMap<SessionId, u32>,
-    clock: Instant,
     /// When silence is to be looked for next, in milliseconds; `None` where nobody promised sound.
     check: Option<u64>,
 }
@@ -52,29 +54,63 @@ impl Forwarder {
             orders,
             events,
             waiting: VecDeque::new(),
+            news: Vec::with_capacity(READY),
             sockets,
             sessions: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::new(),
-            clock: Instant::now(),
             check: None,
         })
     }
 
-    /// Relays until the handle is gone.
-    pub(super) fn run(mut self) {
+    /// Goes on with what another relay left.
+    ///
+    /// # Errors
+    /// When it is damaged or of another version, or when the system does not let its sockets be watched.
+    pub(super) fn take_over(&mut self, legacy: Legacy) -> io::Result<()> {
+        let (State { sessions, events }, sockets) = legacy.unpack()?;
+        let mut sockets = sockets.into_iter();
+        for mut session in sessions {
+            let slot = self.sessions.len() as u32;
+            for (end, place) in session.ends(slot) {
+                let (Some(rtp), Some(rtcp)) = (sockets.next(), sockets.next()) else { break };
+                end.renumber(self.sockets.adopt(end.local(), [rtp, rtcp], place)?);
+            }
+            self.check = self.check.into_iter().chain(session.silent_at()).min();
+            self.by_id.insert(session.id(), slot);
+            self.sessions.push(Some(session));
+        }
+        self.events.post(events);
+        Ok(())
+    }
+
+    /// Leaves everything to the next relay, but for sockets that are kept warm.
+    fn leave(mut self) -> Legacy {
+        let sessions = self.sessions.into_iter().flatten().collect();
+        let mut events = Vec::new();
+        self.events.collect(&mut events);
+        Legacy::pack(sessions, events, |key| self.sockets.give_away(key))
+    }
+
+    /// Relays until the handle is gone; what is left then, if that was asked for.
+    pub(super) fn run(mut self) -> Option<Legacy> {
         let mut ready = Vec::with_capacity(READY);
         let mut buffer = vec![0; BUFFER];
-        let mut patience = None;
+        // What was taken over may be due.
+        let mut patience = Some(0);
         loop {
             self.sockets.wait(&mut ready, patience);
-            let now = self.now();
+            let moment = Moment::now();
+            let now = moment.ms();
             let mut told = false;
             for event in &ready {
                 match event.data.u64() {
                     MAILBOX => told = true,
-                    key => self.relay(Key(key as u32), &mut buffer, now),
+                    key => self.relay(Key(key as u32), &mut buffer, moment),
                 }
+            }
+            if !self.news.is_empty() {
+                self.events.post(self.news.drain(..));
             }
             // Only now, when no packet of this turn is left whose socket a command might close; and only what can
             // be obeyed soon, so that the mailbox bounds all that waits.
@@ -86,8 +122,11 @@ impl Forwarder {
                     Some(Order::Obey(Command::Set { session, streams })) => {
                         self.set(session, streams, now);
                     }
+                    Some(Order::Obey(Command::Lock { session, lock })) => self.restore(session, lock, now),
                     Some(Order::Obey(Command::Close { session })) => self.close(session, now),
-                    Some(Order::Stop) => return,
+                    Some(Order::Measure) => self.measure(now),
+                    Some(Order::Leave) => return Some(self.leave()),
+                    Some(Order::Stop) => return None,
                     None => break,
                 }
             }
@@ -100,13 +139,8 @@ impl Forwarder {
         }
     }
 
-    /// Milliseconds since the start.
-    fn now(&self) -> u64 {
-        self.clock.elapsed().as_millis() as u64
-    }
-
     /// Moves one packet from a socket to where it goes.
-    fn relay(&mut self, key: Key, buffer: &mut [u8], now: u64) {
+    fn relay(&mut self, key: Key, buffer: &mut [u8], now: Moment) {
         let Some((place, length, from)) = self.sockets.receive(key, buffer) else { return };
         let Some(Some(session)) = self.sessions.get_mut(place.session as usize) else { return };
         let Some(stream) = session.stream(place.stream) else { return };
@@ -114,14 +148,16 @@ impl Forwarder {
         if let Some((key, to)) = stream.relay(place.side, place.component, from, packet, now) {
             self.sockets.send(key, packet, to);
         }
+        self.news.extend(session.take_news(place.stream, place.side, place.component));
     }
 
     /// Makes a session what it is to be.
     fn set(&mut self, id: SessionId, wanted: Vec<Option<Stream>>, now: u64) {
         let result = match self.slot(id) {
             Some(slot) => {
-                let session = self.sessions[slot as usize].get_or_insert_default();
+                let session = self.sessions[slot as usize].get_or_insert_with(|| Session::new(id));
                 let result = session.set(slot, wanted, &mut self.sockets, now);
+                self.events.post(session.take_all_news());
                 self.check = self.check.into_iter().chain(session.silent_at()).min();
                 result
             }
@@ -130,6 +166,14 @@ impl Forwarder {
         if let Err(Failure { local, reason }) = result {
             self.events.post([Event::Failed { session: id, local, reason }]);
         }
+    }
+
+    /// Restores a lock, and tells it to whoever knows of another one.
+    fn restore(&mut self, id: SessionId, lock: Lock, now: u64) {
+        let Some(slot) = self.by_id.get(&id) else { return };
+        let Some(Some(session)) = self.sessions.get_mut(*slot as usize) else { return };
+        session.restore(lock, now);
+        self.events.post(session.take_news(lock.stream, lock.side, lock.component));
     }
 
     /// The slot of a session, old or new; `None` where there are too many.
@@ -150,13 +194,19 @@ impl Forwarder {
 
     /// Ends a session, and says what it moved: nothing, if there was none.
     fn close(&mut self, id: SessionId, now: u64) {
-        let mut session = Session::default();
-        if let Some(slot) = self.by_id.remove(&id) {
+        let session = self.by_id.remove(&id).and_then(|slot| {
             self.free.push(slot);
-            session = self.sessions[slot as usize].take().unwrap_or_default();
-        }
-        let [a, b] = session.close(&mut self.sockets, now);
+            self.sessions[slot as usize].take()
+        });
+        let [a, b] = session.map(|session| session.close(&mut self.sockets, now)).unwrap_or_default();
         self.events.post([Event::Closed { session: id, a, b }]);
+    }
+
+    /// Tells how all sessions are.
+    fn measure(&self, now: u64) {
+        let sessions = self.sessions.iter().flatten();
+        let measured = sessions.flat_map(|session| session.measured(now)).collect();
+        self.events.post([Event::Measured(measured)]);
     }
 
     /// Tells which ends have been silent for too long.

@@ -6,8 +6,12 @@
 pub(super) enum Looks {
     /// RTP version 2 (RFC 3550 §5.1).
     Rtp {
+        /// What kind of media, as the SDP says.
+        payload_type: u8,
         /// Its sequence number.
         number: u16,
+        /// When it was sampled, by the clock of its kind.
+        timestamp: u32,
         /// Who sends.
         ssrc: [u8; 4],
     },
@@ -24,9 +28,12 @@ const SSRC: std::ops::Range<usize> = 8..12;
 pub(super) fn look(packet: &[u8]) -> Looks {
     match *packet {
         [first, kind, ..] if first >> 6 == 2 && (192..=223).contains(&kind) => Looks::Rtcp,
-        [first, _, high, low, _, _, _, _, a, b, c, d, ..] if first >> 6 == 2 => {
-            Looks::Rtp { number: u16::from_be_bytes([high, low]), ssrc: [a, b, c, d] }
-        }
+        [first, kind, high, low, t, i, m, e, a, b, c, d, ..] if first >> 6 == 2 => Looks::Rtp {
+            payload_type: kind & 0x7f,
+            number: u16::from_be_bytes([high, low]),
+            timestamp: u32::from_be_bytes([t, i, m, e]),
+            ssrc: [a, b, c, d],
+        },
         _ => Looks::Other,
     }
 }
@@ -47,7 +54,8 @@ mod tests {
 
     #[test]
     fn packets_are_told_apart() {
-        assert_eq!(look(&RTP), Looks::Rtp { number: 0x1234, ssrc: [0xff; 4] });
+        let looks = Looks::Rtp { payload_type: 8, number: 0x1234, timestamp: 1, ssrc: [0xff; 4] };
+        assert_eq!(look(&RTP), looks);
         assert_eq!(look(&RTP[..11]), Looks::Other, "too short for an SSRC");
         assert_eq!(look(&[0x81, 201, 0, 1, 0, 0, 0, 1]), Looks::Rtcp, "a receiver report");
         assert_eq!(look(&[0x80, 0xff, 0, 1, 0, 0, 0, 1]), Looks::Other);

@@ -89,25 +89,36 @@ impl PortAllocator {
     /// rests goes on resting, if it lies within the range.
     pub fn change(&mut self, range: PortRange) {
         let mut next = PortAllocator::new(range);
-        let used =
-            (0..self.pairs as u16).filter(|pair| self.used[usize::from(pair / 64)] >> (pair % 64) & 1 == 1);
-        let used: Vec<u16> =
-            used.map(|pair| self.base + 2 * pair).chain(self.outside.iter().copied()).collect();
-        for port in used {
-            match next.pair_of(port) {
-                Some(pair) => next.used[usize::from(pair / 64)] |= 1 << (pair % 64),
-                None => drop(next.outside.insert(port)),
-            }
-            next.in_use += 1;
+        let used = (0..self.pairs as u16).filter(|pair| self.is_used(*pair)).map(|pair| self.base + 2 * pair);
+        for port in used.chain(self.outside.iter().copied()) {
+            next.claim(port);
         }
         for resting in &self.resting {
-            let pair = next.pair_of(self.base + 2 * resting.pair);
+            let pair = next.pair_of(self.base + 2 * resting.pair).filter(|pair| !next.is_used(*pair));
             next.resting.extend(pair.map(|pair| Resting { pair, ..*resting }));
         }
         let rests: BTreeSet<u16> = next.resting.iter().map(|resting| resting.pair).collect();
-        let is_used = |pair: u16| next.used[usize::from(pair / 64)] >> (pair % 64) & 1 == 1;
-        next.ready.retain(|&pair| !is_used(pair) && !rests.contains(&pair));
+        next.ready.retain(|pair| !rests.contains(pair));
         *self = next;
+    }
+
+    /// Gives out this very port, since a call already has it, wherever it lies.
+    pub fn claim(&mut self, port: u16) {
+        let is_new = match self.pair_of(port) {
+            None => self.outside.insert(port),
+            Some(pair) if self.is_used(pair) => false,
+            Some(pair) => {
+                self.used[usize::from(pair / 64)] |= 1 << (pair % 64);
+                self.ready.retain(|ready| *ready != pair);
+                self.resting.retain(|resting| resting.pair != pair);
+                true
+            }
+        };
+        self.in_use += usize::from(is_new);
+    }
+
+    fn is_used(&self, pair: u16) -> bool {
+        self.used[usize::from(pair / 64)] >> (pair % 64) & 1 == 1
     }
 
     /// Which pair of the range a port is the even one of.
@@ -248,6 +259,24 @@ mod tests {
         assert_eq!(ports.in_use(), 0);
         let both: BTreeSet<_> = (0..2).filter_map(|_| ports.allocate(0)).collect();
         assert_eq!((both.len(), ports.allocate(0)), (2, None));
+    }
+
+    #[test]
+    fn what_is_claimed_is_given_to_nobody_else() {
+        let mut table = ports(40000, 40005);
+        for port in [40002, 40002, 40001, 39998, 40006, 0, 65534] {
+            table.claim(port);
+        }
+        assert_eq!(table.in_use(), 1);
+        assert_eq!(
+            [table.allocate(0), table.allocate(0), table.allocate(0)],
+            [Some(40000), Some(40004), None]
+        );
+        table.release(40002, 0);
+        assert_eq!((table.allocate(5_000), table.in_use()), (Some(40002), 3));
+        table.release(40000, 5_000);
+        table.claim(40000);
+        assert_eq!(table.allocate(9_000), None);
     }
 
     /// A long random life, held against the plainest table that obeys the same rules.

@@ -2,15 +2,18 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::demux::Place;
 use super::end::LiveEnd;
 use super::sockets::SocketTable;
 use super::stream::LiveStream;
-use super::{Counters, Far, MAX_STREAMS, Side, Stream};
+use super::{Component, Counters, Event, Far, Lock, MAX_STREAMS, Measured, SessionId, Side, Stream};
 
 /// Streams by index of their `m=` line, and what was counted on ends that are gone.
-#[derive(Debug, Default)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Session {
+    id: SessionId,
     streams: Vec<LiveStream>,
     past: [Counters; 2],
 }
@@ -25,6 +28,11 @@ pub(super) struct Failure {
 }
 
 impl Session {
+    /// A session without streams.
+    pub(super) fn new(id: SessionId) -> Session {
+        Session { id, streams: Vec::new(), past: Default::default() }
+    }
+
     /// Makes the session what is wanted, as far as that works: an end that could not be opened stays closed until
     /// the next attempt, all the others are as they should be.
     pub(super) fn set(
@@ -94,9 +102,71 @@ impl Session {
         }
     }
 
+    /// Which one it is.
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// How many streams it has, closed ones included.
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// All its ends, and whose packets each one's sockets receive if it is in a slot.
+    pub(super) fn ends(
+        &mut self,
+        slot: u32,
+    ) -> impl Iterator<Item = (&mut LiveEnd, impl Fn(Component) -> Place)> {
+        self.streams.iter_mut().enumerate().flat_map(move |(index, stream)| {
+            let ends = [(Side::A, &mut stream.a), (Side::B, &mut stream.b)];
+            ends.into_iter().filter_map(move |(side, end)| {
+                let place = move |component| Place { session: slot, stream: index as u8, side, component };
+                Some((end.as_mut()?, place))
+            })
+        })
+    }
+
+    /// The same, only to look at.
+    pub(super) fn live_ends(&self) -> impl Iterator<Item = &LiveEnd> {
+        self.streams.iter().flat_map(|stream| [&stream.a, &stream.b]).flatten()
+    }
+
     /// One of its streams.
     pub(super) fn stream(&mut self, index: u8) -> Option<&mut LiveStream> {
         self.streams.get_mut(usize::from(index))
+    }
+
+    /// Restores a lock, if there is an end whose it may be.
+    pub(super) fn restore(&mut self, lock: Lock, now: u64) {
+        let end = self.stream(lock.stream).and_then(|stream| stream.end(lock.side).as_mut());
+        if let Some(end) = end {
+            end.restore(lock.component, lock.window, lock.source, now);
+        }
+    }
+
+    /// What is to be told of the lock of one socket. Costs no allocation.
+    pub(super) fn take_news(&mut self, stream: u8, side: Side, component: Component) -> Option<Event> {
+        let end = self.stream(stream)?.end(side).as_mut()?;
+        let (window, source) = end.take_news(component)?;
+        Some(Event::Locked { session: self.id, lock: Lock { stream, side, component, window, source } })
+    }
+
+    /// What is to be told of all its locks.
+    pub(super) fn take_all_news(&mut self) -> impl Iterator<Item = Event> {
+        let sides = [Side::A, Side::B].into_iter();
+        let ends = sides.flat_map(|side| [(side, Component::Rtp), (side, Component::Rtcp)]);
+        let sockets = (0..self.streams.len() as u8)
+            .flat_map(move |stream| ends.clone().map(move |(side, component)| (stream, side, component)));
+        sockets.filter_map(|(stream, side, component)| self.take_news(stream, side, component))
+    }
+
+    /// How each of its ends is.
+    pub(super) fn measured(&self, now: u64) -> impl Iterator<Item = Measured> {
+        self.streams.iter().enumerate().flat_map(move |(index, stream)| {
+            [(Side::A, &stream.a), (Side::B, &stream.b)]
+                .into_iter()
+                .filter_map(move |(side, end)| Some(end.as_ref()?.measured(self.id, index as u8, side, now)))
+        })
     }
 
     /// Which sides have become silent for too long: each at most once for each of its ends and windows.
@@ -110,8 +180,7 @@ impl Session {
 
     /// When the next of its ends will have been silent for too long, unless it speaks.
     pub(super) fn silent_at(&self) -> Option<u64> {
-        let ends = self.streams.iter().flat_map(|stream| [&stream.a, &stream.b]).flatten();
-        ends.filter_map(LiveEnd::silent_at).min()
+        self.live_ends().filter_map(LiveEnd::silent_at).min()
     }
 }
 
@@ -132,5 +201,7 @@ impl Counters {
         self.bytes += other.bytes;
         self.lost += other.lost;
         self.strangers += other.strangers;
+        self.jitter = self.jitter.max(other.jitter);
+        self.round_trip = self.round_trip.max(other.round_trip);
     }
 }

@@ -2,18 +2,26 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 /// How long a source must be silent before another port of its address may take over, in
 /// milliseconds: a phone behind NAT that was given a new mapping, or that restarted.
 pub(super) const RELOCK_MS: u64 = 2_000;
 
 /// One socket's lock on the source that speaks (and, by symmetric RTP, RFC 4961, hears) there.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Source {
     locked: Option<SocketAddr>,
-    /// When the locked source last spoke, in milliseconds.
-    heard: u64,
+    /// When a source last spoke that had the lock, in milliseconds.
+    heard: Option<u64>,
     /// Where packets go: what the SDP says, until a source is locked.
     target: Option<SocketAddr>,
+    /// What the SDP says.
+    aim: Option<SocketAddr>,
+    /// Where packets go, as far as was told; nothing told means as the SDP says.
+    told: Option<SocketAddr>,
+    /// Whether the target was locked since it was told.
+    news: bool,
 }
 
 impl Source {
@@ -27,33 +35,70 @@ impl Source {
     ) -> bool {
         match self.locked {
             Some(locked) if locked == from => {}
-            Some(locked) if locked.ip() != from.ip() || now.saturating_sub(self.heard) < RELOCK_MS => {
-                return false;
-            }
+            Some(locked) if locked.ip() != from.ip() || self.spoke_within(RELOCK_MS, now) => return false,
             Some(_) => self.lock(from),
             None if admitted(from.ip()) => self.lock(from),
             None => return false,
         }
-        self.heard = now;
+        self.heard = Some(now);
         true
+    }
+
+    fn spoke_within(&self, time: u64, now: u64) -> bool {
+        self.heard.is_some_and(|heard| now.saturating_sub(heard) < time)
     }
 
     fn lock(&mut self, from: SocketAddr) {
         self.locked = Some(from);
         self.target = Some(from);
+        self.news = true;
+    }
+
+    /// Restores a lock that was told of before: as if the source had just spoken.
+    pub(super) fn restore(&mut self, from: SocketAddr, now: u64) {
+        // Whoever asks for it knows it, unless somebody else was quicker and was told.
+        self.news = *self.told.get_or_insert(from) != from;
+        self.locked = Some(from);
+        self.target = Some(from);
+        self.heard = Some(now);
     }
 
     /// Opens the lock. Packets go on to where they went, until somebody speaks: a phone on hold
     /// behind NAT listens to music without saying a word.
     pub(super) fn open(&mut self) {
         self.locked = None;
+        self.told = None;
+        self.news = true;
     }
 
     /// What the SDP says now. Where a source is locked, it knows better.
     pub(super) fn aim(&mut self, target: Option<SocketAddr>) {
-        if self.locked.is_none() {
-            self.target = target;
+        self.aim = target;
+        match self.locked {
+            Some(_) => self.news = true,
+            None => self.target = target,
         }
+    }
+
+    /// Where packets go, if that is to be told: it differs from what was told last or, where nothing was, from what
+    /// the SDP says.
+    pub(super) fn take_news(&mut self) -> Option<SocketAddr> {
+        if !std::mem::take(&mut self.news) {
+            return None;
+        }
+        let target = self.target.filter(|_| self.target != self.told.or(self.aim))?;
+        self.told = Some(target);
+        Some(target)
+    }
+
+    /// Who has the lock.
+    pub(super) fn locked(&self) -> Option<SocketAddr> {
+        self.locked
+    }
+
+    /// When somebody last spoke who had the lock, in milliseconds.
+    pub(super) fn heard(&self) -> Option<u64> {
+        self.heard
     }
 
     /// Where packets go.
@@ -106,5 +151,61 @@ mod tests {
         assert_eq!(source.target(), Some(address("192.0.2.1:4000")));
         assert!(source.accept(address("192.0.2.2:4000"), |_| true, 1));
         assert_eq!(source.target(), Some(address("192.0.2.2:4000")));
+    }
+
+    #[test]
+    fn what_the_sdp_says_is_no_news() {
+        let (sdp, other) = (address("192.0.2.1:4000"), address("192.0.2.1:4002"));
+        let mut source = Source::default();
+        source.aim(Some(sdp));
+        assert!(source.accept(sdp, |_| true, 0));
+        assert_eq!(source.take_news(), None);
+        source.open();
+        assert_eq!(source.take_news(), None);
+        assert!(source.accept(other, |_| true, 0));
+        assert_eq!(source.take_news(), Some(other));
+        assert_eq!(source.take_news(), None, "once");
+        assert!(source.accept(sdp, |_| true, RELOCK_MS));
+        assert_eq!(source.take_news(), Some(sdp), "what was told is not so any more");
+        assert!(source.accept(sdp, |_| true, 2 * RELOCK_MS));
+        assert_eq!(source.take_news(), None);
+        // The SDP changes, and the source that is locked knows better.
+        source.open();
+        assert!(source.accept(sdp, |_| true, 0));
+        source.aim(Some(other));
+        assert_eq!(source.take_news(), Some(sdp));
+    }
+
+    #[test]
+    fn a_new_window_tells_where_packets_still_go() {
+        let (sdp, nat) = (address("10.0.0.1:4000"), address("192.0.2.1:4000"));
+        let mut source = Source::default();
+        source.aim(Some(sdp));
+        assert!(source.accept(nat, |_| true, 0));
+        assert_eq!(source.take_news(), Some(nat));
+        source.open();
+        assert_eq!(source.take_news(), Some(nat), "of a phone on hold that says nothing");
+        assert!(source.accept(nat, |_| true, 0));
+        assert_eq!(source.take_news(), None);
+        source.open();
+        source.aim(Some(sdp));
+        assert_eq!((source.take_news(), source.target()), (None, Some(sdp)));
+    }
+
+    #[test]
+    fn a_restored_lock_is_one_that_just_spoke() {
+        let (sdp, nat, stranger) =
+            (address("10.0.0.1:4000"), address("192.0.2.1:4000"), address("192.0.2.1:4002"));
+        let mut source = Source::default();
+        source.aim(Some(sdp));
+        source.restore(nat, 1_000);
+        assert_eq!((source.take_news(), source.target()), (None, Some(nat)));
+        assert!(!source.accept(stranger, |_| true, 1_000 + RELOCK_MS - 1));
+        assert!(source.accept(nat, |_| true, 1_000 + RELOCK_MS - 1));
+        assert!(source.accept(stranger, |_| true, 1_000 + 2 * RELOCK_MS));
+        assert_eq!(source.take_news(), Some(stranger));
+        // Whoever was quicker than the restorer, and was told, has to be told off.
+        source.restore(nat, 10_000);
+        assert_eq!((source.take_news(), source.target()), (Some(nat), Some(nat)));
     }
 }

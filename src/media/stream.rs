@@ -2,12 +2,17 @@
 
 use std::net::SocketAddr;
 
-use super::demux::{Component, Key};
+use serde::{Deserialize, Serialize};
+
+use super::demux::Key;
 use super::end::LiveEnd;
-use super::{Side, packet};
+use super::moment::Moment;
+use super::packet::{self, Looks};
+use super::report::{self, Told};
+use super::{Component, Side};
 
 /// A stream's ends, each as far as it could be opened.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct LiveStream {
     pub(super) a: Option<LiveEnd>,
     pub(super) b: Option<LiveEnd>,
@@ -24,21 +29,28 @@ impl LiveStream {
         component: Component,
         from: SocketAddr,
         bytes: &mut [u8],
-        now: u64,
+        now: Moment,
     ) -> Option<(Key, SocketAddr)> {
         let (here, there) = match side {
-            Side::A => (&mut self.a, &self.b),
-            Side::B => (&mut self.b, &self.a),
+            Side::A => (&mut self.a, &mut self.b),
+            Side::B => (&mut self.b, &mut self.a),
         };
         let here = here.as_mut()?;
-        if !here.hear(component, from, bytes, now) {
-            return None;
-        }
+        let looks = here.hear(component, from, bytes, now)?;
         if self.echo {
             let echoes = component == Component::Rtp && packet::echo(bytes);
             return here.target(component).filter(|_| echoes);
         }
-        there.as_ref()?.target(component)
+        let there = there.as_mut()?;
+        if looks == Looks::Rtcp {
+            for told in report::read(bytes) {
+                match told {
+                    Told::Sent(report) => there.passed_on(report, now),
+                    Told::Heard { report, ago } => here.answered(report, ago, now),
+                }
+            }
+        }
+        there.target(component)
     }
 
     /// One of the ends.

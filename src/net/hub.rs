@@ -17,8 +17,11 @@ use smol::Timer;
 use super::Machine;
 use super::clock::Clock;
 use super::estate::{Estate, Standing};
+use super::measuring::Measuring;
+use super::operators::Operators;
 use super::streams::Streams;
 use super::sys::Inbox;
+use super::trace::Tracer;
 use super::trouble::{Trouble, Troubles};
 use super::udp::{Udp, Unsent};
 use crate::config::Config;
@@ -32,7 +35,7 @@ const LOCKED: Duration = Duration::from_secs(1);
 
 /// The machine, its clock, and where its outputs go.
 pub(super) struct Hub<'a, M> {
-    machine: M,
+    pub(super) machine: M,
     journal: Option<Journal>,
     /// `None` only where it was left to another process.
     relay: Option<media::Relay>,
@@ -50,8 +53,16 @@ pub(super) struct Hub<'a, M> {
     commands: Vec<media::Command>,
     /// What the relay reported last.
     reports: Vec<media::Event>,
+    /// What it measured, which is for the operator.
+    pub(super) measuring: Measuring,
     /// What went wrong in here, and who knows of it.
     troubles: Troubles,
+    /// Whether what must survive cannot be written down at present.
+    pub(super) is_unwritable: bool,
+    /// Who commands.
+    pub(super) operators: Operators,
+    /// Who of them traces.
+    pub(super) tracers: Vec<Tracer>,
 }
 
 impl<'a, M: Machine> Hub<'a, M> {
@@ -59,6 +70,7 @@ impl<'a, M: Machine> Hub<'a, M> {
         machine: M,
         journal: Option<Journal>,
         relay: media::Relay,
+        operators: Operators,
         tell: &'a mut dyn FnMut(&Event),
     ) -> Self {
         Hub {
@@ -73,7 +85,11 @@ impl<'a, M: Machine> Hub<'a, M> {
             events: Vec::new(),
             commands: Vec::new(),
             reports: Vec::new(),
+            measuring: Measuring::default(),
             troubles: Troubles::default(),
+            is_unwritable: false,
+            operators,
+            tracers: Vec::new(),
         }
     }
 
@@ -133,6 +149,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         }
     }
 
+    /// Has the relay measure; returns the number of its answer.
+    pub(super) fn measure(&mut self) -> u64 {
+        self.measuring.ask(self.relay.as_ref())
+    }
+
     /// Feeds what the relay reports.
     pub(super) fn report(&mut self) {
         let mut reports = mem::take(&mut self.reports);
@@ -141,7 +162,10 @@ impl<'a, M: Machine> Hub<'a, M> {
         }
         let now = self.now();
         for event in reports.drain(..) {
-            self.handle(now, Input::Media(event));
+            match event {
+                media::Event::Measured(measured) => self.measuring.answer(measured),
+                event => self.handle(now, Input::Media(event)),
+            }
         }
         self.reports = reports;
         self.flush(now);
@@ -204,6 +228,7 @@ impl<'a, M: Machine> Hub<'a, M> {
         estate.relay = self.relay.take().map(media::Relay::leave).unwrap_or_default();
         let Err(error) = estate.leave(heir) else { return Ok(()) };
         self.relay = Some(media::Relay::start_with(estate.relay)?);
+        self.measuring.ask_again(self.relay.as_ref());
         if let Some((folder, interval)) = journal {
             self.resume(now, &folder, interval);
         }
@@ -232,6 +257,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.flush(now);
     }
 
+    /// Whether there is a journal.
+    pub(super) fn is_recording(&self) -> bool {
+        self.journal.is_some()
+    }
+
     /// Whether there is no call and nothing that waits to be sent.
     pub(super) fn is_quiet(&self) -> bool {
         self.machine.calls() == 0 && !self.streams.is_unsent()
@@ -258,6 +288,7 @@ impl<'a, M: Machine> Hub<'a, M> {
                     Transport::Tcp => self.streams.queue(flow.stream, bytes),
                 },
                 Output::Close(id) => self.streams.dismiss(now, id),
+                Output::Event(Event::Traced { came, flow, bytes }) => self.traced(now, came, flow, &bytes),
                 Output::Event(event) => self.events.push(event),
             }
         }
@@ -310,9 +341,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         match news {
             None => {}
             Some(News::Recovered) => {
+                self.is_unwritable = false;
                 self.events.push(Event::Notice(format!("the state folder {folder} can be written again")));
             }
             Some(News::Failed(error)) => {
+                self.is_unwritable = true;
                 let sentence = format!(
                     "the state folder {folder} cannot be written: {error}; until it can, what changes is lost at \
                      a restart"

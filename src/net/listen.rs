@@ -8,6 +8,7 @@ use smol::{Async, Task};
 
 use super::Machine;
 use super::hub::Hub;
+use super::operators;
 use super::udp::Udp;
 use crate::config::Config;
 use crate::keeper::Sockets;
@@ -36,16 +37,20 @@ impl<U: Fn(SocketAddr) -> Task<()>, T: Fn(Async<TcpListener>) -> Task<()>> Liste
         Listening { udp: Vec::new(), tcp: Vec::new(), receive, accept }
     }
 
-    /// Starts on these sockets; those of UDP are for the hub, before anything runs.
+    /// Starts on these sockets, before anything runs.
     ///
     /// # Errors
     ///
     /// The system has no room for them.
-    pub(super) fn start(&mut self, sockets: Sockets) -> io::Result<Vec<Udp>> {
+    pub(super) fn start<M: Machine>(
+        &mut self,
+        hub: &RefCell<Hub<'_, M>>,
+        sockets: Sockets,
+    ) -> io::Result<()> {
         let Opened { udp, tcp, .. } = self.open(sockets)?;
         let bound: Vec<SocketAddr> = udp.iter().map(Udp::bound).collect();
-        self.spawn(bound, tcp)?;
-        Ok(udp)
+        hub.borrow_mut().udp = udp;
+        self.spawn(hub, bound, tcp)
     }
 
     /// Goes over to these sockets, of which some may be those that are served already, and to another
@@ -65,7 +70,7 @@ impl<U: Fn(SocketAddr) -> Task<()>, T: Fn(Async<TcpListener>) -> Task<()>> Liste
         hub.borrow_mut().reload(config, udp, |at| all_udp.contains(&at));
         self.udp.retain(|(at, _)| all_udp.contains(at));
         self.tcp.retain(|(at, _)| all_tcp.contains(at));
-        self.spawn(bound, tcp)
+        self.spawn(hub, bound, tcp)
     }
 
     /// Prepares those sockets that are not served already. No two of a kind have one address, so that a second
@@ -90,13 +95,21 @@ impl<U: Fn(SocketAddr) -> Task<()>, T: Fn(Async<TcpListener>) -> Task<()>> Liste
         Ok(opened)
     }
 
-    fn spawn(&mut self, udp: Vec<SocketAddr>, tcp: Vec<Async<TcpListener>>) -> io::Result<()> {
+    fn spawn<M: Machine>(
+        &mut self,
+        hub: &RefCell<Hub<'_, M>>,
+        udp: Vec<SocketAddr>,
+        tcp: Vec<Async<TcpListener>>,
+    ) -> io::Result<()> {
         for bound in udp {
             self.udp.push((bound, (self.receive)(bound)));
         }
         for listener in tcp {
             self.tcp.push((listener.get_ref().local_addr()?, (self.accept)(listener)));
         }
+        let addresses = |list: &[(SocketAddr, Task<()>)]| list.iter().map(|(at, _)| *at).collect::<Vec<_>>();
+        let (udp, tcp) = (addresses(&self.udp), addresses(&self.tcp));
+        hub.borrow_mut().operators.listening = operators::listening(udp.into_iter(), tcp.into_iter());
         Ok(())
     }
 }

@@ -25,10 +25,13 @@ mod estate;
 pub mod framer;
 mod hub;
 mod listen;
+mod measuring;
+mod operators;
 mod serve;
 mod stream;
 mod streams;
 pub mod sys;
+mod trace;
 mod trouble;
 mod udp;
 
@@ -49,6 +52,8 @@ use crate::switch::{Event, Input, Instant, Output, Switch};
 pub use estate::{Estate, Predecessor, Standing};
 use hub::Hub;
 use listen::Listening;
+pub use operators::Desk;
+use operators::Operators;
 pub use streams::CONNECTIONS_MAX;
 use sys::{BATCH, Inbox, Signal, Signals};
 
@@ -93,6 +98,10 @@ pub trait Machine {
     fn calls(&self) -> usize;
     /// Gives all records of what must survive.
     fn snapshot(&self, each: &mut dyn FnMut(&Record));
+    /// The exchange that operators look into, if it is one.
+    fn exchange(&self) -> Option<&Switch> {
+        None
+    }
     /// Whether these records are all that another process needs to go on: nothing is just being asked or
     /// answered.
     fn is_settled(&self) -> bool {
@@ -128,6 +137,10 @@ impl Machine for Switch {
     fn is_settled(&self) -> bool {
         Switch::is_settled(self)
     }
+
+    fn exchange(&self) -> Option<&Switch> {
+        Some(self)
+    }
 }
 
 /// Runs the exchange until it is told to stop: SIGINT ends the calls first and waits for that, at
@@ -139,7 +152,7 @@ impl Machine for Switch {
 /// What must survive is written to the `journal`, if there is one, before anything is sent that says so;
 /// at the end it is waited for until it is on the disk.
 ///
-/// `inherited` are connections that another process has had.
+/// Operators come by [`Sockets::control`], if there is one; `desk` is what they may know besides.
 ///
 /// `tell` is given what people should know, after it was done.
 ///
@@ -148,16 +161,17 @@ impl Machine for Switch {
 /// When the system refuses what the loop cannot live without, e.g. epoll.
 pub fn run(
     machine: impl Machine,
-    sockets: Sockets,
+    mut sockets: Sockets,
     journal: Option<Journal>,
     relay: media::Relay,
     keeper: Option<Link>,
-    inherited: Vec<Standing>,
+    desk: Desk,
     tell: &mut dyn FnMut(&Event),
 ) -> io::Result<End> {
     let signals = Async::new(Signals::catch()?)?;
     let keeper = keeper.map(Async::new).transpose()?;
-    let hub = RefCell::new(Hub::new(machine, journal, relay, tell));
+    let control = sockets.control.take().map(Async::new).transpose()?;
+    let hub = RefCell::new(Hub::new(machine, journal, relay, Operators::new(desk), tell));
     hub.borrow_mut().start();
     let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
     let scratch = RefCell::new(vec![0; serve::READ_SIZE]);
@@ -169,13 +183,16 @@ pub fn run(
         |bound| executor.spawn(receive(&hub, &inbox, bound)),
         |listener| executor.spawn(serve::accept(&hub, listener)),
     );
-    hub.borrow_mut().udp = listening.start(sockets)?;
-    hub.borrow_mut().inherit(inherited);
+    hub.borrow_mut().inherit(std::mem::take(&mut sockets.standing));
+    listening.start(&hub, sockets)?;
     let start_reporting = || -> io::Result<Task<()>> {
         let reports = Async::new(hub.borrow().reports()?)?;
         Ok(executor.spawn(report(&hub, reports)))
     };
     let reporting = start_reporting()?;
+    if let Some(control) = control {
+        executor.spawn(operators::accept(&hub, control)).detach();
+    }
     executor.spawn(tick(&hub)).detach();
 
     let work = async {
@@ -186,6 +203,9 @@ pub fn run(
                 is_busy |= executor.try_tick();
                 for id in hub.borrow_mut().streams.newcomers.drain(..) {
                     crowd.spawn(serve::serve(&hub, &scratch, id)).detach();
+                }
+                for (id, socket) in hub.borrow_mut().operators.newcomers.drain(..) {
+                    crowd.spawn(operators::serve(&hub, id, socket)).detach();
                 }
             }
             for _ in 0..TURNS {

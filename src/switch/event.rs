@@ -1,5 +1,6 @@
 //! What goes in and what comes out of the switch.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::flow::{Flow, StreamId};
@@ -33,6 +34,21 @@ pub enum Input<'a> {
     HangUp(&'static str),
     /// Go on with another configuration.
     Reload(Box<Config>),
+    /// The operator wants something.
+    Operator(Operation),
+}
+
+/// What the operator wants of a running exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// End these calls.
+    End(Vec<u64>),
+    /// Do not hear a source (the address's [`crate::guard::Prefix`]) for a while.
+    Ban(IpAddr, Duration),
+    /// Hear it again, or all.
+    Unban(Option<IpAddr>),
+    /// Whether [`Event::Traced`] is wanted.
+    Trace(bool),
 }
 
 /// One thing that the exchange wants done. Drained in this order: records, media, sends, events, so that
@@ -95,6 +111,16 @@ pub enum Event {
     },
     /// The exchange goes on with this configuration; events before it are about the one before.
     Reloaded(Box<Config>),
+    /// A message came or went, for an operator who traces; only after [`Operation::Trace`]. It has all that
+    /// the message has, credentials too: nobody may see it as it is.
+    Traced {
+        /// Whether it came.
+        came: bool,
+        /// Between whom.
+        flow: Flow,
+        /// All of it.
+        bytes: Vec<u8>,
+    },
     /// Anything else that needs a look, a sentence.
     Notice(String),
 }
@@ -165,6 +191,8 @@ pub enum Cause {
     Replaced,
     /// The operator ended it.
     Operator,
+    /// It rang when the exchange was started again.
+    Restarted,
     /// The configuration does not have the extension of one side any more.
     ExtensionRemoved,
 }

@@ -45,6 +45,8 @@ pub(super) struct Io {
     pub(super) wall: i128,
     /// Whether each message is told: the log is at `debug`.
     trace: bool,
+    /// Whether an operator wants to see each message.
+    pub(super) is_traced: bool,
     timers: Timers<Timer>,
     records: VecDeque<Record>,
     media: VecDeque<media::Command>,
@@ -60,6 +62,7 @@ impl Io {
             now: Instant::default(),
             wall: 0,
             trace,
+            is_traced: false,
             timers: Timers::new(),
             records: VecDeque::new(),
             media: VecDeque::new(),
@@ -97,7 +100,11 @@ impl Io {
         self.timers.next()
     }
 
+    /// Sends a message. What is for a stream that has not survived is for nobody.
     pub(super) fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
+        if flow.is_dead() {
+            return;
+        }
         self.trace(false, flow, &bytes);
         self.sends.push_back(Output::Send(flow, bytes));
     }
@@ -108,6 +115,9 @@ impl Io {
             let line = bytes.trim_ascii_start().split(|&b| b == b'\r' || b == b'\n').next();
             let first_line = printable(line.unwrap_or_default(), 160);
             self.events.push_back(Event::Message { came, flow, first_line });
+        }
+        if self.is_traced {
+            self.events.push_back(Event::Traced { came, flow, bytes: bytes.to_vec() });
         }
     }
 

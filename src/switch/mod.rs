@@ -14,9 +14,11 @@
 //! goes over to another configuration; `survival` is about the next process, which goes on where this one ends.
 
 mod admission;
+pub mod annals;
 mod answer;
 mod auth;
 mod call;
+mod codec;
 mod date;
 mod dialog;
 mod echo;
@@ -24,11 +26,14 @@ mod emergency;
 mod event;
 mod flow;
 mod fork;
+mod form;
 mod forward;
 mod hangup;
 mod invite;
 mod io;
+mod ledger;
 mod negotiation;
+mod operate;
 mod register;
 mod registrar;
 mod relaying;
@@ -44,19 +49,20 @@ mod timer;
 mod token;
 mod transaction;
 mod usage;
+pub mod view;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 pub use crate::time::Instant;
-pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Output};
+pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Operation, Output};
 pub use flow::{Flow, StreamId, Transport};
 
 use crate::config::{Config, LogLevel};
 use crate::guard::Guard;
 use crate::media::PortAllocator;
 use io::{Io, Timer};
-use table::Table;
+use ledger::Ledger;
 use transaction::{Clients, Servers};
 
 /// The most calls at once, ended ones that are still remembered included. At the bound, INVITE is
@@ -73,10 +79,10 @@ pub struct Switch {
     clients: Clients,
     auth: auth::Authenticator,
     registrar: registrar::Registrar,
-    forks: Table<u64, fork::Fork>,
+    forks: Ledger<fork::Fork>,
     /// Forks that are kept for repeated 2xx alone, the oldest first; as many as transactions.
     over: VecDeque<u64>,
-    calls: Table<u64, call::Call>,
+    calls: Ledger<call::Call>,
     /// Ended calls, the oldest first.
     ended: VecDeque<u64>,
     /// Calls that have not ended.
@@ -85,6 +91,10 @@ pub struct Switch {
     usage: usage::Usage,
     /// Addresses of ours that packets came to.
     addresses: BTreeSet<IpAddr>,
+    /// What went wrong lately.
+    annals: annals::Annals,
+    /// When the first packet came from outside: from a public address that is not ours.
+    outside: Option<Instant>,
     /// The last `Date` line, and the second that it is for.
     date: (u64, Vec<u8>),
     made: u64,
@@ -111,12 +121,14 @@ impl Switch {
             servers: Servers::new(),
             clients: Clients::new(),
             registrar: registrar::Registrar::new(),
-            forks: Table::default(),
+            forks: Ledger::default(),
             over: VecDeque::new(),
-            calls: Table::default(),
+            calls: Ledger::default(),
             ended: VecDeque::new(),
             live: 0,
             addresses: BTreeSet::new(),
+            annals: annals::Annals::default(),
+            outside: None,
             date: (0, Vec::new()),
             made: 0,
             calls_made: 0,
@@ -136,6 +148,7 @@ impl Switch {
             Input::Tick => {}
             Input::HangUp(why) => self.hang_up_all(why),
             Input::Reload(config) => self.reload(*config),
+            Input::Operator(operation) => self.operate(operation),
         }
         while let Some(timer) = self.io.due() {
             self.timer(timer);
@@ -213,9 +226,7 @@ impl Switch {
         if self.live > 0 {
             self.io.tell(Event::Notice(format!("{} calls are ended: {why}", self.live)));
         }
-        let mut calls: Vec<u64> = self.calls.keys().copied().collect();
-        calls.sort_unstable();
-        for call in calls {
+        for call in self.calls.ids() {
             self.end_call(call, Cause::Operator);
         }
     }

@@ -3,7 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::call::Leg;
+use super::codec::Codec;
 use crate::media::{Admit, End, MAX_STREAMS, Remote, Side};
 use crate::sip::sdp::{Kind, Sdp};
 
@@ -11,11 +14,11 @@ use crate::sip::sdp::{Kind, Sdp};
 const HOLD_LIMIT: Duration = Duration::from_secs(2 * 3600);
 
 /// What one body says, as far as the relay must know it; by index of the `m=` lines.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Lines(Vec<Line>);
 
 /// What one `m=` line says.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Line {
     /// It is alive, and can be relayed.
     pub(super) alive: bool,
@@ -26,6 +29,8 @@ pub(super) struct Line {
     /// Its author promises a steady stream of sound.
     sends: bool,
     receives: bool,
+    /// For people to read.
+    pub(super) codec: Codec,
 }
 
 impl Lines {
@@ -39,6 +44,7 @@ impl Lines {
             mux: media.rtcp_mux,
             sends: media.kind == Kind::Audio && media.direction.sends() && media.rtp().is_some(),
             receives: media.direction.receives(),
+            codec: Codec::of(media),
         };
         Lines(sdp.media().iter().take(MAX_STREAMS).map(line).collect())
     }
@@ -124,7 +130,7 @@ pub(super) fn end(
 }
 
 /// Whether an address means nothing on the Internet.
-fn is_private(ip: IpAddr) -> bool {
+pub(super) fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             let [a, b, ..] = ip.octets();

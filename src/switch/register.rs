@@ -1,6 +1,7 @@
 //! REGISTER, and keeping phones reachable (RFC 3261 §10.3, RFC 5626 §3.5).
 
 use super::Switch;
+use super::call::Leg;
 use super::date::write_date;
 use super::event::{Event, Gone};
 use super::flow::Flow;
@@ -45,15 +46,25 @@ impl Switch {
                     (200, reason_phrase(200))
                 }
                 Err(Refusal::TooBrief) => {
+                    self.note(
+                        &reply,
+                        request,
+                        number,
+                        "it wants to register for too short a time (register-expires)",
+                    );
                     let least = self.config.register_expires.min.as_secs();
                     headers.extend_from_slice(format!("Min-Expires: {least}\r\n").as_bytes());
                     (423, reason_phrase(423))
                 }
                 Err(Refusal::Full) => {
+                    self.note(&reply, request, number, "as many phones are registered as may be");
                     headers.extend_from_slice(b"Retry-After: 60\r\n");
                     (503, reason_phrase(503))
                 }
-                Err(Refusal::Bad(reason)) => (400, reason),
+                Err(Refusal::Bad(reason)) => {
+                    self.note(&reply, request, number, &format!("its REGISTER is of no use: {reason}"));
+                    (400, reason)
+                }
                 Err(Refusal::OutOfOrder) => (500, "Request Out Of Order"),
             };
         let tag = self.secret.tag(&[request.call_id(), request.from_tag()]);
@@ -80,13 +91,27 @@ impl Switch {
         gone: Vec<(Flow, Gone)>,
     ) {
         for (flow, cause) in gone {
+            self.note_gone(number, &flow, cause);
             self.io.tell(Event::Unregistered { extension: number.clone(), flow, cause });
         }
         for id in came {
             let Some(binding) = self.registrar.get(id) else { continue };
             let agent = printable(request.first(Name::UserAgent).unwrap_or_default(), 64);
             let (flow, expires) = (binding.flow, binding.time_left(self.io.now));
+            self.belongs(number, id, flow);
             self.io.tell(Event::Registered { extension: number.clone(), flow, expires, agent });
+        }
+    }
+
+    /// Who called before it registered, on the same flow, keeps its call when it comes back on another one.
+    fn belongs(&mut self, number: &Number, binding: BindingId, flow: Flow) {
+        let is_its =
+            |leg: &Leg| leg.binding.is_none() && leg.flow == flow && leg.extension.as_ref() == Some(number);
+        let calls = self.calls.values().filter(|call| call.legs.iter().any(is_its));
+        let calls: Vec<u64> = calls.map(|call| call.id).collect();
+        for id in calls {
+            let legs = self.calls.get_mut(&id).map(|call| call.legs.iter_mut());
+            legs.into_iter().flatten().filter(|leg| is_its(leg)).for_each(|leg| leg.binding = Some(binding));
         }
     }
 
@@ -99,6 +124,7 @@ impl Switch {
         match due {
             None => {}
             Some(Due::Expired(extension, flow)) => {
+                self.note_gone(&extension, &flow, Gone::Expired);
                 self.io.tell(Event::Unregistered { extension, flow, cause: Gone::Expired });
             }
             // Mappings and firewalls forget after 30 s and more, over IPv6 as well. This is no
@@ -124,7 +150,7 @@ impl Switch {
                     headers: &[],
                 };
                 self.io.send(binding.flow, options.print());
-                self.registrar.pinged(id, client);
+                self.registrar.pinged(self.io.now, id, client);
             }
         }
     }

@@ -43,6 +43,15 @@ fn no_restart_loses_a_registration() {
     }
 }
 
+#[test]
+fn no_crash_loses_a_call() {
+    let census = play_days("crashes", live_with_crashes);
+    if let Some(census) = census {
+        assert!(census.survivors > 5_000 && census.answered > 500, "{census:?}");
+        assert!(census.relocked > 100, "{census:?}");
+    }
+}
+
 /// How a day is lived.
 type Life = fn(&mut Town, &mut Rng);
 
@@ -107,12 +116,15 @@ struct Census {
     survivors: u64,
     /// Reloads, and calls that they ended.
     reloads: [u64; 2],
+    /// Locks on who speaks that did.
+    relocked: u64,
 }
 
 impl Census {
     fn count(&mut self, town: &Town) {
         self.steps += town.steps;
         self.survivors += town.survivors;
+        self.relocked += town.relay.relocked;
         self.media_compared += town.laws.compared;
         for event in &town.events {
             self.reloads[0] += u64::from(matches!(event, Event::Reloaded(_)));
@@ -167,6 +179,12 @@ fn replay() {
 #[test]
 fn restarts() {
     play_again(live_with_restarts);
+}
+
+/// The same for a day on which the exchange crashes.
+#[test]
+fn crashes() {
+    play_again(live_with_crashes);
 }
 
 fn play_again(life: Life) {
@@ -334,6 +352,17 @@ fn any_manners(rng: &mut Rng) -> Manners {
     let ringing = rng.pick(&[Ringing::Bell, Ringing::Bell, Ringing::Quiet, Ringing::EarlyMedia]);
     let longest = rng.pick(&[0, 100, 5000, 20_000]);
     Manners { ringing, reaction, after: Duration::from_millis(rng.between(0, longest)) }
+}
+
+/// A day on which the exchange is killed and started again, whatever goes on.
+fn live_with_crashes(town: &mut Town, rng: &mut Rng) {
+    for _ in 0..rng.between(1, 8) {
+        let power_cut = rng.percent(10);
+        let asleep = Duration::from_millis(rng.pick(&[0, 0, 0, 20, 300, 3_000]));
+        let at = Duration::from_millis(rng.between(5_000, DAY * 1000));
+        town.plan(at, 0, Deed::Restart { asleep, power_cut });
+    }
+    live(town, rng);
 }
 
 /// Plans the day, plays it, and clears up.

@@ -68,6 +68,8 @@ pub struct Town {
     pub weather: Weather,
     /// What people were told.
     pub events: Vec<Event>,
+    /// When, at the latest.
+    told: Vec<Instant>,
     /// Broken laws; the first one stops the town.
     pub violations: Vec<String>,
     pub steps: u64,
@@ -110,6 +112,7 @@ impl Town {
             relay: Relay::new(config.media_ports, addresses),
             weather,
             events: Vec::new(),
+            told: Vec::new(),
             violations: Vec::new(),
             steps: 0,
             closed: Vec::new(),
@@ -362,6 +365,9 @@ impl Town {
         for phone in self.network.server_dies(self.now) {
             self.disturb(phone);
         }
+        self.relay.die();
+        self.hospitality.forget();
+        self.laws.restarted();
         if power_cut {
             // Whoever registered within the last second has to do so again, and whoever left may be rung.
             (0..self.phones.len()).for_each(|phone| self.disturb(phone));
@@ -369,6 +375,17 @@ impl Town {
                 self.journal.iter().filter(|(at, _)| *at + Duration::from_secs(1) <= self.now).count();
             self.journal.truncate(synced.max(1));
             self.replay();
+            self.phones.iter_mut().for_each(|phone| phone.forgives = true);
+            self.laws.forgotten(Instant(self.now.0.saturating_sub(1000)));
+            // It may tell the same again, and the next calls get the numbers of those that nobody remembers.
+            let (numbered, since) = (self.kept.numbered, Instant(self.now.0.saturating_sub(1000)));
+            let mut told = std::mem::take(&mut self.told).into_iter();
+            let mut stays = |event: &Event| {
+                let recent = told.next().is_none_or(|at| at >= since);
+                call_of(event).is_none_or(|call| call <= numbered && !recent)
+            };
+            self.events.retain(|event| stays(event));
+            self.told = vec![since; self.events.len()];
         } else {
             // What waits to be written is lost, and with it nothing.
             let waits = |(at, record): &(Instant, Record)| {
@@ -388,6 +405,9 @@ impl Town {
         self.survivors += self.kept.bindings.len() as u64;
         self.switch = Switch::restore(self.config.clone(), seed, self.kept.clone(), clocks, &[]);
         self.feed(Input::Tick);
+        if !power_cut {
+            self.violations.extend(self.relay.check_locks());
+        }
     }
 
     /// The exchange goes on with another configuration. Phones of extensions that are removed do not know.
@@ -449,6 +469,15 @@ impl Town {
                 self.violations.push(format!("held is {binding:?}, on record is {kept:?}"));
             }
         }
+        let kept = &self.kept;
+        if (&held.calls, &held.over, &held.locks, &held.invites, &held.used)
+            != (&kept.calls, &kept.over, &kept.locks, &kept.invites, &kept.used)
+        {
+            let what = |state: &State| {
+                format!("{:?} {:?} {:?} {:?}", state.calls, state.over, state.invites, state.used)
+            };
+            self.violations.push(format!("held is {}, on record {}", what(&held), what(kept)));
+        }
         let dead = |id: &u64| !held.bindings.contains_key(id);
         let undead = self.kept.bindings.iter().find(|(id, kept)| dead(id) && kept.term.expires() > self.now);
         if let Some((_, kept)) = undead {
@@ -487,6 +516,7 @@ impl Town {
             Output::Event(event) => {
                 self.note(|_| format!("denwa says {event:?}"));
                 self.events.push(event);
+                self.told.push(self.now);
             }
         }
     }
@@ -590,6 +620,15 @@ impl Town {
     }
 }
 
+/// Which call an event is about.
+fn call_of(event: &Event) -> Option<u64> {
+    match event {
+        Event::CallStarted(parties) | Event::CallAnswered(parties) => Some(parties.call),
+        Event::CallEnded(record) => Some(record.parties.call),
+        _ => None,
+    }
+}
+
 /// Each call that was told of is ended once, and is what it was told to be.
 fn check_records(events: &[Event]) -> Option<String> {
     let mut ended = BTreeMap::new();
@@ -641,6 +680,7 @@ fn summary(bytes: &[u8]) -> String {
 fn media_summary(command: &media::Command) -> String {
     match command {
         media::Command::Close { session } => format!("close {session:?}"),
+        media::Command::Lock { session, lock } => format!("{lock:?} of {session:?}"),
         media::Command::Set { session, streams } => {
             let ends = |stream: &Option<media::Stream>| match stream {
                 None => "off".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::flow::{Flow, StreamId, Transport};
+use super::super::flow::{Flow, StreamId};
 use super::{Binding, BindingId, MAX_BINDINGS, Registrar};
 use crate::config::{Config, Number};
 use crate::journal::{self, Record, Refresh, Term};
@@ -63,14 +63,7 @@ impl Binding {
             device: self.device.as_ref().map(|(instance, reg_id)| ((&**instance).into(), *reg_id)),
             path: (&*self.path).into(),
             q: self.q,
-            flow: journal::Flow {
-                transport: match self.flow.transport {
-                    Transport::Udp => journal::Transport::Udp,
-                    Transport::Tcp => journal::Transport::Tcp,
-                },
-                local: self.flow.local.into(),
-                remote: self.flow.remote.into(),
-            },
+            flow: self.flow.kept(),
             behind_nat: self.behind_nat,
             call_id: (&*self.call_id).into(),
             term: self.term(now),
@@ -84,15 +77,7 @@ impl Binding {
     /// The binding that was written down. Streams have ended but those that `standing` knows by their ends, and
     /// where we do not listen any more nobody can be called.
     fn restored(config: &Config, kept: journal::Binding, standing: &Standing) -> Binding {
-        let mut flow = Flow {
-            transport: match kept.flow.transport {
-                journal::Transport::Udp => Transport::Udp,
-                journal::Transport::Tcp => Transport::Tcp,
-            },
-            local: kept.flow.local.into(),
-            remote: kept.flow.remote.into(),
-            stream: StreamId(0),
-        };
+        let mut flow = Flow::from(kept.flow);
         let stream = standing.get(&(flow.local, flow.remote)).filter(|_| flow.is_reliable());
         flow.stream = stream.copied().unwrap_or_default();
         let connected = match flow.is_reliable() {
@@ -120,6 +105,9 @@ impl Binding {
             wake: Instant(u64::MAX),
             ping: None,
             unanswered: 0,
+            round_trip: None,
+            agent: Box::default(),
+            since: kept.term.at,
         }
     }
 }
