@@ -36,6 +36,7 @@ impl Switch {
             cause => cause,
         };
         let record = call.record(now, cause);
+        self.note_call(id, cause);
         let reports = self.retire(id);
         match self.calls.get_mut(&id).filter(|_| reports) {
             Some(call) => call.record = Some(record),
@@ -47,8 +48,6 @@ impl Switch {
     pub(super) fn retire(&mut self, id: u64) -> bool {
         let Some(call) = self.calls.get_mut(&id) else { return false };
         self.usage.end(&call.from);
-        self.note_call(id, cause);
-        let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Over;
         let linger = if call.referred { REFERRED } else { T1_64 };
         let reports = self.release_media(id);
