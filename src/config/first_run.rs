@@ -34,7 +34,7 @@ pub fn find() -> Option<PathBuf> {
 ///
 /// Those of `random` and of the file system; [`io::ErrorKind::AlreadyExists`] if there is a file.
 pub fn first_run(path: &Path, mut random: impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<()> {
-    let text = template(&password(&mut random)?, &password(&mut random)?);
+    let text = template(&Password::strong(&mut random)?, &Password::strong(&mut random)?);
     let unfinished = beside(path);
     let written = write_new(&unfinished, text.as_bytes())
         // A link, unlike a rename, fails where there is a file already.
@@ -84,24 +84,6 @@ pub fn welcome(config: &Config, path: &Path, addresses: &[IpAddr]) -> String {
         let _ = writeln!(text, "Call {second} from {first} to ring the other phone.");
     }
     text
-}
-
-/// 20 characters of 31 that nobody confuses and every keypad has: 99 bits.
-fn password(random: &mut impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<Password> {
-    const LENGTH: usize = 20;
-    const ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
-    /// Bytes from here on would make the first letters more likely than the others.
-    const FAIR: u8 = (256 / ALPHABET.len() * ALPHABET.len()) as u8;
-
-    let mut password = String::with_capacity(LENGTH);
-    while password.len() < LENGTH {
-        let mut bytes = [0; LENGTH];
-        random(&mut bytes)?;
-        let fair = bytes.iter().filter(|&&byte| byte < FAIR);
-        let letters = fair.map(|&byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));
-        password.extend(letters.take(LENGTH - password.len()));
-    }
-    Ok(Password::new(&password))
 }
 
 /// The name of the file while it is being written.
@@ -281,22 +263,5 @@ mod tests {
         let path = folder.0.join("denwa.conf");
         assert!(first_run(&path, |_| Err(io::Error::other("none"))).is_err());
         assert!(folder.names().is_empty());
-    }
-
-    #[test]
-    fn passwords_are_fair() {
-        let mut each = 0..=255u8;
-        let mut seen = std::collections::BTreeMap::new();
-        for _ in 0..256 / 31 * 31 {
-            let password = password(&mut |bytes: &mut [u8]| {
-                bytes.fill(each.next().unwrap());
-                Ok(())
-            });
-            let password = password.unwrap();
-            assert_eq!(password.reveal().len(), 20);
-            *seen.entry(password.reveal().to_string()).or_insert(0) += 1;
-        }
-        assert_eq!(seen.len(), 31);
-        assert!(seen.values().all(|&times| times == 8), "{seen:?}");
     }
 }

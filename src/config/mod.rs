@@ -17,6 +17,7 @@
 
 mod check;
 mod de;
+mod edit;
 mod file;
 mod first_run;
 mod help;
@@ -24,6 +25,7 @@ mod lines;
 mod mistake;
 mod nearest;
 mod network;
+mod password;
 mod reach;
 mod remarks;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use edit::{EditError, Edited, Meaning, add_extension, set_password};
 pub use first_run::{HERE, find, first_run, welcome};
 pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
 pub use network::Network;
