@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Config, Password, Transport};
+use super::{Config, Password, Settings};
 
 /// The file that a first run writes, in the current folder.
 pub const HERE: &str = "denwa.conf";
@@ -46,34 +46,10 @@ pub fn first_run(path: &Path, mut random: impl FnMut(&mut [u8]) -> io::Result<()
 /// What to type into a phone for each extension of `config`, and what to dial then. `path` is the
 /// file it came from, `addresses` are those that phones can reach this machine at.
 pub fn welcome(config: &Config, path: &Path, addresses: &[IpAddr]) -> String {
-    let servers: Vec<String> = match &config.domain {
-        Some(domain) => vec![domain.clone()],
-        None => addresses.iter().map(IpAddr::to_string).collect(),
-    };
-    let server = match servers.as_slice() {
-        [] => "this machine's address".to_string(),
-        servers => servers.join("  or  "),
-    };
-    let port = |transport| {
-        let mut listen = config.listen.iter();
-        listen.find(|listen| listen.transport == transport).map(|listen| listen.port)
-    };
-    let (port, transport) = match (port(Transport::Udp), port(Transport::Tcp)) {
-        (Some(udp), Some(tcp)) if udp == tcp => (udp, "UDP or TCP"),
-        (Some(udp), _) => (udp, "UDP"),
-        (None, Some(tcp)) => (tcp, "TCP"),
-        (None, None) => (5060, "UDP"),
-    };
-
     let count = config.extensions.len();
     let mut text = format!("{} has {count} extensions. Type into a phone for each:\n", path.display());
-    for (number, extension) in &config.extensions {
-        let password = extension.password.reveal();
-        let _ = write!(
-            text,
-            "\n    user       {number}\n    password   {password}\n    server     {server}\n    \
-             port       {port}\n    transport  {transport}\n"
-        );
+    for settings in Settings::all(config, addresses) {
+        let _ = write!(text, "\n{settings}");
     }
     text.push('\n');
     if let Some(echo) = &config.echo {

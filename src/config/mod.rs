@@ -28,6 +28,7 @@ mod network;
 mod password;
 mod reach;
 mod remarks;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -46,6 +47,7 @@ pub use edit::{EditError, Edited, Meaning, add_extension, set_password};
 pub use first_run::{HERE, find, first_run, welcome};
 pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
 pub use network::Network;
+pub use settings::Settings;
 
 /// The largest file that is read, in bytes: [`MAX_EXTENSIONS`] with a few keys each fit.
 pub const MAX_BYTES: usize = 1 << 20;

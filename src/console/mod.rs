@@ -4,6 +4,7 @@ mod addresses;
 mod ceiling;
 mod line;
 mod news;
+mod qr;
 mod summary;
 mod utc;
 mod words;
@@ -14,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use addresses::own_addresses;
 pub use line::{Names, line};
+pub use qr::Code;
 pub use summary::Summary;
 
 use crate::config::{Config, LogLevel};
