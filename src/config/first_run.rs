@@ -1,15 +1,13 @@
 //! The first start, without a configuration: writes one that works and teaches, and says what to
 //! type into a phone.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Config, Password, Settings};
+use crate::atomic;
 
 /// The file that a first run writes, in the current folder.
 pub const HERE: &str = "denwa.conf";
@@ -35,12 +33,7 @@ pub fn find() -> Option<PathBuf> {
 /// Those of `random` and of the file system; [`io::ErrorKind::AlreadyExists`] if there is a file.
 pub fn first_run(path: &Path, mut random: impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<()> {
     let text = template(&Password::strong(&mut random)?, &Password::strong(&mut random)?);
-    let unfinished = beside(path);
-    let written = write_new(&unfinished, text.as_bytes())
-        // A link, unlike a rename, fails where there is a file already.
-        .and_then(|()| fs::hard_link(&unfinished, path));
-    let removed = fs::remove_file(&unfinished);
-    written.and(removed)
+    atomic::create(path, text.as_bytes())
 }
 
 /// What to type into a phone for each extension of `config`, and what to dial then. `path` is the
@@ -60,25 +53,6 @@ pub fn welcome(config: &Config, path: &Path, addresses: &[IpAddr]) -> String {
         let _ = writeln!(text, "Call {second} from {first} to ring the other phone.");
     }
     text
-}
-
-/// The name of the file while it is being written.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().map_or_else(|| OsString::from(HERE), OsString::from);
-    name.push(format!(".{}.unfinished", std::process::id()));
-    path.with_file_name(name)
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // One that is here was left by a process of our number that was interrupted.
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 fn template(first: &Password, second: &Password) -> String {
@@ -140,6 +114,8 @@ echo = 114
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     /// A new folder that goes away with the test.
