@@ -1,5 +1,7 @@
 //! The command line: one function for each subcommand. Everything is done by the library.
 
+mod cli;
+
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -38,6 +40,8 @@ struct Arguments {
 enum Command {
     Run(Run),
     Check(Check),
+    Add(cli::edit::Add),
+    Passwd(cli::edit::Passwd),
 }
 
 /// Run the exchange in the foreground; the log goes to standard error. Ctrl-C ends all calls and
@@ -75,6 +79,8 @@ fn main() -> ExitCode {
         None => run(Run { config: None }),
         Some(Command::Run(arguments)) => run(arguments),
         Some(Command::Check(arguments)) => check(arguments),
+        Some(Command::Add(arguments)) => cli::edit::add(arguments),
+        Some(Command::Passwd(arguments)) => cli::edit::passwd(arguments),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{error}");

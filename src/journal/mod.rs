@@ -41,13 +41,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use frame::{MAX_RECORD, VERSION};
+pub use lock::{Lock, NoLock};
 pub use record::{Address, Binding, Clocks, Flow, Octets, Record, Refresh, Secret, Term, Transport};
 pub use state::State;
 
 use crate::time::Instant;
 use disk::{DAMAGED, Disk, Done, NAME, NEXT};
 use frame::{Found, HEADER};
-use lock::{Lock, NoLock};
 use record::Urgency;
 
 /// Up to this size, in octets, a file is not worth being written anew.
