@@ -73,6 +73,25 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     put(&path, bytes, Rights::of(&path)?)
 }
 
+/// Gives a file another name, which it keeps when something is [`put`] in its place; whatever had that name is
+/// gone. Nothing if there is no such file.
+///
+/// # Errors
+///
+/// Those of the file system.
+pub fn set_aside(path: &Path, name: &Path) -> io::Result<()> {
+    let not_found = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    match fs::symlink_metadata(path).and_then(|_| fs::remove_file(name)) {
+        Err(error) if !not_found(&error) => return Err(error),
+        _ => {}
+    }
+    // Not all file systems have files with two names.
+    match fs::hard_link(path, name).or_else(|_| fs::rename(path, name)) {
+        Err(error) if !not_found(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// The name of a file while it is being written.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
@@ -163,6 +182,20 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!((fs::read(&link).unwrap(), Rights::of(&link).unwrap().mode), (b"three".to_vec(), 0o640));
         assert_eq!(folder.names(), ["x", "y"]);
+    }
+
+    #[test]
+    fn what_is_set_aside_has_both_names_until_its_place_is_taken() {
+        let folder = Folder::new("aside");
+        let (path, aside) = (folder.0.join("x"), folder.0.join("x.before"));
+        fs::write(&aside, "zero").unwrap();
+        set_aside(&path, &aside).unwrap();
+        assert_eq!(fs::read(&aside).unwrap(), b"zero");
+        fs::write(&path, "one").unwrap();
+        set_aside(&path, &aside).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&aside).unwrap()), (b"one".to_vec(), b"one".to_vec()));
+        put(&path, b"two", Rights::PRIVATE).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&aside).unwrap()), (b"two".to_vec(), b"one".to_vec()));
     }
 
     #[test]

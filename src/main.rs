@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use argh::FromArgs;
+use argh::{EarlyExit, FromArgs};
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::{Log, Summary, own_addresses};
 use denwa::journal::{Clocks, Journal, Opened, State};
@@ -42,6 +42,8 @@ enum Command {
     Check(Check),
     Add(cli::edit::Add),
     Passwd(cli::edit::Passwd),
+    Backup(cli::backup::Backup),
+    Restore(cli::backup::Restore),
 }
 
 /// Run the exchange in the foreground; the log goes to standard error. Ctrl-C ends all calls and
@@ -72,7 +74,7 @@ struct Check {
 type Done = Result<ExitCode, Box<dyn Error>>;
 
 fn main() -> ExitCode {
-    let arguments: Arguments = argh::from_env();
+    let arguments = arguments();
     let done = match arguments.command {
         _ if arguments.version => version(),
         _ if arguments.exchange => exchange(),
@@ -81,10 +83,33 @@ fn main() -> ExitCode {
         Some(Command::Check(arguments)) => check(arguments),
         Some(Command::Add(arguments)) => cli::edit::add(arguments),
         Some(Command::Passwd(arguments)) => cli::edit::passwd(arguments),
+        Some(Command::Backup(arguments)) => cli::backup::backup(arguments),
+        Some(Command::Restore(arguments)) => cli::backup::restore(arguments),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{error}");
         ExitCode::FAILURE
+    })
+}
+
+/// The arguments of this process; the end of it where they are wrong, or help is wanted. A lone `-` is one like
+/// any other, which argh would take for an option.
+fn arguments() -> Arguments {
+    let given: Result<Vec<String>, _> =
+        std::env::args_os().skip(1).map(|given| given.into_string()).collect();
+    let wrong = EarlyExit { output: "An argument is not UTF-8.".into(), status: Err(()) };
+    let arguments = given.map_err(|_| wrong).and_then(|given| {
+        let standard = |given| if given == "-" { cli::STANDARD } else { given };
+        let given: Vec<&str> = given.iter().map(String::as_str).map(standard).collect();
+        Arguments::from_args(&["denwa"], &given)
+    });
+    arguments.unwrap_or_else(|EarlyExit { output, status }| {
+        // Nobody is left to tell where these cannot be written.
+        let _ = match status {
+            Ok(()) => writeln!(io::stdout(), "{output}"),
+            Err(()) => writeln!(io::stderr(), "{output}\nRun denwa --help for more information."),
+        };
+        std::process::exit(status.map_or(1, |()| 0))
     })
 }
 

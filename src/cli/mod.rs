@@ -1,5 +1,6 @@
 //! What the subcommands do, a file for those that belong together.
 
+pub(crate) mod backup;
 pub(crate) mod edit;
 
 use std::error::Error;
@@ -7,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use denwa::config::{self, Config};
 use denwa::journal::{Lock, NoLock};
+
+/// What stands for the argument `-`, standard input or output: no file has that name.
+pub(crate) const STANDARD: &str = "/dev/-";
 
 /// The configuration that is meant: the one that was named, else the one that `denwa run` takes.
 ///

@@ -17,12 +17,12 @@ pub use addresses::own_addresses;
 pub use line::{Names, line};
 pub use qr::Code;
 pub use summary::Summary;
+pub use utc::Utc;
+pub use words::Things;
 
 use crate::config::{Config, LogLevel};
 use crate::switch::Event;
 use ceiling::{Ceiling, LeftOut};
-use utc::Utc;
-use words::Things;
 
 /// The log: one short line for each thing that happened, with the time in UTC.
 ///
