@@ -20,8 +20,8 @@ pub(crate) const STANDARD: &str = "/dev/-";
 pub(crate) fn configuration(named: Option<PathBuf>) -> Result<PathBuf, Box<dyn Error>> {
     let found = named.or_else(config::find);
     found.ok_or_else(|| {
-        "there is no configuration, neither denwa.conf in this folder nor /etc/denwa/denwa.conf: name one with \
-         --config, or type `denwa`, which writes one"
+        "there is no configuration, neither denwa.conf in this folder nor /etc/denwa/denwa.conf: name one, or \
+         type `denwa`, which writes one"
             .into()
     })
 }

@@ -12,6 +12,9 @@ use crate::atomic;
 /// The file that a first run writes, in the current folder.
 pub const HERE: &str = "denwa.conf";
 
+/// The state folder beside it, where that cannot be the default one.
+pub const STATE_HERE: &str = "denwa-state";
+
 /// Where the configuration is, if nobody says: in the current folder, then in `/etc/denwa`. `None`
 /// if it is in neither.
 pub fn find() -> Option<PathBuf> {
@@ -24,15 +27,21 @@ pub fn find() -> Option<PathBuf> {
 }
 
 /// Writes a configuration with two extensions and an echo test to `path`, readable by its owner
-/// alone. `random` fills a slice with random bytes, from which the passwords come.
+/// alone. `state` is the folder for what must survive, if it is not to be the default one; one that cannot be
+/// written in a line is left out. `random` fills a slice with random bytes, from which the passwords come.
 ///
 /// The file is there completely or not at all, and one that exists is never touched.
 ///
 /// # Errors
 ///
 /// Those of `random` and of the file system; [`io::ErrorKind::AlreadyExists`] if there is a file.
-pub fn first_run(path: &Path, mut random: impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<()> {
-    let text = template(&Password::strong(&mut random)?, &Password::strong(&mut random)?);
+pub fn first_run(
+    path: &Path,
+    state: Option<&Path>,
+    mut random: impl FnMut(&mut [u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let state = state.and_then(Path::to_str).filter(|state| is_value(state));
+    let text = template(&Password::strong(&mut random)?, &Password::strong(&mut random)?, state);
     atomic::create(path, text.as_bytes())
 }
 
@@ -52,18 +61,29 @@ pub fn welcome(config: &Config, path: &Path, addresses: &[IpAddr]) -> String {
     if let (Some(first), Some(second)) = (numbers.next(), numbers.next()) {
         let _ = writeln!(text, "Call {second} from {first} to ring the other phone.");
     }
+    text += "`denwa add 103` adds another one; `denwa --help` tells the rest.\n";
     text
 }
 
-fn template(first: &Password, second: &Password) -> String {
+/// Whether a text is read as it is when it stands behind a `=`.
+fn is_value(text: &str) -> bool {
+    text == text.trim() && !text.is_empty() && !text.contains(char::is_control)
+}
+
+fn template(first: &Password, second: &Password, state: Option<&str>) -> String {
     let (first, second) = (first.reveal(), second.reveal());
+    let state = match state {
+        Some(state) => format!("state = {state}"),
+        None => format!("#state = {}", Config::default().state.display()),
+    };
     format!(
         "\
 # denwa.conf: all that there is to say about this telephone exchange.
 #
 # A line is `key = value`. The value runs to the end of its line, so nothing needs quotes.
 # A comment begins with `#` and has a line of its own.
-# After a change: `denwa check denwa.conf` tells what is understood; then start denwa again.
+# After a change: `denwa check` tells what is understood; then start denwa again. `denwa add` adds an
+# extension to this file.
 
 # An extension is a number and the password that its phone registers with. All phones know md5,
 # which is safe with a password like these; without the line, SHA-256 is asked for as well, and
@@ -78,6 +98,9 @@ ext.102.digest = md5
 
 # The number of the echo test: it repeats what it hears.
 echo = 114
+
+# The folder for what must survive a restart: which phones are registered.
+{state}
 
 # What follows are examples. Remove the `#` in front of a key to use it.
 
@@ -156,7 +179,7 @@ mod tests {
     fn writes_a_file_that_works() {
         let folder = Folder::new("works");
         let path = folder.0.join("denwa.conf");
-        first_run(&path, counting()).unwrap();
+        first_run(&path, None, counting()).unwrap();
         assert_eq!(folder.names(), ["denwa.conf"]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -185,8 +208,24 @@ mod tests {
     }
 
     #[test]
+    fn the_state_is_where_it_is_said() {
+        let config = |state: Option<&str>| {
+            let folder = Folder::new("state");
+            let path = folder.0.join("denwa.conf");
+            first_run(&path, state.map(Path::new), counting()).unwrap();
+            Config::load(&path).unwrap().state
+        };
+        for state in ["/home/x/denwa-state", "/srv/a # b = c/電話"] {
+            assert_eq!(config(Some(state)), Path::new(state));
+        }
+        for state in [None, Some(""), Some("/a\nb"), Some("/a "), Some("\u{3000}/a")] {
+            assert_eq!(config(state), Config::default().state);
+        }
+    }
+
+    #[test]
     fn its_examples_work_too() {
-        let text = template(&Password::new("a"), &Password::new("b"));
+        let text = template(&Password::new("a"), &Password::new("b"), None);
         let all = text.replace("\n#", "\n").replace("\n ", "\n# ");
         let all: String = all
             .lines()
@@ -203,7 +242,7 @@ mod tests {
         let folder = Folder::new("never");
         let path = folder.0.join("denwa.conf");
         fs::write(&path, "mine").unwrap();
-        let error = first_run(&path, counting()).unwrap_err();
+        let error = first_run(&path, None, counting()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
         assert_eq!(folder.names(), ["denwa.conf"]);
@@ -213,7 +252,7 @@ mod tests {
     fn leaves_nothing_where_randomness_fails() {
         let folder = Folder::new("nothing");
         let path = folder.0.join("denwa.conf");
-        assert!(first_run(&path, |_| Err(io::Error::other("none"))).is_err());
+        assert!(first_run(&path, None, |_| Err(io::Error::other("none"))).is_err());
         assert!(folder.names().is_empty());
     }
 }
