@@ -1,0 +1,216 @@
+//! `denwa add` and `denwa passwd`: the real program changes a configuration, and nothing else in it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod folder;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use denwa::config::{Config, DigestOffer, Extension, Password};
+use rustix::process::geteuid;
+
+use folder::Folder;
+
+/// As an editor of another system may leave it: a byte order mark, two kinds of line ends, none at the end.
+const FILE: &str = "\u{feff}# 電話\r\next.101 = correct-horse\r\n  # ext.102 = x\n\r\necho=114\r\n\
+                    group.600 = 101\t\r\nlisten = udp:192.0.2.1:5070 tcp:192.0.2.1:5070\r\n#\r\nlog = warn";
+
+impl Folder {
+    fn config(&self) -> PathBuf {
+        self.0.join("denwa.conf")
+    }
+
+    fn write(&self, file: &str) -> PathBuf {
+        fs::write(self.config(), file).unwrap();
+        self.config()
+    }
+
+    fn read(&self) -> String {
+        fs::read_to_string(self.config()).unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_denwa"));
+        command.args(arguments).current_dir(&self.0).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What it prints when it does its work.
+    fn done(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?} {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What it says when it does not, and changes nothing.
+    fn refused(&self, arguments: &[&str]) -> String {
+        let before = fs::read(self.config()).ok();
+        let names = |folder: &Folder| fs::read_dir(&folder.0).unwrap().count();
+        let count = names(self);
+        let output = self.run(arguments);
+        assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]), "{arguments:?}");
+        assert_eq!((fs::read(self.config()).ok(), names(self)), (before, count), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+/// What stands behind a name in what is printed.
+fn printed<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).trim()
+}
+
+#[test]
+fn an_extension_is_added_and_every_other_byte_stays() {
+    let folder = Folder::new();
+    let before = Config::load(&folder.write(FILE)).unwrap();
+    let said = folder.done(&["add", "103", "Living", "room"]);
+    let password = printed(&said, "password ");
+    assert_eq!(printed(&said, "user "), "103");
+    assert_eq!(printed(&said, "server "), "192.0.2.1");
+    assert_eq!(printed(&said, "port "), "5070");
+    assert!(said.starts_with("103 is in denwa.conf. The next start of denwa will know of it."), "{said}");
+    // Into a pipe, no code is drawn.
+    assert!(password.len() == 20 && !said.contains('▀'), "{said}");
+
+    let new = format!(
+        "\r\n  # ext.102 = x\n\next.103        = {password}\next.103.name   = Living room\n\
+         ext.103.digest = md5\n"
+    );
+    assert_eq!(folder.read(), FILE.replace("\r\n  # ext.102 = x\n", &new));
+    let mut after = Config::load(&folder.config()).unwrap();
+    let added = Extension {
+        name: Some("Living room".into()),
+        digest: DigestOffer::Md5,
+        ..Extension::new(Password::new(password))
+    };
+    assert_eq!(after.extensions.remove("103"), Some(added));
+    assert_eq!(after, before);
+}
+
+#[test]
+fn a_password_is_replaced_and_every_other_byte_stays() {
+    let folder = Folder::new();
+    folder.write(FILE);
+    let mut seen = vec!["correct-horse".to_string()];
+    for _ in 0..3 {
+        let said = folder.done(&["passwd", "101", "--no-qr"]);
+        let password = printed(&said, "password ").to_string();
+        assert_eq!(folder.read(), FILE.replace("correct-horse", &password));
+        assert!(said.starts_with("101 has a new password in denwa.conf."), "{said}");
+        assert!(!seen.contains(&password));
+        seen.push(password);
+    }
+}
+
+#[test]
+fn a_link_stays_and_so_do_owner_and_permissions() {
+    let folder = Folder::new();
+    let target = folder.0.join("etc");
+    fs::create_dir(&target).unwrap();
+    let target = target.join("real.conf");
+    fs::write(&target, FILE).unwrap();
+    fs::set_permissions(&target, Permissions::from_mode(0o640)).unwrap();
+    if geteuid().is_root() {
+        std::os::unix::fs::chown(&target, Some(65534), Some(65533)).unwrap();
+    }
+    let rights = |file: fs::Metadata| (file.uid(), file.gid(), file.mode());
+    let before = rights(fs::metadata(&target).unwrap());
+    symlink("etc/real.conf", folder.config()).unwrap();
+    folder.done(&["add", "103"]);
+    assert!(folder.config().is_symlink());
+    assert!(fs::read_to_string(&target).unwrap().contains("ext.103"));
+    assert_eq!(rights(fs::metadata(&target).unwrap()), before);
+    assert_eq!(fs::read_dir(target.parent().unwrap()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_cannot_be_done_is_said_and_changes_nothing() {
+    let folder = Folder::new();
+    if !PathBuf::from("/etc/denwa/denwa.conf").exists() {
+        assert!(folder.refused(&["add", "103"]).starts_with("there is no configuration"));
+    }
+    folder.write(FILE);
+    assert_eq!(folder.refused(&["add", "101"]), "101 is an extension already, on line 2\n");
+    assert_eq!(folder.refused(&["add", "600"]), "600 is a group already, on line 6\n");
+    assert_eq!(folder.refused(&["add", "114"]), "114 is the echo test already, on line 5\n");
+    assert_eq!(folder.refused(&["passwd", "600"]), "600 is no extension, but a group, on line 6\n");
+    assert_eq!(folder.refused(&["passwd", "102"]), "there is no extension 102\n");
+    for wrong in ["", "1 2", "1.2", "#1", "1\next.9=x", "電話"] {
+        assert!(folder.refused(&["add", wrong]).contains("is not a number; it takes"), "{wrong}");
+    }
+    assert!(folder.refused(&["add", "103", "a\next.9 = x"]).contains("control character"));
+    assert!(folder.refused(&["add", "103", &"x".repeat(65)]).contains("64 are the most"));
+    assert!(folder.refused(&["add", "103", "104"]).contains("one extension is added at a time"));
+    assert!(folder.refused(&["add", "103", "--config", "none.conf"]).contains("there is no such file"));
+    assert!(folder.refused(&["add", "103", "--config", "."]).contains("is a directory"));
+
+    folder.write("ext.101 = x\nekho = 114\nlog = loud\n");
+    for arguments in [["add", "103"], ["passwd", "101"]] {
+        let said = folder.refused(&arguments);
+        assert!(said.contains("denwa.conf:2: ekho: ") && said.contains("denwa.conf:3: log: "), "{said}");
+        assert!(said.ends_with("2 mistakes in denwa.conf.\nNothing was changed.\n"), "{said}");
+    }
+}
+
+#[test]
+fn who_may_not_write_the_file_is_told() {
+    let folder = Folder::new();
+    folder.write(FILE);
+    fs::set_permissions(folder.config(), Permissions::from_mode(0o444)).unwrap();
+    let mut command = folder.command(&["add", "103"]);
+    if geteuid().is_root() {
+        command.uid(65534);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("denwa.conf cannot be written: Permission denied"), "{said}");
+    assert_eq!((output.status.code(), folder.read()), (Some(1), FILE.to_string()));
+}
+
+#[test]
+fn many_at_once_all_come_in() {
+    let folder = Folder::new();
+    folder.write(FILE);
+    let add = |n: u32| folder.command(&["add", &n.to_string()]).spawn().unwrap();
+    let all: Vec<Child> = (200..216).map(add).collect();
+    for child in all {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let config = Config::load(&folder.config()).unwrap();
+    assert!((200..216).all(|n| config.extensions.contains_key(n.to_string().as_str())));
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+}
+
+#[test]
+fn whenever_it_is_killed_the_file_is_whole() {
+    let folder = Folder::new();
+    // Large enough that writing it takes a while.
+    let many: String = (1_000..9_000).map(|n| format!("ext.{n} = a-long-password\n")).collect();
+    let (mut before, mut interrupted) = (8_001, 0);
+    folder.write(&format!("{FILE}\n{many}"));
+    for n in 0..40 {
+        let mut child = folder.command(&["add", &(10_000 + n).to_string()]).spawn().unwrap();
+        thread::sleep(Duration::from_micros(n * 1_500));
+        child.kill().unwrap();
+        interrupted += u32::from(!child.wait().unwrap().success());
+        let after = Config::load(&folder.config()).unwrap().extensions.len();
+        assert!((before..=before + 1).contains(&after), "{before} {after}");
+        before = after;
+    }
+    assert!(interrupted > 0);
+    // Nor is anybody kept waiting afterwards.
+    folder.done(&["add", "99"]);
+}
