@@ -47,10 +47,12 @@ struct Arguments {
 enum Command {
     Run(Run),
     Check(Check),
-    Add(cli::edit::Add),
-    Passwd(cli::edit::Passwd),
-    Backup(cli::backup::Backup),
-    Restore(cli::backup::Restore),
+    Add(cli::Add),
+    Passwd(cli::Passwd),
+    Reload(cli::Reload),
+    Stop(cli::Stop),
+    Backup(cli::Backup),
+    Restore(cli::Restore),
 }
 
 /// Run the exchange until it is stopped, as without a command.
@@ -58,7 +60,7 @@ enum Command {
 #[argh(
     subcommand,
     name = "run",
-    note = "The log goes to standard error. Ctrl-C ends all calls and stops; SIGTERM stops at once. A second\nprocess, `denwa --exchange`, serves the phones, and is started again if it dies.",
+    note = "The log goes to standard error. Ctrl-C ends all calls and stops; SIGTERM stops at once; SIGHUP\nreads the configuration again. A second process, `denwa --exchange`, serves the phones, and is\nstarted again if it dies.",
     note = "Without --config: denwa.conf in the current folder, else /etc/denwa/denwa.conf, else a new\ndenwa.conf is written into the current folder. What must survive a restart is kept in the folder\nthat it names (`state`): in /var/lib/denwa, or, where an ordinary user has it written, beside it.",
     example = "As a service:\n  $ {command_name} --config /etc/denwa/denwa.conf",
     error_code(0, "It was told to stop."),
@@ -97,10 +99,12 @@ fn main() -> ExitCode {
         None => run(Run { config: None }),
         Some(Command::Run(arguments)) => run(arguments),
         Some(Command::Check(arguments)) => check(arguments),
-        Some(Command::Add(arguments)) => cli::edit::add(arguments),
-        Some(Command::Passwd(arguments)) => cli::edit::passwd(arguments),
-        Some(Command::Backup(arguments)) => cli::backup::backup(arguments),
-        Some(Command::Restore(arguments)) => cli::backup::restore(arguments),
+        Some(Command::Add(arguments)) => cli::add(arguments),
+        Some(Command::Passwd(arguments)) => cli::passwd(arguments),
+        Some(Command::Reload(arguments)) => cli::reload(arguments),
+        Some(Command::Stop(arguments)) => cli::stop(arguments),
+        Some(Command::Backup(arguments)) => cli::backup(arguments),
+        Some(Command::Restore(arguments)) => cli::restore(arguments),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{error}");
@@ -170,9 +174,7 @@ fn prepare(path: &Path, is_first: bool) -> Result<Keeper, Box<dyn Error>> {
 
 /// The exchange, started by the keeper. No thread and no packet comes before the cage.
 fn exchange() -> Done {
-    let Handover { path, file, has_state, sockets, link } = keeper::take_over()?;
-    let config = Config::parse(&path.display().to_string(), &file)?;
-    drop(file);
+    let Handover { path, config, has_state, sockets, link } = keeper::take_over()?;
     let cage = keeper::enter_cage(&config, has_state)?;
     let mut log = Log::new(&config);
     log.started(&config, &path);
@@ -181,17 +183,16 @@ fn exchange() -> Done {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-    let clocks = Clocks { now: Instant::default(), wall };
-    let (journal, state) = match has_state {
+    let (journal, state, clocks) = match has_state {
         true => {
-            let Opened { journal, state, notices } =
-                Journal::open(&config.state, keeper::pid(), config.sync, clocks)?;
+            let Opened { journal, state, clocks, notices } =
+                Journal::open(&config.state, keeper::pid(), config.sync, wall)?;
             notices.iter().for_each(|notice| log.say(LogLevel::Warn, notice));
-            (Some(journal), state)
+            (Some(journal), state, clocks)
         }
         false => {
             log.say(LogLevel::Warn, "there is no state folder: phones have to register anew after a restart");
-            (None, State::default())
+            (None, State::default(), Clocks { now: Instant::default(), wall })
         }
     };
     let relay = media::Relay::start()?;

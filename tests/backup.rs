@@ -13,13 +13,14 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use denwa::journal::{Clocks, Journal, Lock, Record, Secret};
+use denwa::journal::backup::replay;
+use denwa::journal::{Journal, Lock, Record, Secret, State};
 use denwa::time::Instant;
 use rustix::process::geteuid;
 
 use folder::Folder;
 
-const NOW: Clocks = Clocks { now: Instant(0), wall: 1_790_000_000_000 };
+const WALL: u64 = 1_790_000_000_000;
 
 impl Folder {
     fn path(&self, name: &str) -> PathBuf {
@@ -28,6 +29,11 @@ impl Folder {
 
     fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap()
+    }
+
+    /// What the journal comes to.
+    fn state(&self) -> State {
+        replay(&self.read("state/journal")).unwrap().1
     }
 
     /// A configuration of two extensions, and a state folder beside it.
@@ -40,10 +46,10 @@ impl Folder {
 
     /// What an exchange would do.
     fn open_journal(&self) -> Journal {
-        let opened = Journal::open(&self.path("state"), 4_711, Duration::from_secs(1), NOW).unwrap();
+        let opened = Journal::open(&self.path("state"), 4_711, Duration::from_secs(1), WALL).unwrap();
         let mut journal = opened.journal;
         journal.add(&Record::Secret(Secret([7; 32])));
-        assert!(journal.turn(NOW.now, |_| {}).is_none());
+        assert!(journal.turn(Instant(0), |_| {}).is_none());
         journal
     }
 
@@ -90,17 +96,15 @@ fn what_was_backed_up_comes_back() {
     );
     assert_eq!(fs::metadata(folder.path("kept")).unwrap().mode() & 0o777, 0o600);
     folder.close(journal);
-    let (config, journal) = (folder.read("denwa.conf"), folder.read("state/journal"));
+    let (config, state) = (folder.read("denwa.conf"), folder.state());
 
-    // What is the same needs no question.
-    folder.done(&["restore", "kept"], b"");
-    // Where nothing is, neither.
+    // Where nothing is, nothing is asked.
     fs::remove_file(folder.path("denwa.conf")).unwrap();
     fs::remove_dir_all(folder.path("state")).unwrap();
     let said = folder.done(&["restore", "kept", "--config", "denwa.conf"], b"");
     let said = String::from_utf8(said).unwrap();
     assert!(said.starts_with("denwa.conf is as it was on 20") && said.lines().count() == 1, "{said}");
-    assert_eq!((folder.read("denwa.conf"), folder.read("state/journal")), (config.clone(), journal.clone()));
+    assert_eq!((folder.read("denwa.conf"), folder.state()), (config.clone(), state.clone()));
 
     // What is there is kept, if it is to go.
     fs::write(folder.path("denwa.conf"), "another one").unwrap();
@@ -111,11 +115,16 @@ fn what_was_backed_up_comes_back() {
     assert!(said.ends_with("say --force. Nothing was changed.\n"), "{said}");
     assert_eq!(folder.read("denwa.conf"), b"another one");
     folder.done(&["restore", "kept", "--force"], b"");
-    assert_eq!((folder.read("denwa.conf"), folder.read("state/journal")), (config, journal));
+    assert_eq!((folder.read("denwa.conf"), folder.state()), (config.clone(), state.clone()));
     for kept in ["denwa.conf.before-restore", "state/journal.before-restore"] {
         assert_eq!(folder.read(kept), b"another one");
     }
     assert_eq!(fs::metadata(folder.path("denwa.conf")).unwrap().mode() & 0o777, 0o640);
+
+    // What is the same needs no question.
+    folder.done(&["restore", "kept"], b"");
+    assert_eq!((folder.read("denwa.conf"), folder.state()), (config, state));
+    assert_eq!(folder.read("denwa.conf.before-restore"), b"another one");
 }
 
 #[test]
@@ -213,7 +222,7 @@ fn a_backup_takes_no_other_files_place() {
     folder.close(folder.open_journal());
     folder.done(&["backup", "kept"], b"");
     assert_eq!(fs::metadata(folder.path("kept")).unwrap().mode() & 0o777, 0o600);
-    folder.done(&["restore", "kept"], b"");
+    folder.done(&["restore", "kept", "--force"], b"");
 
     fs::write(folder.path("state/journal"), "something else").unwrap();
     let kept = folder.read("kept");

@@ -5,6 +5,8 @@
 mod folder;
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use denwa::config::{Config, DigestOffer, Extension, Password};
+use denwa::sip::digest::{self, Algorithm, Ha1, Qop};
 use rustix::process::geteuid;
 
 use folder::Folder;
@@ -139,7 +142,7 @@ fn a_link_stays_and_so_do_owner_and_permissions() {
 fn what_cannot_be_done_is_said_and_changes_nothing() {
     let folder = Folder::new();
     if !PathBuf::from("/etc/denwa/denwa.conf").exists() {
-        assert!(folder.refused(&["add", "103"]).starts_with("there is no configuration"));
+        assert!(folder.refused(&["add", "103"]).starts_with("there is no denwa.conf here"));
     }
     folder.write(FILE);
     assert_eq!(folder.refused(&["add", "101"]), "101 is an extension already, on line 2\n");
@@ -213,4 +216,71 @@ fn whenever_it_is_killed_the_file_is_whole() {
     assert!(interrupted > 0);
     // Nor is anybody kept waiting afterwards.
     folder.done(&["add", "99"]);
+}
+
+/// Registers a phone; the status of the answer to its credentials.
+fn register(at: SocketAddr, number: &str, password: &str) -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let own = socket.local_addr().unwrap();
+    let ask = |sequence: u8, credentials: &str| {
+        let request = format!(
+            "REGISTER sip:denwa SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK{sequence};rport\r\n\
+             From: <sip:{number}@denwa>;tag=1\r\nTo: <sip:{number}@denwa>\r\nCall-ID: {own}\r\n\
+             CSeq: {sequence} REGISTER\r\nContact: <sip:{number}@{own}>\r\nMax-Forwards: 70\r\n\
+             User-Agent: a telephone {}\r\n{credentials}Content-Length: 0\r\n\r\n",
+            "that has a long name ".repeat(8),
+        );
+        socket.send_to(request.as_bytes(), at).unwrap();
+        let mut buffer = [0; 2_000];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let challenge = ask(1, "");
+    let (_, nonce) = challenge.split_once("nonce=\"").unwrap();
+    let (nonce, _) = nonce.split_once('"').unwrap();
+    let ha1 = Ha1::new(number.as_bytes(), b"denwa", password.as_bytes());
+    let response =
+        digest::respond(Algorithm::Md5, &ha1, b"REGISTER", b"sip:denwa", nonce.as_bytes(), &Qop::None);
+    let answer = ask(
+        2,
+        &format!(
+            "Authorization: Digest username=\"{number}\", realm=\"denwa\", nonce=\"{nonce}\", \
+             uri=\"sip:denwa\", response=\"{}\", algorithm=MD5\r\n",
+            response.unwrap()
+        ),
+    );
+    answer.split(' ').nth(1).unwrap().to_string()
+}
+
+/// A program that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_exchange_that_runs_knows_of_it_at_once() {
+    let folder = Folder::new();
+    // The system gives none of these to whoever does not name one.
+    let at = SocketAddr::from(([127, 0, 0, 1], 11_000 + (std::process::id() % 1_000) as u16));
+    let state = folder.0.join("state");
+    folder.write(&format!("ext.101 = correct-horse\nlisten = udp:{at}\nstate = {}\n", state.display()));
+    let mut denwa = Running(folder.command(&["run"]).spawn().unwrap());
+    let mut log = BufReader::new(denwa.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    log.find(|line| line.contains("runs")).expect("it starts");
+    // What else it says is read, so that it can be said.
+    thread::spawn(move || log.count());
+
+    let said = folder.done(&["add", "103"]);
+    assert!(said.starts_with("103 is in denwa.conf. The exchange that runs knows of it.\n"), "{said}");
+    let first = printed(&said, "password ");
+    assert_eq!(register(at, "103", first), "200");
+    let said = folder.done(&["passwd", "103"]);
+    assert_eq!(register(at, "103", first), "401");
+    assert_eq!(register(at, "103", printed(&said, "password ")), "200");
 }

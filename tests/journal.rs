@@ -300,7 +300,7 @@ fn the_second_on_a_folder_and_an_old_one_on_a_new_journal_are_refused() {
     octets[8] += 1;
     fs::write(folder.state("journal"), &octets).unwrap();
     let said = failure(&folder, at);
-    assert!(said.contains("is of version 2, and this denwa knows 1"), "{said}");
+    assert!(said.contains("is of version 3, and this denwa knows 2"), "{said}");
     assert_eq!(fs::read(folder.state("journal")).unwrap(), octets);
 }
 

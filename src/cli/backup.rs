@@ -17,8 +17,7 @@ use denwa::journal::{self, Lock, NoLock, State};
 use denwa::sandbox::{User, prepare_state};
 use rustix::process::geteuid;
 
-use super::{STANDARD, configuration};
-use crate::Done;
+use super::{Done, STANDARD, configuration};
 
 /// Where root's configuration belongs.
 const SYSTEM: &str = "/etc/denwa/denwa.conf";
@@ -29,7 +28,7 @@ const SYSTEM: &str = "/etc/denwa/denwa.conf";
 #[argh(
     subcommand,
     name = "backup",
-    note = "The file holds all passwords, and only you may read it. It has the configuration and what the\nexchange remembers: registrations and calls. Call records are not in it.",
+    note = "The file holds all passwords, and only you may read it. It has the configuration and what the\nexchange remembers of phones; calls and call records are not in it.",
     example = "A file for each day of the week:\n  $ {command_name} /root/denwa-$(date +%a).backup",
     example = "To another machine:\n  $ {command_name} - | ssh backup.example.net 'umask 077; cat > denwa.backup'",
     error_code(0, "It is written and on the disk."),
@@ -149,7 +148,9 @@ pub(crate) fn restore(arguments: Restore) -> Done {
     }
 
     let failed = |path: &Path, error: io::Error| format!("{} cannot be written: {error}", path.display());
-    put_config(&config_path, &found.kept.config.0).map_err(|error| failed(&config_path, error))?;
+    if replaced.contains(&&*config_path) || !config_path.exists() {
+        put_config(&config_path, &found.kept.config.0).map_err(|error| failed(&config_path, error))?;
+    }
     put_journal(&found).map_err(|error| {
         format!("{}; {} was restored", failed(&journal_path, io::Error::other(error)), config_path.display())
     })?;

@@ -14,19 +14,18 @@ use denwa::console::{Code, own_addresses};
 use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::termios::tcgetwinsize;
 
-use super::{configuration, reload_if_running};
-use crate::Done;
+use super::{Done, configuration, keeper};
 
-/// Add an extension with a new password to the configuration, and show what to type into its phone.
+/// Add an extension with a new password, and show what to type into its phone.
 #[derive(FromArgs)]
 #[argh(
     subcommand,
     name = "add",
-    note = "All else in the file stays as it is, and nothing is changed if there is a mistake in it.",
+    note = "It is written into the configuration, and an exchange that runs knows of it at once. All else in the\nfile stays as it is; if there is a mistake in it, nothing is changed.",
     note = "The QR code holds the account, password included. The app Grandstream Wave reads it; most others\nread only the address of a web server from one, and want to be typed into.",
     example = "A phone in the living room:\n  $ {command_name} 103 Living room",
-    error_code(0, "It is added."),
-    error_code(1, "It is not; standard error says why.")
+    error_code(0, "It is added, and an exchange that runs knows of it."),
+    error_code(1, "One of these is not so; standard error says why.")
 )]
 pub(crate) struct Add {
     /// the configuration; if not said, the one that `denwa run` takes
@@ -50,8 +49,8 @@ pub(crate) struct Add {
     name = "passwd",
     note = "The password cannot be chosen: it is random, and has 99 bits. A phone that has the old one stays\nregistered until it wants to register again.",
     example = "The phone of 103 was lost:\n  $ {command_name} 103",
-    error_code(0, "It has a new one."),
-    error_code(1, "It does not; standard error says why.")
+    error_code(0, "It has a new one, and an exchange that runs knows of it."),
+    error_code(1, "One of these is not so; standard error says why.")
 )]
 pub(crate) struct Passwd {
     /// the configuration; if not said, the one that `denwa run` takes
@@ -126,22 +125,28 @@ fn alone(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Says what was done to an extension, and what to type into its phone.
+/// Says what was done to an extension, and what to type into its phone; has a running exchange know of it.
 fn tell(path: &Path, edited: &Edited, done: &str, with_code: bool) -> Done {
-    let Edited { config, number, .. } = edited;
-    let news = reload_if_running(path, config);
+    let Edited { file, config, number } = edited;
     let own = own_addresses();
     let mut settings = Settings::all(config, &own);
     let Some(settings) = settings.find(|settings| settings.number() == number) else {
         return Ok(ExitCode::SUCCESS);
+    };
+    let reloaded = keeper::reload_if_running(config, file);
+    let news = match &reloaded {
+        Ok(news) => news.join("\n"),
+        Err(_) => "The exchange that runs does not know of it.".into(),
     };
     let mut text = format!("{number} {done} {}. {news}\nType into its phone:\n\n{settings}", path.display());
     if with_code && io::stdout().is_terminal() {
         text += &code(&settings);
     }
     // In one write, for `head` and its like.
-    io::stdout().write_all(text.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    let shown = io::stdout().write_all(text.as_bytes());
+    shown
+        .map_err(|error| format!("{number} {done} {}, but that cannot be shown: {error}", path.display()))?;
+    reloaded.map(|_| ExitCode::SUCCESS)
 }
 
 /// The QR code for the terminal, or why there is none.

@@ -1,40 +1,34 @@
-//! What the subcommands do, a file for those that belong together.
+//! The subcommands that speak to a running denwa, or work on its files.
+//!
+//! They exit with 0 when it is done, with 1 when it could not be (the reason is on standard error), and with 2
+//! when no denwa runs.
 
-pub(crate) mod backup;
-pub(crate) mod edit;
+mod backup;
+mod edit;
+mod keeper;
 
-use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use denwa::config::{self, Config};
-use denwa::journal::{Lock, NoLock};
+use denwa::config;
+
+pub(crate) use backup::{Backup, Restore, backup, restore};
+pub(crate) use edit::{Add, Passwd, add, passwd};
+pub(crate) use keeper::{Reload, Stop, reload, stop};
 
 /// What stands for the argument `-`, standard input or output: no file has that name.
 pub(crate) const STANDARD: &str = "/dev/-";
 
-/// The configuration that is meant: the one that was named, else the one that `denwa run` takes.
-///
-/// # Errors
-///
-/// There is none.
-pub(crate) fn configuration(named: Option<PathBuf>) -> Result<PathBuf, Box<dyn Error>> {
-    let found = named.or_else(config::find);
-    found.ok_or_else(|| {
-        "there is no configuration, neither denwa.conf in this folder nor /etc/denwa/denwa.conf: name one, or \
-         type `denwa`, which writes one"
-            .into()
-    })
-}
+/// Nobody is there.
+const NOT_RUNNING: u8 = 2;
 
-/// Has the running exchange read the configuration at `path` again, which is `config`; says what came of it.
-pub(crate) fn reload_if_running(path: &Path, config: &Config) -> String {
-    match Lock::hold(&config.state) {
-        Err(NoLock::Held(_)) => {
-            format!(
-                "The exchange that runs does not know of it yet: `denwa reload --config {}`.",
-                path.display()
-            )
-        }
-        _ => "The next start of denwa will know of it.".into(),
-    }
+/// How a subcommand ends; why it could not do its work is for people.
+type Done = Result<ExitCode, Box<dyn std::error::Error>>;
+
+/// The configuration that is meant: the one that is named, else the one that `denwa run` would take.
+pub(crate) fn configuration(named: Option<PathBuf>) -> Result<PathBuf, &'static str> {
+    named.or_else(config::find).ok_or(
+        "there is no denwa.conf here and no /etc/denwa/denwa.conf: name the configuration, or type `denwa`, which \
+         writes one",
+    )
 }

@@ -41,7 +41,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use edit::{EditError, Edited, Meaning, add_extension, set_password};
 pub use first_run::{HERE, STATE_HERE, find, first_run, welcome};
@@ -413,7 +413,7 @@ pub struct Ban {
 }
 
 /// How much of the cage must be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sandbox {
     /// An unprivileged user, Landlock and seccomp, or the exchange does not start.

@@ -190,6 +190,16 @@ impl Guard {
         }
     }
 
+    /// Goes by the lists and budgets of another configuration. Phones, bans, and what everybody has used of
+    /// the budgets stay; where nobody is banned any more (`ban = never`), bans end.
+    pub fn reload(&mut self, now: Instant, config: &Config) {
+        self.lists = Lists::new(config);
+        self.phones.reload(config);
+        self.offenders.reload(config.ban);
+        self.strangers.reload(config);
+        self.herald.reload(now, Words::new(config));
+    }
+
     /// Whether a datagram, or a message on a stream, may be read at all, and what is known of its
     /// source. `None`: no. It is counted, and costs a few dozen nanoseconds and no memory.
     pub fn packet(

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::NAME;
 use super::frame::{self, Found};
-use super::record::Octets;
+use super::record::{Octets, Record};
 use super::{OpenError, State};
 use crate::atomic::{self, Rights};
 
@@ -44,7 +44,7 @@ pub struct Backup {
     pub by: Box<str>,
     /// The file of the configuration.
     pub config: Octets,
-    /// The journal, all of it whole; `None` if there was none.
+    /// What [`copy`] gave of the journal; `None` if there was none.
     pub journal: Option<Octets>,
 }
 
@@ -137,32 +137,43 @@ impl Backup {
     }
 }
 
-/// The journal of a state folder up to its last whole record, which an exchange may append to meanwhile, and
-/// what it comes to; `None` if there is none.
+/// What is worth keeping of the journal of a state folder, to which an exchange may append meanwhile, and what
+/// that comes to: all but its calls, which are over when somebody restores it. `None` if there is no journal.
 ///
 /// # Errors
 ///
-/// It cannot be read, is none or of another version, or has more than [`MAX_BACKUP`] octets.
+/// It cannot be read, is none or of a version that we do not know, or has more than [`MAX_BACKUP`] octets of
+/// this.
 pub fn copy(folder: &Path) -> Result<Option<(Vec<u8>, State)>, OpenError> {
     let path = folder.join(NAME);
-    let read = || {
-        // Whoever owns the folder may have put a pipe there.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path)?;
-        read_all(file)
+    let mut octets = frame::header().to_vec();
+    let mut state = State::default();
+    let mut is_too_long = false;
+    let keep = |record: Record| {
+        let is_of_call = matches!(
+            record,
+            Record::Call(_) | Record::CallGone(_) | Record::Invite(_) | Record::InviteGone(_)
+        );
+        is_too_long |= octets.len() > MAX_BACKUP;
+        if !is_of_call && !is_too_long {
+            // What was read is not too long to be written.
+            frame::write(&mut octets, &record);
+        }
+        state.apply(record);
     };
+    // Whoever owns the folder may have put a pipe there.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
     let unreadable = |error| OpenError::Unreadable { path: path.clone(), error };
-    let mut octets = match read() {
-        Ok(octets) => octets,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-    };
-    match replay(&octets) {
-        Ok((end, state)) => {
-            octets.truncate(end);
+    match opened.and_then(|file| frame::read(file, keep)) {
+        Ok(Found::Records { .. }) if is_too_long => Err(unreadable(too_long())),
+        Ok(Found::Records { .. }) => {
+            frame::write(&mut octets, &Record::Numbered(state.numbered));
             Ok(Some((octets, state)))
         }
-        Err(Some(version)) => Err(OpenError::Version { path, version }),
-        Err(None) => Err(unreadable(io::Error::other("it is no journal of denwa"))),
+        Ok(Found::Version(version)) => Err(OpenError::Version { path, version }),
+        Ok(Found::Foreign) => Err(unreadable(io::Error::other("it is no journal of denwa"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(error)),
     }
 }
 
@@ -176,11 +187,12 @@ pub fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
     file.take(MAX_BACKUP as u64 + 1).read_to_end(&mut octets)?;
     match octets.len() {
         ..=MAX_BACKUP => Ok(octets),
-        _ => Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it has more than {} MiB", MAX_BACKUP >> 20),
-        )),
+        _ => Err(too_long()),
     }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {} MiB", MAX_BACKUP >> 20))
 }
 
 /// What a journal comes to, and where its last whole record ends.
@@ -191,7 +203,7 @@ pub fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
 pub fn replay(octets: &[u8]) -> Result<(usize, State), Option<u32>> {
     let mut state = State::default();
     match frame::read(octets, |record| state.apply(record)) {
-        Ok(Found::Records { end }) => Ok((end.try_into().unwrap_or(octets.len()), state)),
+        Ok(Found::Records { end, .. }) => Ok((end.try_into().unwrap_or(octets.len()), state)),
         Ok(Found::Version(version)) => Err(Some(version)),
         // Memory can always be read.
         Ok(Found::Foreign) | Err(_) => Err(None),
@@ -227,14 +239,18 @@ pub fn put(folder: &Path, journal: Option<&[u8]>, rights: Rights) -> io::Result<
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::record::{Record, Secret};
+    use super::super::record::{Kept, Secret};
     use super::*;
+    use crate::time::Instant;
+
+    fn journal_of(records: &[Record]) -> Vec<u8> {
+        let mut journal = frame::header().to_vec();
+        assert!(records.iter().all(|record| frame::write(&mut journal, record)));
+        journal
+    }
 
     fn journal() -> Vec<u8> {
-        let mut journal = frame::header().to_vec();
-        frame::write(&mut journal, &Record::Secret(Secret([7; 32])));
-        frame::write(&mut journal, &Record::Unbound(3));
-        journal
+        journal_of(&[Record::Secret(Secret([7; 32])), Record::Unbound(3), Record::Numbered(0)])
     }
 
     fn backup() -> Backup {
@@ -309,14 +325,24 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_is_copied_up_to_its_last_whole_record() {
+    fn of_a_journal_is_copied_what_is_whole_and_no_call() {
         let folder = std::env::temp_dir().join(format!("denwa-{}-copy", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let copied = || copy(&folder).map(|found| found.map(|(octets, _)| octets));
         assert_eq!(copied().unwrap(), None);
+        let call = |id| Kept { id, at: Instant(5), form: Octets::default() };
+        let records = [
+            Record::Secret(Secret([7; 32])),
+            Record::Call(call(8)),
+            Record::Invite(call(1)),
+            Record::Unbound(3),
+            Record::InviteGone(1),
+            Record::CallGone(7),
+        ];
+        let expected = [&records[..1], &records[3..4], &[Record::Numbered(8)]].concat();
         for torn in 0..20 {
-            fs::write(folder.join(NAME), [journal(), vec![9; torn]].concat()).unwrap();
-            assert_eq!(copied().unwrap(), Some(journal()));
+            fs::write(folder.join(NAME), [journal_of(&records), vec![9; torn]].concat()).unwrap();
+            assert_eq!(copied().unwrap(), Some(journal_of(&expected)));
         }
         fs::write(folder.join(NAME), b"something else").unwrap();
         assert!(matches!(copied(), Err(OpenError::Unreadable { .. })));
@@ -326,7 +352,7 @@ mod tests {
         assert!(matches!(copied(), Err(OpenError::Version { .. })));
 
         put(&folder, Some(&journal()), Rights::PRIVATE).unwrap();
-        assert_eq!(copied().unwrap(), Some(journal()));
+        assert_eq!(fs::read(folder.join(NAME)).unwrap(), journal());
         put(&folder, None, Rights::PRIVATE).unwrap();
         assert_eq!(copied().unwrap(), None);
         assert_eq!(fs::read(folder.join("journal.before-restore")).unwrap(), journal());

@@ -29,6 +29,18 @@ pub enum Record {
     Extended(Refresh),
     /// The binding of this number is gone.
     Unbound(u64),
+    /// A call is so now.
+    Call(Kept),
+    /// The call of this number is over, and so is all that was under way in it.
+    CallGone(u64),
+    /// An INVITE that is under way, or was answered lately, is so now.
+    Invite(Kept),
+    /// The INVITE of this number is not needed any more.
+    InviteGone(u64),
+    /// So many calls there have been: the next one has the next number.
+    Numbered(u64),
+    /// What an extension has used of its limits.
+    Used(Used),
 }
 
 /// How soon a record has to be where.
@@ -47,7 +59,10 @@ impl Record {
     pub(super) fn urgency(&self) -> Urgency {
         match self {
             Record::Secret(_) | Record::Started(_) | Record::Bound(_) | Record::Unbound(_) => Urgency::Synced,
-            Record::Extended(_) => Urgency::Written,
+            Record::Call(_) | Record::CallGone(_) | Record::Invite(_) | Record::InviteGone(_) => {
+                Urgency::Synced
+            }
+            Record::Extended(_) | Record::Numbered(_) | Record::Used(_) => Urgency::Written,
             // The grace of the record before makes up for a lost one.
             Record::Clock(_) | Record::Refreshed(_) => Urgency::Waits,
         }
@@ -121,6 +136,29 @@ impl<'de> Deserialize<'de> for Octets {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Octets, D::Error> {
         <&[u8]>::deserialize(deserializer).map(Octets::from)
     }
+}
+
+/// Something that only the switch can read: its form changes with the switch, and is none of the journal's
+/// business.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Which.
+    pub id: u64,
+    /// When this was written.
+    pub at: Instant,
+    /// What it is like, as the switch wrote it.
+    pub form: Octets,
+}
+
+/// What an extension has used of its limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Used {
+    /// The extension.
+    pub number: Box<str>,
+    /// The hour of `begun[0]`, counted from the start.
+    pub hour: u64,
+    /// How many calls began in that hour, and in the one before.
+    pub begun: [u32; 2],
 }
 
 /// A binding was refreshed.

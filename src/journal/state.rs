@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::record::{Binding, Clocks, Record, Refresh, Secret, Term};
+use super::record::{Binding, Clocks, Kept, Octets, Record, Refresh, Secret, Term, Used};
 use crate::time::Instant;
 
 /// Before this moment, in milliseconds since 1970, a wall clock was not set: 2025 began.
@@ -16,6 +16,14 @@ pub struct State {
     pub secret: Option<Secret>,
     /// All bindings, by their number.
     pub bindings: BTreeMap<u64, Binding>,
+    /// All calls, by their number, in a form that the switch reads.
+    pub calls: BTreeMap<u64, Octets>,
+    /// INVITEs that are under way in them, or were lately.
+    pub invites: BTreeMap<u64, Octets>,
+    /// How many calls there have been.
+    pub numbered: u64,
+    /// What extensions have used of their limits.
+    pub used: BTreeMap<Box<str>, Used>,
     /// What the clocks said when that was last written.
     clocks: Option<Clocks>,
     /// The last moment of which anything was written.
@@ -45,7 +53,33 @@ impl State {
             Record::Unbound(id) => {
                 self.bindings.remove(&id);
             }
+            Record::Call(Kept { id, at, form }) => {
+                self.last = self.last.max(at);
+                self.numbered = self.numbered.max(id);
+                self.calls.insert(id, form);
+            }
+            Record::CallGone(id) => {
+                self.numbered = self.numbered.max(id);
+                self.calls.remove(&id);
+            }
+            Record::Invite(Kept { id, at, form }) => {
+                self.last = self.last.max(at);
+                self.invites.insert(id, form);
+            }
+            Record::InviteGone(id) => {
+                self.invites.remove(&id);
+            }
+            Record::Numbered(calls) => self.numbered = self.numbered.max(calls),
+            Record::Used(used) => {
+                self.used.insert(used.number.clone(), used);
+            }
         }
+    }
+
+    /// What the clocks of the next process say when the one on the wall says this: the one that only goes
+    /// forward goes on.
+    pub fn clocks(&self, wall: u64) -> Clocks {
+        Clocks { now: self.last + self.asleep(wall), wall }
     }
 
     /// Carries everything over to a process whose clocks say this: bindings have the time that is left of

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! supervisor ──▶ denwa run (the keeper)           binds, starts, forwards signals, reaps
-//!                  │  ▲
+//!                  │  ▲                           ◀── denwa reload, stop
 //!    a socket pair │  │ "ready"
 //!                  ▼  │
 //!                denwa --exchange (the exchange)  caged: serves the sockets, may neither bind nor execute
@@ -14,12 +14,20 @@
 //! one on the same sockets, at once or after a short while ([`backoff`]); datagrams wait there
 //! meanwhile, since the keeper never reads any. If the keeper dies, the pair's end says so, and the
 //! exchange stops.
+//!
+//! The operator's commands reach the keeper by a socket of its own (file `door`), of which the exchange knows
+//! nothing: whoever breaks into that one must not be able to choose what is bound or executed. Of what the
+//! exchange says, the keeper reads single octets.
 
 pub mod backoff;
 mod bind;
 mod child;
+mod door;
 mod handover;
+mod orders;
 mod rights;
+mod talk;
+mod terminal;
 mod watch;
 
 use std::fmt;
@@ -27,27 +35,36 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use bind::{BindError, Sockets, bind};
-pub use handover::{Handover, Link, MAX_SOCKETS, TakeOverError, take_over};
+pub use handover::{Handover, Link, MAX_SOCKETS, Order, TakeOverError, take_over};
 pub use rights::enter_cage;
+pub use talk::{Answer, AskError, Request, ask};
 
 use crate::config::{Config, LogLevel};
 use crate::console::Log;
 use crate::net::sys;
 use crate::sandbox::{self, User};
 use child::Binary;
+use door::Door;
 use handover::Parcel;
+use terminal::Terminal;
 
 /// What is needed to keep an exchange running. It is little: not even the configuration is kept in
 /// another form than the bytes of its file.
 pub struct Keeper {
     binary: Binary,
+    /// Where the configuration was read.
+    path: PathBuf,
     parcel: Parcel,
+    /// `None` where there is no state folder for it.
+    door: Option<Door>,
+    terminal: Terminal,
     log: Log,
 }
 
 impl Keeper {
     /// Opens everything that may fail or take rights: this program itself, the sockets, the state
-    /// folder; then gives up the rights. It must come before the first thread. `config` is what `file` means, `path` is where it was read.
+    /// folder; then gives up the rights. It must come before the first thread. `config` is what `file` means,
+    /// `path` is where it was read.
     ///
     /// # Errors
     ///
@@ -62,13 +79,19 @@ impl Keeper {
         let user = User::find(config.user.as_deref()).map_err(StartError::Sandbox)?;
         let no_state = rights::prepare_state(config, user.as_ref()).map_err(StartError::Sandbox)?;
         let has_state = no_state.is_none();
-        for notice in sockets.notices.drain(..).chain(no_state) {
+        let door = has_state.then(|| Door::open(&config.state, user.as_ref())).transpose();
+        let no_door = door.as_ref().err().map(|error| {
+            format!("there will be no `denwa reload` and the like: {}: {error}", config.state.display())
+        });
+        for notice in sockets.notices.drain(..).chain(no_state).chain(no_door) {
             log.say(LogLevel::Warn, &notice);
         }
-        let parcel = Parcel::new(path, file, has_state, sockets).map_err(StartError::Parcel)?;
+        let parcel = Parcel::new(path, config, file, has_state, sockets).map_err(StartError::Parcel)?;
+        let terminal = Terminal::own();
         // What it comes to is said by the exchange, of which the same is true.
-        rights::confine(config, user.as_ref(), has_state).map_err(StartError::Sandbox)?;
-        Ok(Keeper { binary, parcel, log })
+        rights::confine(config, path, user.as_ref(), has_state).map_err(StartError::Sandbox)?;
+        let (door, path) = (door.unwrap_or(None), path.to_owned());
+        Ok(Keeper { binary, path, parcel, door, terminal, log })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The keeper's life: it waits for signals, for the exchange's one word and end, and for time.
+//! The keeper's life: it waits for signals, for the exchange's few words and end, for commands, and for time.
 
 use std::fmt;
 use std::io;
@@ -12,6 +12,8 @@ use rustix::process::{self, WaitOptions, WaitStatus};
 
 use super::backoff::{Again, Backoff};
 use super::child::Exchange;
+use super::door::Door;
+use super::orders::Reload;
 use super::{Keeper, StartError};
 use crate::config::LogLevel;
 use crate::net::sys::{Signal, Signals};
@@ -21,8 +23,9 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 impl Keeper {
     /// Starts the exchange and keeps it running until somebody wants it stopped: SIGINT and SIGTERM are
-    /// forwarded to it, and SIGHUP like SIGINT. Returns with the status that says how the exchange
-    /// ended; in a shell's manner 128 and the signal's number if it was killed.
+    /// forwarded to it, and so is SIGHUP as SIGINT if the terminal that it was started on is closed; any other
+    /// SIGHUP has the configuration read again. Returns with the status that says how the exchange ended; in a
+    /// shell's manner 128 and the signal's number if it was killed.
     ///
     /// An exchange that ends before the first one was ready is not started again: it has said why on
     /// standard error.
@@ -37,12 +40,21 @@ impl Keeper {
         let exchange =
             exchange.map_err(|error| StartError::Execute { program: self.binary.path(), error })?;
         let state = State::Running(exchange);
-        let mut watch =
-            Watch { keeper: self, state, backoff: Backoff::default(), was_ready: false, stop: Stop::Not };
+        let mut watch = Watch {
+            keeper: self,
+            state,
+            backoff: Backoff::default(),
+            was_ready: false,
+            stop: Stop::Not,
+            wished: None,
+            reload: None,
+            orders: 0,
+        };
         loop {
             watch.wait(&signals).map_err(StartError::System)?;
             watch.listen();
-            while let Some(signal) = signals.next() {
+            watch.attend();
+            while let Some(signal) = watch.wished.take().or_else(|| signals.next()) {
                 if let Some(code) = watch.forward(signal) {
                     return Ok(code);
                 }
@@ -61,16 +73,24 @@ impl Keeper {
     }
 }
 
-struct Watch {
-    keeper: Keeper,
-    state: State,
+/// The keeper and what it has to do with.
+pub(super) struct Watch {
+    pub(super) keeper: Keeper,
+    pub(super) state: State,
     backoff: Backoff,
     /// Whether any exchange has been ready.
     was_ready: bool,
-    stop: Stop,
+    pub(super) stop: Stop,
+    /// What a command wants that a signal could have said.
+    pub(super) wished: Option<Signal>,
+    /// What the exchange was asked to go on with.
+    pub(super) reload: Option<Reload>,
+    /// How many orders there have been.
+    pub(super) orders: u8,
 }
 
-enum State {
+/// Whether there is an exchange.
+pub(super) enum State {
     /// There is an exchange that was not reaped.
     Running(Exchange),
     /// The next one is started then.
@@ -79,7 +99,7 @@ enum State {
 
 /// Whether somebody wants it stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stop {
+pub(super) enum Stop {
     Not,
     /// It was told, and has time until then.
     Until(Instant),
@@ -95,33 +115,37 @@ impl Watch {
         }
     }
 
-    /// Waits for a signal, a report, or time.
+    /// Waits for a signal, a report, a command, or time.
     fn wait(&self, signals: &Signals) -> io::Result<()> {
         let until = match (&self.state, self.stop) {
             (State::Waiting(until), _) => Some(*until),
             (State::Running(_), Stop::Until(until)) => Some(until),
             (State::Running(_), Stop::Not | Stop::Killed) => None,
         };
+        let reload = self.reload.as_ref().map(|reload| reload.until);
+        let guest = self.keeper.door.as_ref().and_then(Door::deadline);
+        let until = [until, reload, guest].into_iter().flatten().min();
         let time = until.map(|until| until.saturating_duration_since(Instant::now()));
         let time =
             time.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() });
-        let first = PollFd::new(signals, PollFlags::IN);
-        let woken = match self.exchange().and_then(Exchange::report) {
-            Some(report) => {
-                poll(&mut [first, PollFd::from_borrowed_fd(report.as_fd(), PollFlags::IN)], time.as_ref())
-            }
-            None => poll(&mut [first], time.as_ref()),
-        };
-        match woken {
+        let report = self.exchange().and_then(Exchange::report);
+        let door = self.keeper.door.as_ref().and_then(Door::awaited);
+        let awaited = [Some(signals.as_fd()), report, door].into_iter().flatten();
+        let mut awaited: heapless::Vec<PollFd<'_>, 3> =
+            awaited.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        match poll(&mut awaited, time.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Hears whether the exchange is ready.
+    /// Hears whether the exchange is ready, and what it says to an order.
     fn listen(&mut self) {
-        if let State::Running(exchange) = &mut self.state {
-            self.was_ready |= exchange.is_ready();
+        let State::Running(exchange) = &mut self.state else { return };
+        let answer = exchange.hear();
+        self.was_ready |= exchange.is_ready;
+        if let Some(is_done) = answer {
+            self.reloaded(is_done);
         }
     }
 
@@ -130,6 +154,11 @@ impl Watch {
         let signal = match signal {
             Signal::Interrupt => process::Signal::INT,
             Signal::Terminate => process::Signal::TERM,
+            Signal::HangUp if self.keeper.terminal.is_gone() => process::Signal::INT,
+            Signal::HangUp => {
+                self.reload_from_file();
+                return None;
+            }
             Signal::Child => return None,
         };
         let State::Running(exchange) = &self.state else {
@@ -171,6 +200,9 @@ impl Watch {
     /// Starts the exchange if it is time, or kills it.
     fn on_time(&mut self) {
         let now = Instant::now();
+        if self.reload.as_ref().is_some_and(|reload| reload.until <= now) {
+            self.give_up_reload();
+        }
         match &self.state {
             State::Waiting(until) if *until <= now => match self.keeper.binary.start(&self.keeper.parcel) {
                 Ok(exchange) => self.state = State::Running(exchange),
@@ -194,6 +226,7 @@ impl Watch {
         let again = self.backoff.died(since, now);
         self.keeper.log.say(LogLevel::Error, &format!("{what_happened}; it is started again{again}"));
         self.state = State::Waiting(now + again.wait);
+        self.give_up_reload();
     }
 }
 

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::mem;
-use std::net::UdpSocket;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::streams::Streams;
 use super::sys::Inbox;
 use super::trouble::{Trouble, Troubles};
 use super::udp::{Udp, Unsent};
+use crate::config::Config;
 use crate::journal::{Journal, News};
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
@@ -47,25 +48,24 @@ pub(super) struct Hub<'a, M> {
 impl<'a, M: Machine> Hub<'a, M> {
     pub(super) fn new(
         machine: M,
-        udp: Vec<UdpSocket>,
         journal: Option<Journal>,
         relay: media::Relay,
         tell: &'a mut dyn FnMut(&Event),
-    ) -> io::Result<Self> {
-        Ok(Hub {
+    ) -> Self {
+        Hub {
+            clock: Clock::start(machine.start()),
             machine,
             journal,
             relay,
             tell,
-            clock: Clock::start(),
-            udp: udp.into_iter().map(Udp::new).collect::<io::Result<_>>()?,
+            udp: Vec::new(),
             streams: Streams::default(),
             alarm: Alarm::new(),
             events: Vec::new(),
             commands: Vec::new(),
             reports: Vec::new(),
             troubles: Troubles::default(),
-        })
+        }
     }
 
     /// Tells the machine what time it is, and whoever has to know what it says to that.
@@ -74,13 +74,15 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.flush(now);
     }
 
-    /// Receives what is there on a UDP socket, at most [`super::sys::BATCH`] datagrams, and does all that comes
-    /// of it. Returns how many there were.
+    /// Receives what is there on the UDP socket with this address, at most [`super::sys::BATCH`] datagrams, and
+    /// does all that comes of it. Returns how many there were.
     ///
     /// # Errors
     ///
-    /// Those of [`Inbox::receive`].
-    pub(super) fn receive(&mut self, index: usize, inbox: &mut Inbox) -> io::Result<usize> {
+    /// Those of [`Inbox::receive`], and [`io::ErrorKind::NotFound`] if there is no such socket any more.
+    pub(super) fn receive(&mut self, bound: SocketAddr, inbox: &mut Inbox) -> io::Result<usize> {
+        let index = self.udp.iter().position(|udp| udp.bound() == bound);
+        let index = index.ok_or(io::ErrorKind::NotFound)?;
         let count = inbox.receive(&*self.udp[index].socket)?;
         let now = self.now();
         for datagram in inbox.datagrams() {
@@ -94,6 +96,24 @@ impl<'a, M: Machine> Hub<'a, M> {
         }
         self.flush(now);
         Ok(count)
+    }
+
+    /// Goes on with another configuration, with these UDP sockets besides, and then without those that are not
+    /// `kept`: what is said because of the change still goes out by them.
+    pub(super) fn reload(
+        &mut self,
+        config: Box<Config>,
+        opened: Vec<Udp>,
+        kept: impl Fn(SocketAddr) -> bool,
+    ) {
+        let now = self.now();
+        self.udp.extend(opened);
+        if let Some(journal) = &mut self.journal {
+            journal.set_interval(config.sync);
+        }
+        self.handle(now, Input::Reload(config));
+        self.flush(now);
+        self.udp.retain(|udp| kept(udp.bound()));
     }
 
     /// Feeds what the relay reports.

@@ -22,6 +22,7 @@
 mod clock;
 pub mod framer;
 mod hub;
+mod listen;
 mod serve;
 mod stream;
 mod streams;
@@ -31,17 +32,19 @@ mod udp;
 
 use std::cell::RefCell;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use smol::future::{or, yield_now};
-use smol::{Async, LocalExecutor, Timer};
+use smol::{Async, LocalExecutor, Task, Timer};
 
 use crate::journal::{Journal, Record};
-use crate::keeper::{Link, Sockets};
+use crate::keeper::{Link, Order, Sockets};
 use crate::media;
 use crate::switch::{Event, Input, Instant, Output, Switch};
 use hub::Hub;
+use listen::Listening;
 pub use streams::CONNECTIONS_MAX;
 use sys::{BATCH, Inbox, Signal, Signals};
 
@@ -60,6 +63,10 @@ const TURNS: usize = 8;
 
 /// What the loop drives; [`Switch`] is one.
 pub trait Machine {
+    /// What its clock says before the first input, and goes on from.
+    fn start(&self) -> Instant {
+        Instant::default()
+    }
     /// Takes one input. `now` never goes backwards.
     fn handle(&mut self, now: Instant, input: Input<'_>);
     /// The next thing to do; drained until `None` after each input.
@@ -73,6 +80,10 @@ pub trait Machine {
 }
 
 impl Machine for Switch {
+    fn start(&self) -> Instant {
+        Switch::now(self)
+    }
+
     fn handle(&mut self, now: Instant, input: Input<'_>) {
         Switch::handle(self, now, input);
     }
@@ -96,9 +107,9 @@ impl Machine for Switch {
 
 /// Runs the exchange until it is told to stop: SIGINT ends the calls first and waits for that, at
 /// most 5 s or until the second SIGINT; SIGTERM stops at once and leaves the calls to whoever
-/// comes next. SIGHUP, from a terminal that is closed, does what SIGINT does. It also stops at once
-/// when its `keeper`, if it has one, is gone: that one is told when all is ready, and might have been
-/// told to stop in a way that nobody can pass on (SIGKILL).
+/// comes next. It also stops at once when its `keeper`, if it has one, is gone: that one is told when all is
+/// ready, and might have been told to stop in a way that nobody can pass on (SIGKILL). What the keeper wants
+/// meanwhile is done ([`Order`]).
 ///
 /// What must survive is written to the `journal`, if there is one, before anything is sent that says so;
 /// at the end it is waited for until it is on the disk.
@@ -119,11 +130,7 @@ pub fn run(
     let signals = Async::new(Signals::catch()?)?;
     let keeper = keeper.map(Async::new).transpose()?;
     let reports = Async::new(relay.as_fd().try_clone_to_owned()?)?;
-    let mut listeners = Vec::new();
-    for listener in sockets.tcp {
-        listeners.push(Async::new(listener)?);
-    }
-    let hub = RefCell::new(Hub::new(machine, sockets.udp, journal, relay, tell)?);
+    let hub = RefCell::new(Hub::new(machine, journal, relay, tell));
     hub.borrow_mut().start();
     let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
     let scratch = RefCell::new(vec![0; serve::READ_SIZE]);
@@ -131,13 +138,11 @@ pub fn run(
     // Connections have an executor of their own: when a thousand of them have something to say, what
     // came by datagram does not wait for all of them.
     let (executor, crowd) = (LocalExecutor::new(), LocalExecutor::new());
-    let sockets = hub.borrow().udp.len();
-    for index in 0..sockets {
-        executor.spawn(receive(&hub, &inbox, index)).detach();
-    }
-    for listener in listeners {
-        executor.spawn(serve::accept(&hub, listener)).detach();
-    }
+    let mut listening = Listening::new(
+        |bound| executor.spawn(receive(&hub, &inbox, bound)),
+        |listener| executor.spawn(serve::accept(&hub, listener)),
+    );
+    hub.borrow_mut().udp = listening.start(sockets)?;
     executor.spawn(report(&hub, reports)).detach();
     executor.spawn(tick(&hub)).detach();
 
@@ -160,23 +165,25 @@ pub fn run(
             }
         }
     };
-    let stopped = or(stop(&hub, signals), orphaned(keeper.as_ref()));
+    let stopped = or(stop(&hub, signals), obey(&hub, keeper.as_ref(), &mut listening));
     if let Some(keeper) = &keeper {
         keeper.get_ref().ready();
     }
     let stopped = smol::block_on(or(stopped, work));
+    drop(listening);
     drop((executor, crowd));
     hub.into_inner().leave();
     stopped
 }
 
 /// Feeds what comes by one UDP socket.
-async fn receive<M: Machine>(hub: &RefCell<Hub<'_, M>>, inbox: &RefCell<Inbox>, index: usize) {
-    let socket = hub.borrow().udp[index].socket.clone();
+async fn receive<M: Machine>(hub: &RefCell<Hub<'_, M>>, inbox: &RefCell<Inbox>, bound: SocketAddr) {
+    let socket = hub.borrow().udp.iter().find(|udp| udp.bound() == bound).map(|udp| udp.socket.clone());
+    let Some(socket) = socket else { return };
     let mut failures = 0;
     let mut flood = Flood::default();
     loop {
-        let received = hub.borrow_mut().receive(index, &mut inbox.borrow_mut());
+        let received = hub.borrow_mut().receive(bound, &mut inbox.borrow_mut());
         match received {
             Ok(BATCH) => {
                 failures = 0;
@@ -286,19 +293,30 @@ async fn next_signal(signals: &Async<Signals>) -> io::Result<Signal> {
     loop {
         match signals.get_ref().next() {
             Some(signal @ (Signal::Interrupt | Signal::Terminate)) => return Ok(signal),
-            Some(Signal::Child) => {}
+            // The keeper's.
+            Some(Signal::Child | Signal::HangUp) => {}
             None => signals.readable().await?,
         }
     }
 }
 
-/// Ends when the keeper is gone; never if there was none.
-async fn orphaned(keeper: Option<&Async<Link>>) -> io::Result<()> {
+/// Does what the keeper wants, and ends when it is gone; never if there was none.
+async fn obey<M: Machine>(
+    hub: &RefCell<Hub<'_, M>>,
+    keeper: Option<&Async<Link>>,
+    listening: &mut Listening<impl Fn(SocketAddr) -> Task<()>, impl Fn(Async<TcpListener>) -> Task<()>>,
+) -> io::Result<()> {
     let Some(keeper) = keeper else {
         return std::future::pending().await;
     };
-    while !keeper.get_ref().has_ended() {
-        keeper.readable().await?;
+    loop {
+        match keeper.get_ref().next() {
+            Ok(None) => keeper.readable().await?,
+            Ok(Some(Order::Reload { config, sockets, number })) => {
+                let is_done = listening.reload(hub, config, sockets).is_ok();
+                keeper.get_ref().answer(number, is_done);
+            }
+            Err(_) => return Ok(()),
+        }
     }
-    Ok(())
 }

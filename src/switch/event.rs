@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::flow::{Flow, StreamId};
-use crate::config::Number;
+use crate::config::{Config, Number};
 use crate::guard::News;
 use crate::journal::Record;
 use crate::media;
@@ -31,6 +31,8 @@ pub enum Input<'a> {
     Tick,
     /// End every call with BYE, for a reason that is logged.
     HangUp(&'static str),
+    /// Go on with another configuration.
+    Reload(Box<Config>),
 }
 
 /// One thing that the exchange wants done. Drained in this order: records, media, sends, events, so that
@@ -91,6 +93,8 @@ pub enum Event {
         /// hold credentials.
         first_line: String,
     },
+    /// The exchange goes on with this configuration; events before it are about the one before.
+    Reloaded(Box<Config>),
     /// Anything else that needs a look, a sentence.
     Notice(String),
 }
@@ -104,6 +108,8 @@ pub enum Gone {
     Expired,
     /// Another phone of the extension took its place.
     Replaced,
+    /// The configuration does not have the extension any more.
+    ExtensionRemoved,
 }
 
 /// Who calls whom.
@@ -159,4 +165,6 @@ pub enum Cause {
     Replaced,
     /// The operator ended it.
     Operator,
+    /// The configuration does not have the extension of one side any more.
+    ExtensionRemoved,
 }

@@ -74,6 +74,11 @@ impl Io {
         ((i128::from(self.now.0) + self.wall).max(0) / 1000) as u64
     }
 
+    /// Whether each message is told from now on.
+    pub(super) fn trace_all(&mut self, trace: bool) {
+        self.trace = trace;
+    }
+
     pub(super) fn arm(&mut self, after: Duration, timer: Timer) {
         self.timers.arm(self.now + after, timer);
     }

@@ -10,8 +10,8 @@
 //! `auth` asks who speaks, and `register`, or a `fork` with its branches, takes it. The fork of an
 //! INVITE makes a `call`, with a leg for each phone; requests inside its dialogs find it by the
 //! `token` that denwa wrote into Record-Route, and `dialog` sends them on. `negotiation` and
-//! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end. `survival` is
-//! about the next process, which goes on where this one ends.
+//! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end. `reload`
+//! goes over to another configuration; `survival` is about the next process, which goes on where this one ends.
 
 mod admission;
 mod answer;
@@ -32,6 +32,7 @@ mod negotiation;
 mod register;
 mod registrar;
 mod relaying;
+mod reload;
 mod request;
 mod ring;
 mod route;
@@ -134,6 +135,7 @@ impl Switch {
             Input::Clock(unix) => self.clock(unix),
             Input::Tick => {}
             Input::HangUp(why) => self.hang_up_all(why),
+            Input::Reload(config) => self.reload(*config),
         }
         while let Some(timer) = self.io.due() {
             self.timer(timer);
@@ -149,6 +151,11 @@ impl Switch {
     /// When the switch wants [`Input::Tick`], if nothing else comes first.
     pub fn deadline(&self) -> Option<Instant> {
         self.io.deadline().into_iter().chain(self.guard.deadline()).min()
+    }
+
+    /// The time, as it was told last.
+    pub fn now(&self) -> Instant {
+        self.io.now
     }
 
     /// How many calls have not ended.

@@ -14,7 +14,8 @@ const CLOSING: Duration = Duration::from_millis(3);
 const MERCY: Duration = Duration::from_secs(40);
 
 pub struct Relay {
-    ports: PortRange,
+    /// Where media ports may be, or could be before a reload.
+    pub ranges: Vec<PortRange>,
     /// Each address that media may use, as the phones see it and as it is.
     addresses: Vec<(IpAddr, IpAddr)>,
     sessions: BTreeMap<SessionId, Session>,
@@ -47,7 +48,7 @@ struct Silence {
 impl Relay {
     pub fn new(ports: PortRange, addresses: Vec<(IpAddr, IpAddr)>) -> Relay {
         Relay {
-            ports,
+            ranges: vec![ports],
             addresses,
             sessions: BTreeMap::new(),
             closing: BTreeMap::new(),
@@ -171,7 +172,7 @@ impl Relay {
             if local.port() % 2 != 0 {
                 return Err(format!("{local} of {id:?} is odd"));
             }
-            if local.port() < self.ports.first || local.port() >= self.ports.last {
+            if !self.ranges.iter().any(|ports| (ports.first..ports.last).contains(&local.port())) {
                 return Err(format!("{local} of {id:?} is outside of media-ports"));
             }
             if !self.addresses.iter().any(|(_, own)| *own == local.ip()) {

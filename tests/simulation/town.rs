@@ -47,6 +47,8 @@ pub enum Deed {
         asleep: Duration,
         power_cut: bool,
     },
+    /// The exchange goes on with another configuration.
+    Reload(Box<Config>),
 }
 
 /// What becomes of the ladder of messages.
@@ -270,6 +272,7 @@ impl Town {
             }
             Deed::FailRelay => self.relay.fail_next = true,
             Deed::Restart { asleep, power_cut } => self.restart(asleep, power_cut),
+            Deed::Reload(config) => self.reload(*config),
         }
         self.collect(id);
         self.relay_reports();
@@ -385,6 +388,30 @@ impl Town {
         self.survivors += self.kept.bindings.len() as u64;
         self.switch = Switch::restore(self.config.clone(), seed, self.kept.clone(), clocks);
         self.feed(Input::Tick);
+    }
+
+    /// The exchange goes on with another configuration. Phones of extensions that are removed do not know.
+    fn reload(&mut self, config: Config) {
+        for id in 0..self.phones.len() {
+            let number = self.phones[id].spec.number.clone();
+            if !config.extensions.contains_key(number.as_str()) {
+                self.disturb(id);
+                self.forget_bindings(&number);
+            }
+            let spec = &self.phones[id].spec;
+            let place = self.places.iter().find(|place| place.public == spec.server);
+            if place.is_some_and(|place| !config.listens(spec.transport, place.local)) {
+                self.disturb(id);
+            }
+        }
+        self.relay.ranges.push(config.media_ports);
+        (self.config, self.stealth) = (config.clone(), config.stealth);
+        self.feed(Input::Reload(Box::new(config)));
+    }
+
+    /// What the exchange goes by.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// What is on record comes to this.

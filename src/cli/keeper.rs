@@ -1,0 +1,107 @@
+//! What the keeper is asked: to go on with the configuration as it is now, to stop.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argh::FromArgs;
+use denwa::config::Config;
+use denwa::keeper::{Answer, AskError, Request, ask};
+
+use super::{Done, NOT_RUNNING, configuration};
+
+/// Have a running denwa go on with the configuration as it is now. Calls are not touched, but for those of
+/// extensions that are not in it any more. If there is a mistake in it, all of them are told, and nothing
+/// changes.
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "reload",
+    note = "`state`, `user` and `sandbox` take a restart; all else takes effect at once. SIGHUP to `denwa run`\ndoes the same with the file that it was started on, if its user may read it.\n\nExits with 0 when denwa goes on with it, 1 when it cannot, 2 when no denwa runs.",
+    example = "After a change of denwa.conf:\n  $ {command_name}",
+    example = "Where it was started with another file:\n  $ {command_name} --config /etc/denwa/office.conf"
+)]
+pub(crate) struct Reload {
+    /// the configuration; if not said, that of `denwa run`
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// Stop a running denwa, and wait until it is gone. The phones stay registered for when it starts again.
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "stop",
+    note = "Without --hangup nobody is told: who is in a call hears silence until denwa runs again. A service manager\nmay start it again at once; there, use its own command (`systemctl stop denwa`, `rc-service denwa stop`).\n\nExits with 0 when it is gone, 1 when it cannot be asked, 2 when no denwa runs.",
+    example = "End all calls first:\n  $ {command_name} --hangup"
+)]
+pub(crate) struct Stop {
+    /// end all calls first, within 5 s
+    #[argh(switch)]
+    hangup: bool,
+    /// the configuration that it was started with; if not said, that of `denwa run`
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+}
+
+/// `denwa reload`.
+pub(crate) fn reload(reload: Reload) -> Done {
+    let path = configuration(reload.config)?;
+    let file = Config::read(&path)?;
+    let config = Config::parse(&path.display().to_string(), &file)?;
+    let notes = match ask(&config.state, &Request::Reload(file)) {
+        Ok(Answer::Done(notes)) => notes,
+        other => return failed(other),
+    };
+    let mut text = format!("denwa goes on with {}.\n", path.display());
+    for note in notes.into_iter().chain(config.remarks()) {
+        text += &format!("  Look: {note}\n");
+    }
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `denwa stop`.
+pub(crate) fn stop(stop: Stop) -> Done {
+    let config = Config::load(&configuration(stop.config)?)?;
+    match ask(&config.state, &Request::Stop { hang_up: stop.hangup }) {
+        // The connection ends with the keeper.
+        Err(AskError::Ended) => {
+            writeln!(io::stdout(), "denwa is stopped.")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        other => failed(other),
+    }
+}
+
+/// Has an exchange that uses the state folder of `config` go on with it, whose file is `file`. Says in sentences
+/// what came of that, also where there is none.
+///
+/// # Errors
+///
+/// There is one, and it does not.
+pub(super) fn reload_if_running(config: &Config, file: &[u8]) -> Result<Vec<String>, Box<dyn Error>> {
+    match ask(&config.state, &Request::Reload(file.to_vec())) {
+        Ok(Answer::Done(notes)) => {
+            let looks = notes.into_iter().map(|note| format!("  Look: {note}"));
+            Ok([String::from("The exchange that runs knows of it.")].into_iter().chain(looks).collect())
+        }
+        Err(AskError::Nobody { .. }) => Ok(vec!["The next start of denwa will know of it.".into()]),
+        Ok(Answer::Failed(why)) => Err(why.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says why nothing was done.
+fn failed(answer: Result<Answer, AskError>) -> Done {
+    match answer {
+        Err(error @ AskError::Nobody { .. }) => {
+            writeln!(io::stderr(), "{error}")?;
+            Ok(ExitCode::from(NOT_RUNNING))
+        }
+        Err(error) => Err(error.into()),
+        Ok(Answer::Failed(why)) => Err(why.into()),
+        Ok(Answer::Done(_)) => Err("denwa answers something else than it was asked".into()),
+    }
+}
