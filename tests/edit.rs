@@ -282,5 +282,14 @@ fn an_exchange_that_runs_knows_of_it_at_once() {
     assert_eq!(register(at, "103", first), "200");
     let said = folder.done(&["passwd", "103"]);
     assert_eq!(register(at, "103", first), "401");
-    assert_eq!(register(at, "103", printed(&said, "password ")), "200");
+    let second = printed(&said, "password ");
+    assert_eq!(register(at, "103", second), "200");
+
+    // It is left alone by another file that names its folder.
+    fs::copy(folder.config(), folder.0.join("other.conf")).unwrap();
+    let said = folder.done(&["passwd", "103", "--config", "other.conf"]);
+    let expected = format!("was started on {}, and knows nothing of it.\n", folder.config().display());
+    assert!(said.contains(&expected), "{said}");
+    assert!(folder.refused(&["reload", "--config", "other.conf"]).contains("takes a restart"));
+    assert_eq!(register(at, "103", second), "200");
 }

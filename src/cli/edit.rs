@@ -133,7 +133,7 @@ fn tell(path: &Path, edited: &Edited, done: &str, with_code: bool) -> Done {
     let Some(settings) = settings.find(|settings| settings.number() == number) else {
         return Ok(ExitCode::SUCCESS);
     };
-    let reloaded = keeper::reload_if_running(config, file);
+    let reloaded = keeper::reload_if_running(path, config, file);
     let news = match &reloaded {
         Ok(news) => news.join("\n"),
         Err(_) => "The exchange that runs does not know of it.".into(),
