@@ -23,13 +23,14 @@ use rustix::process::geteuid;
     description = "denwa is a whole telephone exchange: SIP phones register at it, call each other\nthrough it, and it carries their sound. Without a command it runs.",
     example = "Start an exchange in the current folder:\n  $ {command_name}",
     example = "Add a third phone, and see what to type into it:\n  $ {command_name} add 103 Living room",
-    example = "After a change of the configuration, see what it means or what is wrong with it:\n  $ {command_name} check",
+    example = "After a change of the configuration, see what it means or what is wrong with it, and have the\n  exchange that runs go on with it:\n  $ {command_name} check\n  $ {command_name} reload",
     example = "Keep all of it safe:\n  $ {command_name} backup denwa.backup",
     note = "On its first start {command_name} writes `denwa.conf` into the current folder, with two extensions\nand an echo test, and prints what to type into two phones. The file explains itself, and all\nelse begins there: it is one `key = value` a line.",
     note = "In a firewall, open UDP and TCP port 5060, and the UDP ports 40000 to 40999.",
     note = "Each command explains itself as well: {command_name} add --help",
     error_code(0, "It is done."),
-    error_code(1, "It could not be done; standard error says why.")
+    error_code(1, "It could not be done; standard error says why."),
+    error_code(2, "No denwa runs that could be asked.")
 )]
 struct Arguments {
     /// print the version and stop
@@ -49,6 +50,7 @@ enum Command {
     Check(Check),
     Add(cli::Add),
     Passwd(cli::Passwd),
+    Remove(cli::Remove),
     Reload(cli::Reload),
     Stop(cli::Stop),
     Backup(cli::Backup),
@@ -101,6 +103,7 @@ fn main() -> ExitCode {
         Some(Command::Check(arguments)) => check(arguments),
         Some(Command::Add(arguments)) => cli::add(arguments),
         Some(Command::Passwd(arguments)) => cli::passwd(arguments),
+        Some(Command::Remove(arguments)) => cli::remove(arguments),
         Some(Command::Reload(arguments)) => cli::reload(arguments),
         Some(Command::Stop(arguments)) => cli::stop(arguments),
         Some(Command::Backup(arguments)) => cli::backup(arguments),

@@ -1,4 +1,4 @@
-//! `denwa add` and `denwa passwd`: the real program changes a configuration, and nothing else in it.
+//! `denwa add`, `denwa passwd` and `denwa remove`: the real program changes a configuration, and nothing else in it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -115,6 +115,19 @@ fn a_password_is_replaced_and_every_other_byte_stays() {
         assert!(!seen.contains(&password));
         seen.push(password);
     }
+}
+
+#[test]
+fn an_extension_is_removed_and_every_other_byte_stays() {
+    let folder = Folder::new();
+    folder.write(FILE);
+    folder.done(&["add", "103", "Study"]);
+    let said = folder.done(&["remove", "103"]);
+    assert_eq!(said, "103 is not in denwa.conf any more. The next start of denwa will know of it.\n");
+    assert_eq!(folder.read(), FILE);
+    let said = folder.refused(&["remove", "101"]);
+    assert!(said.contains("denwa.conf:6: group.600: there is no number 101"), "{said}");
+    assert_eq!(folder.refused(&["remove", "103"]), "there is no extension 103\n");
 }
 
 #[test]
@@ -292,4 +305,14 @@ fn an_exchange_that_runs_knows_of_it_at_once() {
     assert!(said.contains(&expected), "{said}");
     assert!(folder.refused(&["reload", "--config", "other.conf"]).contains("takes a restart"));
     assert_eq!(register(at, "103", second), "200");
+
+    let all: Vec<Child> =
+        (200..208).map(|n| folder.command(&["add", &n.to_string()]).spawn().unwrap()).collect();
+    let said: Vec<Output> = all.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    for (n, said) in (200..208).zip(said) {
+        let said = String::from_utf8(said.stdout).unwrap();
+        assert_eq!(register(at, &n.to_string(), printed(&said, "password ")), "200", "{said}");
+    }
+    folder.done(&["remove", "103"]);
+    assert_eq!(register(at, "103", second), "401");
 }

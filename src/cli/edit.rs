@@ -1,4 +1,5 @@
-//! `denwa add` and `denwa passwd`: changes of the configuration, and what to type into a phone then.
+//! `denwa add`, `denwa passwd` and `denwa remove`: changes of the configuration, and what to type into a phone
+//! then.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -64,6 +65,25 @@ pub(crate) struct Passwd {
     number: String,
 }
 
+/// Remove an extension. Its phones are not registered any more, and its calls end.
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "remove",
+    note = "The lines of its keys go out of the configuration, and all else in that stays. A group that it is in, or\nan extension that forwards to it, has to be changed first.",
+    example = "Nobody needs 103 any more:\n  $ {command_name} 103",
+    error_code(0, "It is gone, and an exchange that runs knows of it."),
+    error_code(1, "One of these is not so; standard error says why.")
+)]
+pub(crate) struct Remove {
+    /// the configuration; if not said, the one that `denwa run` takes
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+    /// which extension
+    #[argh(positional)]
+    number: String,
+}
+
 /// `denwa add`.
 pub(crate) fn add(add: Add) -> Done {
     let Add { config, no_qr, number, name } = add;
@@ -72,33 +92,52 @@ pub(crate) fn add(add: Add) -> Done {
         return Err(format!("`{name}` is no name: one extension is added at a time").into());
     }
     let name = (!name.is_empty()).then_some(name.as_str());
-    let path = configuration(config)?;
-    let edited = change(&path, |file_name, file, password| {
-        config::add_extension(file_name, file, &number, name, password)
-    })?;
-    tell(&path, &edited, "is in", !no_qr)
+    let (path, password) = (configuration(config)?, new_password()?);
+    let changed =
+        change(&path, |file_name, file| config::add_extension(file_name, file, &number, name, &password))?;
+    tell(&path, changed, "is in", !no_qr)
 }
 
 /// `denwa passwd`.
 pub(crate) fn passwd(passwd: Passwd) -> Done {
     let Passwd { config, no_qr, number } = passwd;
-    let path = configuration(config)?;
-    let edited =
-        change(&path, |file_name, file, password| config::set_password(file_name, file, &number, password))?;
-    tell(&path, &edited, "has a new password in", !no_qr)
+    let (path, password) = (configuration(config)?, new_password()?);
+    let changed = change(&path, |file_name, file| config::set_password(file_name, file, &number, &password))?;
+    tell(&path, changed, "has a new password in", !no_qr)
 }
 
-/// Changes the file at `path` by a pure function that is given its name, its bytes and a new password.
+/// `denwa remove`.
+pub(crate) fn remove(remove: Remove) -> Done {
+    let path = configuration(remove.config)?;
+    let number = remove.number;
+    let Changed { edited, reloaded } =
+        change(&path, |file_name, file| config::remove_extension(file_name, file, &number))?;
+    let news = in_words(&reloaded);
+    writeln!(io::stdout(), "{} is not in {} any more. {news}", edited.number, path.display())?;
+    reloaded.map(|_| ExitCode::SUCCESS)
+}
+
+fn new_password() -> io::Result<Password> {
+    Password::strong(&mut |bytes: &mut [u8]| getrandom::fill(bytes).map_err(io::Error::other))
+}
+
+/// A change that was made.
+struct Changed {
+    edited: Edited,
+    /// What became of it in an exchange that runs.
+    reloaded: Result<Vec<String>, Box<dyn Error>>,
+}
+
+/// Changes the file at `path` by a pure function that is given its name and its bytes, and has a running exchange
+/// know of it.
 fn change(
     path: &Path,
-    edit: impl FnOnce(&str, &[u8], &Password) -> Result<Edited, EditError>,
-) -> Result<Edited, Box<dyn Error>> {
+    edit: impl FnOnce(&str, &[u8]) -> Result<Edited, EditError>,
+) -> Result<Changed, Box<dyn Error>> {
     // Where this cannot be had, nobody else can have it either.
     let _alone = alone(path);
     let file = Config::read(path)?;
-    let password =
-        Password::strong(&mut |bytes: &mut [u8]| getrandom::fill(bytes).map_err(io::Error::other))?;
-    let edited = edit(&path.display().to_string(), &file, &password)?;
+    let edited = edit(&path.display().to_string(), &file)?;
     let is_writable = access(path, Access::WRITE_OK).map_err(io::Error::from);
     is_writable.and_then(|()| atomic::replace(path, &edited.file)).map_err(|error| {
         let hint = match error.kind() {
@@ -109,7 +148,16 @@ fn change(
         };
         format!("{} cannot be written: {error}{hint}", path.display())
     })?;
-    Ok(edited)
+    let reloaded = keeper::reload_if_running(path, &edited.config, &edited.file);
+    Ok(Changed { edited, reloaded })
+}
+
+/// What became of a change in an exchange that runs.
+fn in_words(reloaded: &Result<Vec<String>, Box<dyn Error>>) -> String {
+    match reloaded {
+        Ok(news) => news.join("\n"),
+        Err(_) => "The exchange that runs does not know of it.".into(),
+    }
 }
 
 /// Waits until no other change of the file at `path` is under way, and keeps others waiting.
@@ -125,19 +173,15 @@ fn alone(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Says what was done to an extension, and what to type into its phone; has a running exchange know of it.
-fn tell(path: &Path, edited: &Edited, done: &str, with_code: bool) -> Done {
-    let Edited { file, config, number } = edited;
+/// Says what was done to an extension, and what to type into its phone.
+fn tell(path: &Path, changed: Changed, done: &str, with_code: bool) -> Done {
+    let Changed { edited: Edited { config, number, .. }, reloaded } = changed;
     let own = own_addresses();
-    let mut settings = Settings::all(config, &own);
-    let Some(settings) = settings.find(|settings| settings.number() == number) else {
+    let mut settings = Settings::all(&config, &own);
+    let Some(settings) = settings.find(|settings| *settings.number() == number) else {
         return Ok(ExitCode::SUCCESS);
     };
-    let reloaded = keeper::reload_if_running(path, config, file);
-    let news = match &reloaded {
-        Ok(news) => news.join("\n"),
-        Err(_) => "The exchange that runs does not know of it.".into(),
-    };
+    let news = in_words(&reloaded);
     let mut text = format!("{number} {done} {}. {news}\nType into its phone:\n\n{settings}", path.display());
     if with_code && io::stdout().is_terminal() {
         text += &code(&settings);

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use denwa::config;
 
 pub(crate) use backup::{Backup, Restore, backup, restore};
-pub(crate) use edit::{Add, Passwd, add, passwd};
+pub(crate) use edit::{Add, Passwd, Remove, add, passwd, remove};
 pub(crate) use keeper::{Reload, Stop, reload, stop};
 
 /// What stands for the argument `-`, standard input or output: no file has that name.

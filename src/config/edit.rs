@@ -14,10 +14,11 @@
 //! What a change comes to is read again before it is given back, so nothing is ever written that
 //! the exchange would refuse.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
-use super::lines::{self, Line};
+use super::lines::{self, BYTE_ORDER_MARK, Line};
 use super::mistake::{Mistakes, Reason};
 use super::{Config, Number, Password, value};
 
@@ -166,6 +167,51 @@ pub fn set_password(
     checked(file_name, [before, password.reveal().as_bytes(), after].concat(), number)
 }
 
+/// `file` without an extension: without the lines of its own key and of those below, and a blank line where
+/// there would be two. Comments stay.
+///
+/// # Errors
+///
+/// There is no such extension, or the file has mistakes; one is to name the extension elsewhere.
+pub fn remove_extension(file_name: &str, file: &[u8], number: &str) -> Result<Edited, EditError> {
+    Config::parse(file_name, file).map_err(EditError::Mistakes)?;
+    let number = value::number(number).map_err(EditError::Value)?;
+    let lines = lines::lines(file, &mut Mistakes::new(file_name));
+    match meaning(&lines, &number) {
+        Some((Meaning::Extension, _)) => {}
+        but => return Err(EditError::NoExtension { number, but }),
+    }
+    let key = format!("ext.{number}");
+    let is_of_it = |line: &&Line<'_>| {
+        line.key.strip_prefix(&key).is_some_and(|below| below.is_empty() || below.starts_with('.'))
+    };
+    let gone: BTreeSet<u32> = lines.iter().filter(is_of_it).map(|line| line.number).collect();
+
+    // Mistakes have the numbers of the lines as they are.
+    let emptied = each_line(file).map(|(number, _, line)| if gone.contains(&number) { b"\n" } else { line });
+    Config::parse(file_name, &emptied.collect::<Vec<_>>().concat()).map_err(EditError::Mistakes)?;
+
+    let body = file.strip_prefix(BYTE_ORDER_MARK).unwrap_or(file);
+    let mut left: Vec<&[u8]> = Vec::new();
+    // Whether lines went after the last one that is left.
+    let mut is_gap = false;
+    for (number, _, line) in each_line(body) {
+        if gone.contains(&number) {
+            is_gap = true;
+            continue;
+        }
+        if std::mem::take(&mut is_gap) && is_blank(line) && left.last().is_some_and(|last| is_blank(last)) {
+            left.pop();
+        }
+        left.push(line);
+    }
+    if is_gap && left.last().is_some_and(|last| is_blank(last)) {
+        left.pop();
+    }
+    let mark = &file[..file.len() - body.len()];
+    checked(file_name, [mark, &left.concat()].concat(), number)
+}
+
 /// A name as it will be read. Nothing in it can end its line.
 fn shown_name(text: &str) -> Result<String, EditError> {
     let text = text.trim();
@@ -209,11 +255,14 @@ fn each_line(file: &[u8]) -> impl Iterator<Item = (u32, usize, &[u8])> {
 fn behind_extensions(file: &[u8], lines: &[Line<'_>]) -> usize {
     let of_extension = |line: &&Line<'_>| line.key.starts_with("ext.");
     let last = lines.iter().filter(of_extension).map(|line| line.number).max();
-    let is_blank = |line: &[u8]| line.trim_ascii().is_empty();
     let end = last.and_then(|last| {
         each_line(file).find(|&(number, _, line)| number > last && is_blank(line)).map(|(_, at, _)| at)
     });
     end.unwrap_or(file.len())
+}
+
+fn is_blank(line: &[u8]) -> bool {
+    line.trim_ascii().is_empty()
 }
 
 /// How lines end before some place.
@@ -252,6 +301,11 @@ echo      = 114
 
     fn set(file: &str, number: &str) -> Result<String, EditError> {
         let edited = set_password("denwa.conf", file.as_bytes(), number, &Password::new("new"))?;
+        Ok(String::from_utf8(edited.file).unwrap())
+    }
+
+    fn remove(file: &str, number: &str) -> Result<String, EditError> {
+        let edited = remove_extension("denwa.conf", file.as_bytes(), number)?;
         Ok(String::from_utf8(edited.file).unwrap())
     }
 
@@ -323,6 +377,34 @@ echo      = 114
         assert_eq!(told("114"), "114 is no extension, but the echo test, on line 7");
         assert!(told("1 2").contains("is not a number"));
         assert!(matches!(set("", "101"), Err(EditError::Mistakes(_))));
+    }
+
+    #[test]
+    fn an_extension_goes_with_all_its_lines_and_no_other() {
+        let file =
+            "ext.1 = x\n\next.2 = x\n# its name\next.2.name = y\next.22 = x\n\next.2.digest=md5\n\n\n#";
+        assert_eq!(remove(file, "2").unwrap(), "ext.1 = x\n\n# its name\next.22 = x\n\n\n#");
+        assert_eq!(remove(file, "22").unwrap(), file.replace("ext.22 = x\n", ""));
+        let marked = "\u{feff}ext.2 = x\r\n\r\next.1 = x";
+        assert_eq!(remove(marked, "2").unwrap(), "\u{feff}\r\next.1 = x");
+        assert_eq!(remove("ext.1 = x\n\next.2 = x", "2").unwrap(), "ext.1 = x\n");
+    }
+
+    #[test]
+    fn who_is_needed_elsewhere_stays() {
+        let told =
+            remove(&format!("{FILE}ext.102 = x\next.102.busy = 101\n"), "101").unwrap_err().to_string();
+        assert!(told.contains("denwa.conf:6: group.600: there is no number 101"), "{told}");
+        assert!(told.contains("denwa.conf:9: ext.102.busy: there is no number 101"), "{told}");
+        let told = remove("ext.1 = x\n#\necho = 9\n", "1").unwrap_err().to_string();
+        assert!(
+            told.contains("there is no extension, so nobody could call")
+                && told.ends_with("Nothing was changed."),
+            "{told}"
+        );
+        let told = |number: &str| remove(FILE, number).unwrap_err().to_string();
+        assert_eq!(told("102"), "there is no extension 102");
+        assert_eq!(told("114"), "114 is no extension, but the echo test, on line 7");
     }
 
     #[test]
@@ -422,6 +504,12 @@ echo      = 114
                 file.as_bytes()[..at] == edited.file[..at] && file.as_bytes()[at..] == edited.file[at + new..]
             };
             assert!((0..=same).any(is_inserted), "{file:?}");
+
+            // And back, but for the last line's end.
+            let removed = remove_extension("x", &edited.file, "777").unwrap();
+            assert_eq!(removed.config, before);
+            let text = String::from_utf8(removed.file).unwrap();
+            assert_eq!(text.trim_end_matches(['\r', '\n']), file.trim_end_matches(['\r', '\n']));
 
             let number = &numbers[random.below(numbers.len())];
             let edited = set_password("x", file.as_bytes(), number, &password).unwrap();

@@ -82,8 +82,8 @@ fn template(first: &Password, second: &Password, state: Option<&str>) -> String 
 #
 # A line is `key = value`. The value runs to the end of its line, so nothing needs quotes.
 # A comment begins with `#` and has a line of its own.
-# After a change: `denwa check` tells what is understood; then start denwa again. `denwa add` adds an
-# extension to this file.
+# After a change: `denwa check` tells what is understood, and `denwa reload` has a running denwa go on
+# with it. `denwa add 103 Living room` adds an extension to this file.
 
 # An extension is a number and the password that its phone registers with. All phones know md5,
 # which is safe with a password like these; without the line, SHA-256 is asked for as well, and

@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use edit::{EditError, Edited, Meaning, add_extension, set_password};
+pub use edit::{EditError, Edited, Meaning, add_extension, remove_extension, set_password};
 pub use first_run::{HERE, STATE_HERE, find, first_run, welcome};
 pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
 pub use network::Network;
