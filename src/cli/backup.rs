@@ -14,6 +14,7 @@ use denwa::config::{self, Config};
 use denwa::console::{Things, Utc};
 use denwa::journal::backup::{self, Backup as Kept};
 use denwa::journal::{self, Lock, NoLock, State};
+use denwa::keeper::{AskError, Request, ask};
 use denwa::sandbox::{User, prepare_state};
 use rustix::process::geteuid;
 
@@ -43,7 +44,7 @@ pub(crate) struct Backup {
     file: PathBuf,
 }
 
-/// Bring back configuration and state from a backup. The exchange must not run.
+/// Bring back configuration and state from a backup. The exchange must not run: `denwa stop`.
 #[derive(FromArgs)]
 #[argh(
     subcommand,
@@ -144,7 +145,7 @@ pub(crate) fn restore(arguments: Restore) -> Done {
             .filter_map(|(path, new)| is_other(path, new).then_some(path))
             .collect();
     if !force && !replaced.is_empty() {
-        ask(&replaced, is_standard)?;
+        confirm(&replaced, is_standard)?;
     }
 
     let failed = |path: &Path, error: io::Error| format!("{} cannot be written: {error}", path.display());
@@ -217,25 +218,30 @@ fn place(named: Option<PathBuf>) -> Result<PathBuf, Box<dyn Error>> {
     }
 }
 
-/// Keeps exchanges from a folder.
-fn idle(folder: &Path) -> Result<Option<Lock>, Box<dyn Error>> {
+/// Keeps exchanges from a folder that none uses.
+fn idle(folder: &Path) -> Result<Option<Lock>, String> {
     let name = folder.display();
-    Lock::hold(folder).map_err(|why| {
-        match why {
-            NoLock::Held(Some(process)) => {
-                format!("an exchange uses {name}, process {process}: stop it first. Nothing was changed.")
-            }
-            NoLock::Held(None) => format!("an exchange uses {name}: stop it first. Nothing was changed."),
-            NoLock::Impossible => format!(
-                "whether an exchange uses {name} cannot be seen by this user: restore as root. Nothing was changed."
-            ),
+    let lock = match Lock::hold(folder) {
+        Ok(lock) => lock,
+        Err(NoLock::Held(process)) => {
+            let process = process.map_or(String::new(), |process| format!(", process {process}"));
+            return Err(format!("an exchange uses {name}{process}: stop it first. Nothing was changed."));
         }
-        .into()
-    })
+        Err(NoLock::Impossible) => {
+            return Err(format!(
+                "whether an exchange uses {name} cannot be seen by this user: restore as root. Nothing was changed."
+            ));
+        }
+    };
+    // It may have died a moment ago, and be started again in another.
+    match ask(folder, &Request::Whereabouts) {
+        Err(AskError::Nobody { .. }) => Ok(lock),
+        _ => Err(format!("a denwa runs that uses {name}: stop it first. Nothing was changed.")),
+    }
 }
 
 /// Asks a person whether some files may be replaced.
-fn ask(files: &[&Path], is_standard: bool) -> Result<(), Box<dyn Error>> {
+fn confirm(files: &[&Path], is_standard: bool) -> Result<(), Box<dyn Error>> {
     let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
     let files = files.join(" and ");
     if is_standard || !io::stdin().is_terminal() {
