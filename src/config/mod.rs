@@ -17,6 +17,7 @@
 
 mod check;
 mod de;
+mod edit;
 mod file;
 mod first_run;
 mod help;
@@ -24,8 +25,10 @@ mod lines;
 mod mistake;
 mod nearest;
 mod network;
+mod password;
 mod reach;
 mod remarks;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -40,9 +43,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use first_run::{HERE, find, first_run, welcome};
+pub use edit::{EditError, Edited, Meaning, add_extension, remove_extension, set_password};
+pub use first_run::{HERE, STATE_HERE, find, first_run, welcome};
 pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
 pub use network::Network;
+pub use settings::Settings;
 
 /// The largest file that is read, in bytes: [`MAX_EXTENSIONS`] with a few keys each fit.
 pub const MAX_BYTES: usize = 1 << 20;

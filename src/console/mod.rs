@@ -5,6 +5,7 @@ mod ceiling;
 pub mod control;
 mod line;
 mod news;
+mod qr;
 mod summary;
 mod tail;
 mod utc;
@@ -16,15 +17,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use addresses::own_addresses;
 pub use line::{Names, line};
+pub use qr::Code;
 pub use summary::Summary;
 pub use tail::Tail;
+pub use utc::Utc;
+pub use words::Things;
 
 use crate::config::{Config, LogLevel};
 use crate::switch::Event;
 use ceiling::{Ceiling, LeftOut};
 use line::Service;
-use utc::Utc;
-use words::Things;
 
 /// The log: one short line for each thing that happened, with the time in UTC.
 ///

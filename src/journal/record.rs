@@ -60,6 +60,27 @@ pub(super) enum Urgency {
 }
 
 impl Record {
+    /// Whether it means nothing when all calls are over.
+    pub fn is_of_call(&self) -> bool {
+        match self {
+            Record::Call(_)
+            | Record::CallOver(_)
+            | Record::CallGone(_)
+            | Record::Invite(..)
+            | Record::InviteGone(_)
+            | Record::Locks(_) => true,
+            Record::Secret(_)
+            | Record::Started(_)
+            | Record::Clock(_)
+            | Record::Bound(_)
+            | Record::Refreshed(_)
+            | Record::Extended(_)
+            | Record::Unbound(_)
+            | Record::Numbered(_)
+            | Record::Used(_) => false,
+        }
+    }
+
     pub(super) fn urgency(&self) -> Urgency {
         match self {
             Record::Secret(_) | Record::Started(_) | Record::Bound(_) | Record::Unbound(_) => Urgency::Synced,
