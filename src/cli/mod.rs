@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use denwa::config;
 
 use crate::Done;
-use ask::NOT_RUNNING;
 pub(crate) use backup::{Backup, Restore, backup, restore};
 pub(crate) use edit::{Add, Passwd, Remove, add, passwd, remove};
 

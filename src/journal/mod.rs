@@ -46,7 +46,7 @@ pub use disk::NAME;
 pub use frame::{MAX_RECORD, VERSION};
 pub use lock::{Lock, NoLock};
 pub use record::{
-    Address, Binding, Clocks, Flow, Kept, Octets, Record, Refresh, Secret, Term, Transport, Used,
+    Address, Ban, Binding, Clocks, Flow, Kept, Octets, Record, Refresh, Secret, Term, Transport, Used,
 };
 pub use state::State;
 

@@ -1,5 +1,6 @@
 //! Flows: what a request came from, and so where answers and later requests go (RFC 5626 §3).
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 pub use crate::config::Transport;
@@ -59,17 +60,25 @@ impl Flow {
     }
 }
 
-impl From<journal::Flow> for Flow {
-    /// The flow that was on record; that of a stream is dead.
-    fn from(kept: journal::Flow) -> Flow {
-        Flow {
-            transport: match kept.transport {
-                journal::Transport::Udp => Transport::Udp,
-                journal::Transport::Tcp => Transport::Tcp,
-            },
-            local: kept.local.into(),
-            remote: kept.remote.into(),
-            stream: StreamId(0),
+/// The streams that stand although they were opened to another process, by their ends. No others do.
+#[derive(Default)]
+pub(super) struct Standing(HashMap<(SocketAddr, SocketAddr), StreamId>);
+
+impl Standing {
+    /// These.
+    pub(super) fn new(streams: &[Flow]) -> Standing {
+        Standing(streams.iter().map(|flow| ((flow.local, flow.remote), flow.stream)).collect())
+    }
+
+    /// A flow that was on record; that of a stream which does not stand is dead.
+    pub(super) fn flow(&self, kept: journal::Flow) -> Flow {
+        let (local, remote) = (kept.local.into(), kept.remote.into());
+        match kept.transport {
+            journal::Transport::Udp => Flow { transport: Transport::Udp, local, remote, stream: StreamId(0) },
+            journal::Transport::Tcp => {
+                let stream = self.0.get(&(local, remote)).copied().unwrap_or_default();
+                Flow { transport: Transport::Tcp, local, remote, stream }
+            }
         }
     }
 }

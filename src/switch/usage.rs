@@ -97,7 +97,8 @@ impl Usage {
 
     /// Gives the records of all that was used.
     pub(super) fn snapshot(&self, each: &mut dyn FnMut(&Record)) {
-        self.0.keys().filter_map(|number| self.record(number)).for_each(|record| each(&record));
+        let used = self.0.iter().filter(|(_, used)| used.begun != [0, 0]).map(|(number, _)| number);
+        used.filter_map(|number| self.record(number)).for_each(|record| each(&record));
     }
 
     /// What was put on record.
@@ -109,9 +110,14 @@ impl Usage {
         }
     }
 
-    /// Extensions that a configuration does not have are forgotten.
-    pub(super) fn reload(&mut self, config: &Config) {
-        self.0.retain(|number, _| config.extensions.contains_key(number));
+    /// Extensions that a configuration does not have are forgotten; so is what is on record of them.
+    pub(super) fn reload(&mut self, config: &Config) -> impl Iterator<Item = Record> + use<> {
+        let gone = |number: &Number| !config.extensions.contains_key(number);
+        let forgotten: Vec<Number> = self.0.keys().filter(|number| gone(number)).cloned().collect();
+        forgotten.iter().for_each(|number| drop(self.0.remove(number)));
+        forgotten.into_iter().map(|number| {
+            Record::Used(journal::Used { number: number.as_str().into(), hour: 0, begun: [0, 0] })
+        })
     }
 
     /// A call that an extension began has ended.
