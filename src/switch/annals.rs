@@ -272,6 +272,7 @@ impl Switch {
             Gone::Removed => return,
             Gone::Expired => "the phone did not register again in time".into(),
             Gone::Replaced => format!("a newer registration took its place (ext.{number}.max-contacts)"),
+            Gone::ExtensionRemoved => format!("the configuration does not have it any more (ext.{number})"),
         };
         let incident = Incident {
             from: flow.remote.to_string(),

@@ -1,5 +1,6 @@
 //! Flows: what a request came from, and so where answers and later requests go (RFC 5626 §3).
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 pub use crate::config::Transport;
@@ -19,6 +20,22 @@ pub struct Flow {
     pub remote: SocketAddr,
     /// Which connection, for streams; `StreamId(0)` for datagrams.
     pub stream: StreamId,
+}
+
+/// Connections that stand although they were opened to another process, by their two ends.
+#[derive(Default)]
+pub(super) struct Standing(BTreeMap<(SocketAddr, SocketAddr), StreamId>);
+
+impl Standing {
+    pub(super) fn new(streams: &[Flow]) -> Standing {
+        Standing(streams.iter().map(|flow| ((flow.local, flow.remote), flow.stream)).collect())
+    }
+
+    /// A flow as it was written down, with the number of its connection if that stands.
+    pub(super) fn find(&self, flow: Flow) -> Flow {
+        let stream = self.0.get(&(flow.local, flow.remote)).filter(|_| flow.is_reliable());
+        Flow { stream: stream.copied().unwrap_or_default(), ..flow }
+    }
 }
 
 /// A stream connection; numbers, from 1 on, are never used again while the process lives.

@@ -26,6 +26,7 @@ impl Switch {
         self.auth.reload(&self.config);
         self.guard.reload(now, &self.config);
         for (extension, flow) in self.registrar.reload(&self.config) {
+            self.note_gone(&extension, &flow, Gone::ExtensionRemoved);
             self.io.tell(Event::Unregistered { extension, flow, cause: Gone::ExtensionRemoved });
         }
         self.end_removed();
@@ -38,9 +39,7 @@ impl Switch {
 
     /// Ends what extensions have to do with that there are no more.
     fn end_removed(&mut self) {
-        let mut calls: Vec<u64> = self.calls.keys().copied().collect();
-        calls.sort_unstable();
-        for id in calls {
+        for id in self.calls.ids() {
             let Some(call) = self.calls.get(&id) else { continue };
             let is_removed = |leg: usize| {
                 let extension = call.legs.get(leg).and_then(|leg| leg.extension.as_ref());

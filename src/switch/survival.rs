@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::Switch;
 use super::call::{Call, Phase};
 use super::event::{Cause, Event};
-use super::flow::Flow;
+use super::flow::{Flow, Standing};
 use super::fork::{ELSEWHERE, Fork, Kind, NO_REASON};
 use super::form;
 use super::io::Timer;
@@ -45,8 +45,9 @@ impl Switch {
         let mut switch = Switch::with_secret(config, secret::Secret::new(lasting, seed));
         switch.io.now = clocks.now;
         switch.io.wall = i128::from(clocks.wall) - i128::from(clocks.now.0);
+        let standing = Standing::new(streams);
         switch.clients_made = clocks.now.0.wrapping_mul(CLIENTS_A_MILLISECOND);
-        switch.registrar.restore(&switch.config, clocks.now, state.bindings.into_values(), streams);
+        switch.registrar.restore(&switch.config, clocks.now, state.bindings.into_values(), &standing);
         for (after, binding) in switch.registrar.all_wakes(&switch.config, clocks.now) {
             switch.io.arm(after, Timer::Binding(binding));
         }
@@ -56,11 +57,11 @@ impl Switch {
         switch.calls_made = state.numbered;
         for (id, Octets(form)) in state.calls {
             switch.calls.recall(id, &form);
-            switch.restore_call(id, &form);
+            switch.restore_call(id, &form, &standing);
         }
         for (id, (call, Octets(form))) in state.invites {
             switch.forks.recall(id, &form);
-            switch.restore_invite(id, call, &form);
+            switch.restore_invite(id, call, &form, &standing);
         }
         for (id, Octets(form)) in state.locks {
             if let Some(call) = switch.calls.get_mut(&id) {
@@ -188,12 +189,13 @@ impl Switch {
     }
 
     /// Takes a call in that was put on record.
-    fn restore_call(&mut self, id: u64, form: &[u8]) {
-        let Some(call) = form::read_call(&self.config, id, form) else {
+    fn restore_call(&mut self, id: u64, form: &[u8], standing: &Standing) {
+        let Some(mut call) = form::read_call(&self.config, id, form) else {
             let sentence =
                 "did not survive: its extension is gone, or another version of denwa has written it down";
             return self.io.tell(Event::Notice(format!("call {id} {sentence}")));
         };
+        call.legs.iter_mut().for_each(|leg| leg.flow = standing.find(leg.flow));
         for (a, b) in call.ports.iter().flatten() {
             self.ports.claim(*a);
             self.ports.claim(*b);
@@ -204,11 +206,12 @@ impl Switch {
     }
 
     /// Takes an INVITE in that was put on record, and opens its transactions.
-    fn restore_invite(&mut self, id: u64, call: u64, form: &[u8]) {
+    fn restore_invite(&mut self, id: u64, call: u64, form: &[u8], standing: &Standing) {
         self.made = self.made.max(id);
         let fork = form::read_invite(id, call, form).filter(|_| self.calls.contains_key(&call));
         let Some(mut fork) = fork else { return };
         let Ok(request) = Message::parse(&fork.request) else { return };
+        fork.reply = standing.find(fork.reply);
         fork.server = self.server_key(&fork.reply, &request, b"INVITE");
         let is_success = (200..300).contains(&fork.status);
         self.servers.restore(&mut self.io, fork.server, fork.reply, id, is_success);

@@ -1,10 +1,8 @@
 //! What is written down of bindings, and how they come back.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::flow::{Flow, StreamId};
+use super::super::flow::{Flow, Standing, StreamId};
 use super::{Binding, BindingId, MAX_BINDINGS, Registrar};
 use crate::config::{Config, Number};
 use crate::journal::{self, Record, Refresh, Term};
@@ -18,9 +16,6 @@ pub(super) struct Noted {
     expires: Instant,
     grace: Duration,
 }
-
-/// Connections by our end and the other one.
-type Standing = BTreeMap<(SocketAddr, SocketAddr), StreamId>;
 
 impl Noted {
     /// Whether a binding that ends then is made up for by one half, or the whole (1), of the grace.
@@ -74,14 +69,12 @@ impl Binding {
         Term::new(self.cseq, now, self.expires - now, self.grace)
     }
 
-    /// The binding that was written down. Streams have ended but those that `standing` knows by their ends, and
-    /// where we do not listen any more nobody can be called.
+    /// The binding that was written down. Streams have ended but those that stand, and where we do not listen any
+    /// more nobody can be called.
     fn restored(config: &Config, kept: journal::Binding, standing: &Standing) -> Binding {
-        let mut flow = Flow::from(kept.flow);
-        let stream = standing.get(&(flow.local, flow.remote)).filter(|_| flow.is_reliable());
-        flow.stream = stream.copied().unwrap_or_default();
+        let flow = standing.find(Flow::from(kept.flow));
         let connected = match flow.is_reliable() {
-            true => stream.is_some(),
+            true => flow.stream != StreamId::default(),
             false => config.listens(flow.transport, flow.local),
         };
         let expires = kept.term.expires();
@@ -119,19 +112,19 @@ impl Registrar {
     }
 
     /// Takes in what was written down of an exchange before, in the order in which it came: what still
-    /// holds, belongs to an extension that there is, and finds room. `streams` are connections that stand.
+    /// holds, belongs to an extension that there is, and finds room. Of connections,
+    /// those in `standing` are there.
     pub(in super::super) fn restore(
         &mut self,
         config: &Config,
         now: Instant,
         kept: impl Iterator<Item = journal::Binding>,
-        streams: &[Flow],
+        standing: &Standing,
     ) {
-        let standing = streams.iter().map(|flow| ((flow.local, flow.remote), flow.stream)).collect();
         for kept in kept {
             self.made = self.made.max(kept.id);
             let number = Number::new(&kept.number).filter(|number| config.extensions.contains_key(number));
-            let binding = Binding::restored(config, kept, &standing);
+            let binding = Binding::restored(config, kept, standing);
             let has_room = self.numbers.len() < MAX_BINDINGS;
             let Some(number) = number.filter(|_| has_room && binding.expires > now) else {
                 self.records.push(Record::Unbound(binding.id));
