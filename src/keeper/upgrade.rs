@@ -12,7 +12,7 @@ use super::StartError;
 use super::child::{Binary, Exchange};
 use super::handover::Past;
 use super::talk::Answer;
-use super::watch::{State, Stop, Watch};
+use super::watch::{End, State, Stop, Watch};
 use crate::config::LogLevel;
 
 /// How long the new one may take until it serves. The old one waits up to 5 s of that for a quiet moment.
@@ -144,7 +144,7 @@ impl Watch {
     }
 
     /// The new one has ended, and the old one goes on as if nothing had been.
-    pub(super) fn heir_ended(&mut self, how: &str) {
+    pub(super) fn heir_ended(&mut self, end: End) {
         let Some(mut upgrade) = self.upgrade.take() else { return };
         upgrade.listen();
         upgrade.pass_words_on();
@@ -152,8 +152,9 @@ impl Watch {
         let last = words.lines().rev().find(|line| !line.trim().is_empty());
         let what = match (upgrade.until, last) {
             (None, _) => format!("it did not serve within {} s", PATIENCE.as_secs()),
-            (Some(_), Some(last)) => last.to_owned(),
-            (Some(_), None) => format!("it {how}, and said nothing"),
+            (Some(_), Some(last)) if matches!(end, End::Status(_)) => last.to_owned(),
+            (Some(_), Some(_)) => format!("it {end}"),
+            (Some(_), None) => format!("it {end}, and said nothing"),
         };
         let sentence = format!("the new program does not take over, and the old one goes on: {what}");
         self.keeper.log.say(LogLevel::Error, &sentence);

@@ -69,7 +69,7 @@ impl Keeper {
             // Not only at SIGCHLD, which may be lost when very many signals come.
             while let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG) {
                 if watch.upgrade.as_ref().is_some_and(|upgrade| upgrade.is(pid)) {
-                    watch.heir_ended(&End::of(status).to_string());
+                    watch.heir_ended(End::of(status));
                 }
                 // Another one has handed over, or was an orphan's if we are a container's first process.
                 if watch.exchange().is_some_and(|exchange| exchange.pid == pid)
@@ -263,7 +263,7 @@ impl Watch {
 
 /// How an exchange ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Status(i32),
     Killed(i32),
 }

@@ -273,6 +273,7 @@ impl Switch {
             Gone::Expired => "the phone did not register again in time".into(),
             Gone::ExtensionRemoved => "the configuration does not have the extension any more".into(),
             Gone::Replaced => format!("a newer registration took its place (ext.{number}.max-contacts)"),
+            Gone::ExtensionRemoved => format!("the configuration does not have it any more (ext.{number})"),
         };
         let incident = Incident {
             from: flow.remote.to_string(),

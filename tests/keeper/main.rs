@@ -16,6 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -59,7 +60,7 @@ fn free_port() -> u16 {
 /// A running program: the keeper, and by it the exchange.
 struct Program {
     keeper: Child,
-    said: Receiver<String>,
+    said: Mutex<Receiver<String>>,
     at: SocketAddr,
     _folder: Folder,
 }
@@ -88,7 +89,7 @@ impl Program {
                 let _ = sender.send(line.unwrap());
             }
         });
-        let program = Program { keeper, said, at, _folder: folder };
+        let program = Program { keeper, said: Mutex::new(said), at, _folder: folder };
         program.expect("runs");
         assert!(program.answers(&asker(), SOON), "no answer");
         program
@@ -99,7 +100,12 @@ impl Program {
         let until = Instant::now() + SOON;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let line = self.said.recv_timeout(left).unwrap_or_else(|_| panic!("it does not say {part:?}"));
+            let line = self
+                .said
+                .lock()
+                .unwrap()
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("it does not say {part:?}"));
             if line.contains(part) {
                 return line;
             }
@@ -151,7 +157,7 @@ impl Program {
             thread::sleep(Duration::from_millis(2));
         };
         let time = begin.elapsed();
-        (status, time, self.said.iter().collect::<Vec<_>>().join("\n"))
+        (status, time, self.said.lock().unwrap().iter().collect::<Vec<_>>().join("\n"))
     }
 }
 

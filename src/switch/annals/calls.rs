@@ -89,6 +89,7 @@ impl Switch {
             Cause::Restarted => "the exchange was started again while it rang".into(),
             Cause::Operator if call.phase == Phase::Ringing => "the operator ended it while it rang".into(),
             Cause::Operator => "the operator ended it".into(),
+            Cause::ExtensionRemoved => "an extension of it was removed from the configuration (ext)".into(),
             Cause::CallerHungUp | Cause::CalleeHungUp | Cause::Cancelled | Cause::Replaced => String::new(),
         }
     }
