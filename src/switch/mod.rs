@@ -14,7 +14,7 @@
 //! about the next process, which goes on where this one ends.
 
 mod admission;
-pub mod annals;
+mod annals;
 mod answer;
 mod auth;
 mod call;
@@ -52,6 +52,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 pub use crate::time::Instant;
+pub use annals::{Incident, What};
 pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Operation, Output};
 pub use flow::{Flow, StreamId, Transport};
 
