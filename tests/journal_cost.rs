@@ -33,7 +33,7 @@ impl Folder {
     }
 
     fn open(&self) -> Opened {
-        Journal::open(&self.0, 1, SECOND, CLOCKS).unwrap()
+        Journal::open(&self.0, 1, SECOND, CLOCKS.wall).unwrap()
     }
 }
 
@@ -131,11 +131,11 @@ fn ten_thousand_phones_are_back_soon() {
         config.extensions.insert(Number::new(&number(id)).unwrap(), extension);
     }
     let begin = Instant::now();
-    let Opened { journal, state, notices } = folder.open();
+    let Opened { journal, state, clocks, notices } = folder.open();
     let read = begin.elapsed();
     let restored = state.bindings.clone();
     let begin = begin + (begin.elapsed() - read);
-    let switch = Switch::restore(config, [8; 32], state, CLOCKS);
+    let switch = Switch::restore(config, [8; 32], state, clocks, &[]);
     let all = begin.elapsed();
     let size = fs::metadata(folder.0.join("journal")).unwrap().len();
     println!("{PHONES} bindings, {} KiB: read after {read:?}, with timers and all after {all:?}", size >> 10);

@@ -5,6 +5,7 @@ mod ceiling;
 pub mod control;
 mod line;
 mod news;
+mod qr;
 mod summary;
 mod tail;
 mod utc;
@@ -16,14 +17,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use addresses::own_addresses;
 pub use line::{Names, line};
+pub use qr::Code;
 pub use summary::Summary;
 pub use tail::Tail;
+pub use utc::Utc;
+pub use words::Things;
 
 use crate::config::{Config, LogLevel};
 use crate::switch::Event;
 use ceiling::{Ceiling, LeftOut};
-use utc::Utc;
-use words::Things;
+use line::Service;
 
 /// The log: one short line for each thing that happened, with the time in UTC.
 ///
@@ -84,17 +87,26 @@ impl Log {
         for remark in config.remarks() {
             self.say(LogLevel::Warn, &remark);
         }
-        let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
-        let extensions = Things(config.extensions.len() as u64, "extension");
-        let (version, file, listen) = (env!("CARGO_PKG_VERSION"), file.display(), listen.join(" "));
-        let sentence = format!("denwa {version} runs {file}: {extensions}, SIP on {listen}");
+        let (version, file) = (env!("CARGO_PKG_VERSION"), file.display());
+        let sentence = format!("denwa {version} runs {file}: {}", Service(config));
         self.say(LogLevel::Info, &sentence);
     }
 
-    /// Writes what happened to the exchange.
+    /// Writes what happened to the exchange. Another configuration of its holds for the log from then on.
     pub fn event(&mut self, event: &Event) {
+        if let Event::Reloaded(config) = event {
+            self.reload(config);
+            for remark in config.remarks() {
+                self.say(LogLevel::Warn, &remark);
+            }
+        }
         let (level, sentence) = line(event, &self.names);
         self.say(level, &sentence);
+    }
+
+    /// Says as much, and calls extensions so, as another configuration wants it.
+    pub fn reload(&mut self, config: &Config) {
+        (self.level, self.names) = (config.log, Names::of(config));
     }
 
     /// Writes one sentence, which must hold nothing unprintable, unless the ceiling is reached.

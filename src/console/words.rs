@@ -54,7 +54,7 @@ impl fmt::Display for Count {
 }
 
 /// A number of things: `1 packet`, `2 packets`.
-pub(super) struct Things(pub(super) u64, pub(super) &'static str);
+pub struct Things(pub u64, pub &'static str);
 
 impl fmt::Display for Things {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -49,6 +49,14 @@ impl Herald {
         }
     }
 
+    /// Goes by other words. What was counted is told in those that it was counted by.
+    pub(super) fn reload(&mut self, now: Instant, words: Words) {
+        if let Some(since) = self.since.take() {
+            self.close(now - since);
+        }
+        self.words = words;
+    }
+
     /// Counts something that was in vain.
     pub(super) fn count(&mut self, now: Instant, source: Source, vain: Vain, reason: Reason) {
         self.since.get_or_insert(now);

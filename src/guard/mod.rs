@@ -206,6 +206,16 @@ impl Guard {
         }
     }
 
+    /// Goes by the lists and budgets of another configuration. Phones, bans, and what everybody has used of
+    /// the budgets stay; where nobody is banned any more (`ban = never`), bans end.
+    pub fn reload(&mut self, now: Instant, config: &Config) {
+        self.lists = Lists::new(config);
+        self.phones.reload(config);
+        self.offenders.reload(config.ban);
+        self.strangers.reload(config);
+        self.herald.reload(now, Words::new(config));
+    }
+
     /// Whether a datagram, or a message on a stream, may be read at all, and what is known of its
     /// source. `None`: no. It is counted, and costs a few dozen nanoseconds and no memory.
     pub fn packet(
@@ -247,6 +257,17 @@ impl Guard {
                 self.herald.count(now, source, Vain::Connection, reason);
                 Opening::Refused
             }
+        }
+    }
+
+    /// A connection stands that was opened to another process. It costs nothing; one on which nobody has proved
+    /// who he is has as much time as a new one.
+    pub fn inherit(&mut self, now: Instant, stream: u64, source: IpAddr, proved: bool) {
+        let source = self.key.source(source);
+        // There are no more than there were.
+        let _ = self.streams.open(stream, source.prefix, self.phones.has(source), now);
+        if proved {
+            self.streams.proved(stream);
         }
     }
 

@@ -33,6 +33,14 @@ impl Offenders {
         Offenders { ban, known: Table::new(Offender::default()), last: Instant(0) }
     }
 
+    /// Goes by another rule. Whoever is banned stays so for the time that was said, unless nobody is to be.
+    pub(super) fn reload(&mut self, ban: Option<Ban>) {
+        self.ban = ban;
+        if ban.is_none() {
+            self.last = Instant(0);
+        }
+    }
+
     /// Whether a source is not heard.
     pub(super) fn is_banned(&self, source: Source, now: Instant) -> bool {
         now < self.last && self.known.get(source).is_some_and(|offender| now < offender.banned_until)

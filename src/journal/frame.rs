@@ -16,8 +16,11 @@ use super::record::{Binding, Record};
 /// What a file begins with. A program that takes it for text, or has seven bits, breaks it.
 const MAGIC: [u8; 8] = *b"denwa\xe9\r\n";
 
-/// The version of the form, and of all kinds of records.
-pub const VERSION: u32 = 1;
+/// The version of the form, and of all kinds of records. Files of earlier ones can be read, and are written
+/// anew before they are gone on with.
+///
+/// 2: calls, and what extensions have used.
+pub const VERSION: u32 = 2;
 
 /// Magic and version.
 pub(super) const HEADER: usize = MAGIC.len() + 4;
@@ -87,6 +90,8 @@ pub(super) enum Found {
     Records {
         /// The end of the last whole record, in octets from the beginning of the file.
         end: u64,
+        /// Whether it is of an earlier version.
+        is_old: bool,
     },
     /// The file is of a version that we do not know.
     Version(u32),
@@ -107,15 +112,16 @@ pub(super) fn read(file: impl Read, mut each: impl FnMut(Record)) -> io::Result<
     }
     let [.., a, b, c, d] = header;
     let version = u32::from_le_bytes([a, b, c, d]);
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Ok(Found::Version(version));
     }
+    let is_old = version < VERSION;
     let mut end = HEADER as u64;
     let mut payload = Vec::new();
     loop {
         let mut prefix = [0; PREFIX];
         if !fill(&mut file, &mut prefix)? {
-            return Ok(Found::Records { end });
+            return Ok(Found::Records { end, is_old });
         }
         let [a, b, checksum @ ..] = prefix;
         let length = u16::from_le_bytes([a, b]);
@@ -123,11 +129,11 @@ pub(super) fn read(file: impl Read, mut each: impl FnMut(Record)) -> io::Result<
         // Where a machine lost its power, a file may end in zeros: a length of zero, and its checksum.
         let whole = length > 0 && fill(&mut file, &mut payload)?;
         if !whole || crc32fast::hash(&payload) != u32::from_le_bytes(checksum) {
-            return Ok(Found::Records { end });
+            return Ok(Found::Records { end, is_old });
         }
         match postcard::take_from_bytes(&payload) {
             Ok((record, [])) => each(record),
-            _ => return Ok(Found::Records { end }),
+            _ => return Ok(Found::Records { end, is_old }),
         }
         end += PREFIX as u64 + u64::from(length);
     }
@@ -187,11 +193,11 @@ mod tests {
                 continue;
             }
             let whole = ends.iter().filter(|end| **end <= length).count() - 1;
-            assert_eq!(found, Found::Records { end: ends[whole] as u64 });
+            assert_eq!(found, Found::Records { end: ends[whole] as u64, is_old: false });
             assert_eq!(all, records()[..whole]);
         }
         let zeros = [&bytes[..], &[0; 5000]].concat();
-        assert_eq!(found(&zeros), (Found::Records { end: bytes.len() as u64 }, records()));
+        assert_eq!(found(&zeros), (Found::Records { end: bytes.len() as u64, is_old: false }, records()));
     }
 
     #[test]
@@ -207,7 +213,7 @@ mod tests {
                     8..HEADER => assert!(matches!(found, Found::Version(version) if version != VERSION)),
                     _ => {
                         let whole = ends.iter().filter(|end| **end <= at).count() - 1;
-                        assert_eq!(found, Found::Records { end: ends[whole] as u64 });
+                        assert_eq!(found, Found::Records { end: ends[whole] as u64, is_old: false });
                         assert_eq!(all, records()[..whole]);
                     }
                 }
@@ -224,7 +230,7 @@ mod tests {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 (random >> 56) as u8
             }));
-            assert_eq!(found(&bytes), (Found::Records { end: HEADER as u64 }, vec![]));
+            assert_eq!(found(&bytes), (Found::Records { end: HEADER as u64, is_old: false }, vec![]));
             assert_eq!(found(&bytes[HEADER..]).0, Found::Foreign);
         }
     }

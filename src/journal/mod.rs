@@ -21,8 +21,10 @@
 //! | `journal` | the records (file `frame`) |
 //! | `journal.new` | the next one, until it is whole |
 //! | `journal.damaged` | what stood in the place of a journal and was none |
+//! | `journal.before-restore` | the one whose place was taken by that of a backup |
 //! | `lock` | who has the folder: one process at a time |
 
+pub mod backup;
 mod disk;
 mod frame;
 mod lock;
@@ -40,14 +42,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use disk::NAME;
 pub use frame::{MAX_RECORD, VERSION};
-pub use record::{Address, Binding, Clocks, Flow, Octets, Record, Refresh, Secret, Term, Transport};
+pub use lock::{Lock, NoLock};
+pub use record::{
+    Address, Binding, Clocks, Flow, Kept, Octets, Record, Refresh, Secret, Term, Transport, Used,
+};
 pub use state::State;
 
 use crate::time::Instant;
-use disk::{DAMAGED, Disk, Done, NAME, NEXT};
+use disk::{DAMAGED, Disk, Done, NEXT};
 use frame::{Found, HEADER};
-use lock::{Lock, NoLock};
 use record::Urgency;
 
 /// Up to this size, in octets, a file is not worth being written anew.
@@ -169,14 +174,17 @@ pub struct Opened {
     pub journal: Journal,
     /// What was recorded, carried over to this process.
     pub state: State,
+    /// What the clocks of this process say now: the one that only goes forward goes on where the process
+    /// before has left it, so moments that it wrote down are moments of this one's as well.
+    pub clocks: Clocks,
     /// What was wrong, and what was done about it, in sentences.
     pub notices: Vec<String>,
 }
 
 impl Journal {
     /// Takes a state folder, and reads its journal if there is one. `holder` is the process that others
-    /// are to stop who want it; `interval` is how long a record may wait to be put on the disk; `clocks`
-    /// are those of this process.
+    /// are to stop who want it; `interval` is how long a record may wait to be put on the disk; `wall` is
+    /// what the clock on the wall says, in milliseconds since 1970.
     ///
     /// A tail that is torn or damaged is cut off. A file that is no journal is put aside. Where nothing
     /// can be written, that is told by [`Journal::turn`], and tried again.
@@ -184,7 +192,7 @@ impl Journal {
     /// # Errors
     ///
     /// Only where going on would destroy what is another's.
-    pub fn open(folder: &Path, holder: u32, interval: Duration, clocks: Clocks) -> Result<Opened, OpenError> {
+    pub fn open(folder: &Path, holder: u32, interval: Duration, wall: u64) -> Result<Opened, OpenError> {
         let lock = match Lock::take(folder, holder) {
             Ok(lock) => Some(lock),
             Err(NoLock::Held(holder)) => {
@@ -200,8 +208,10 @@ impl Journal {
             let whole = file.metadata()?.len();
             Ok((frame::read(file, |record| state.apply(record))?, whole))
         });
+        let mut is_current = true;
         let end = match found {
-            Ok((Found::Records { end }, whole)) => {
+            Ok((Found::Records { end, is_old }, whole)) => {
+                is_current = !is_old;
                 if end < whole {
                     notices.push(format!(
                         "{}: the last {} bytes are torn or damaged, and were cut off; {end} bytes are whole",
@@ -222,7 +232,8 @@ impl Journal {
         let disk = Disk::start(folder.to_owned()).map_err(OpenError::Thread)?;
         let file = end.and_then(|end| Appended::open(&path, end).ok());
         // Without a secret it holds nothing that counts.
-        let is_sound = file.is_some() && state.secret.is_some();
+        let is_sound = file.is_some() && state.secret.is_some() && is_current;
+        let clocks = state.clocks(wall);
         let mut journal = Journal {
             folder: folder.to_owned(),
             interval,
@@ -241,8 +252,25 @@ impl Journal {
         };
         state.resume(clocks);
         journal.alive += state.bindings.values().map(frame::size).sum::<u64>();
+        let forms = state.calls.values().chain(state.invites.values().map(|(_, form)| form));
+        journal.alive += forms.map(|form| form.0.len() as u64).sum::<u64>();
         journal.add(&Record::Started(clocks));
-        Ok(Opened { journal, state, notices })
+        Ok(Opened { journal, state, clocks, notices })
+    }
+
+    /// Has everything written anew, since the file may say something else than what is so.
+    pub fn write_anew(&mut self, now: Instant) {
+        self.anew = Some(now);
+    }
+
+    /// How long a record may wait to be put on the disk.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Sets how long a record may wait to be put on the disk.
+    pub fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval;
     }
 
     /// Adds a record to the batch. One that is longer than [`MAX_RECORD`] is not recorded; nothing that

@@ -29,6 +29,22 @@ pub enum Record {
     Extended(Refresh),
     /// The binding of this number is gone.
     Unbound(u64),
+    /// A call is so now.
+    Call(Kept),
+    /// The call of this number has ended, and people are told; a phone may not have heard of it yet.
+    CallOver(u64),
+    /// The call of this number is gone, and so is all that was under way in it.
+    CallGone(u64),
+    /// An INVITE of this call that is under way, or was answered lately, is so now.
+    Invite(u64, Kept),
+    /// The INVITE of this number is not needed any more.
+    InviteGone(u64),
+    /// So many calls there have been: the next one has the next number.
+    Numbered(u64),
+    /// What an extension has used of its limits.
+    Used(Used),
+    /// Who speaks in the call of this number is so now.
+    Locks(Kept),
 }
 
 /// How soon a record has to be where.
@@ -44,10 +60,38 @@ pub(super) enum Urgency {
 }
 
 impl Record {
+    /// Whether it means nothing when all calls are over.
+    pub fn is_of_call(&self) -> bool {
+        match self {
+            Record::Call(_)
+            | Record::CallOver(_)
+            | Record::CallGone(_)
+            | Record::Invite(..)
+            | Record::InviteGone(_)
+            | Record::Locks(_) => true,
+            Record::Secret(_)
+            | Record::Started(_)
+            | Record::Clock(_)
+            | Record::Bound(_)
+            | Record::Refreshed(_)
+            | Record::Extended(_)
+            | Record::Unbound(_)
+            | Record::Numbered(_)
+            | Record::Used(_) => false,
+        }
+    }
+
     pub(super) fn urgency(&self) -> Urgency {
         match self {
             Record::Secret(_) | Record::Started(_) | Record::Bound(_) | Record::Unbound(_) => Urgency::Synced,
-            Record::Extended(_) => Urgency::Written,
+            Record::Call(_)
+            | Record::CallOver(_)
+            | Record::CallGone(_)
+            | Record::Invite(..)
+            | Record::InviteGone(_) => Urgency::Synced,
+            Record::Extended(_) | Record::Numbered(_) | Record::Used(_) | Record::Locks(_) => {
+                Urgency::Written
+            }
             // The grace of the record before makes up for a lost one.
             Record::Clock(_) | Record::Refreshed(_) => Urgency::Waits,
         }
@@ -121,6 +165,29 @@ impl<'de> Deserialize<'de> for Octets {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Octets, D::Error> {
         <&[u8]>::deserialize(deserializer).map(Octets::from)
     }
+}
+
+/// Something that only the switch can read: its form changes with the switch, and is none of the journal's
+/// business.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Which.
+    pub id: u64,
+    /// When this was written.
+    pub at: Instant,
+    /// What it is like, as the switch wrote it.
+    pub form: Octets,
+}
+
+/// What an extension has used of its limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Used {
+    /// The extension.
+    pub number: Box<str>,
+    /// The hour of `begun[0]`, counted from the start.
+    pub hour: u64,
+    /// How many calls began in that hour, and in the one before.
+    pub begun: [u32; 2],
 }
 
 /// A binding was refreshed.

@@ -1,9 +1,9 @@
 //! What a journal's records come to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::record::{Binding, Clocks, Record, Refresh, Secret, Term};
+use super::record::{Binding, Clocks, Kept, Octets, Record, Refresh, Secret, Term, Used};
 use crate::time::Instant;
 
 /// Before this moment, in milliseconds since 1970, a wall clock was not set: 2025 began.
@@ -16,6 +16,18 @@ pub struct State {
     pub secret: Option<Secret>,
     /// All bindings, by their number.
     pub bindings: BTreeMap<u64, Binding>,
+    /// All calls, by their number, in a form that the switch reads.
+    pub calls: BTreeMap<u64, Octets>,
+    /// Those of them that have ended, and people know.
+    pub over: BTreeSet<u64>,
+    /// Who speaks in calls, where that is not who their descriptions say.
+    pub locks: BTreeMap<u64, Octets>,
+    /// INVITEs that are under way in them, or were lately, and in which.
+    pub invites: BTreeMap<u64, (u64, Octets)>,
+    /// How many calls there have been.
+    pub numbered: u64,
+    /// What extensions have used of their limits.
+    pub used: BTreeMap<Box<str>, Used>,
     /// What the clocks said when that was last written.
     clocks: Option<Clocks>,
     /// The last moment of which anything was written.
@@ -45,7 +57,43 @@ impl State {
             Record::Unbound(id) => {
                 self.bindings.remove(&id);
             }
+            Record::Call(Kept { id, at, form }) => {
+                self.last = self.last.max(at);
+                self.numbered = self.numbered.max(id);
+                self.calls.insert(id, form);
+            }
+            Record::CallOver(id) => {
+                self.over.insert(id);
+            }
+            Record::CallGone(id) => {
+                self.numbered = self.numbered.max(id);
+                self.calls.remove(&id);
+                self.over.remove(&id);
+                self.locks.remove(&id);
+                self.invites.retain(|_, (call, _)| *call != id);
+            }
+            Record::Locks(Kept { id, at, form }) => {
+                self.last = self.last.max(at);
+                self.locks.insert(id, form);
+            }
+            Record::Invite(call, Kept { id, at, form }) => {
+                self.last = self.last.max(at);
+                self.invites.insert(id, (call, form));
+            }
+            Record::InviteGone(id) => {
+                self.invites.remove(&id);
+            }
+            Record::Numbered(calls) => self.numbered = self.numbered.max(calls),
+            Record::Used(used) => {
+                self.used.insert(used.number.clone(), used);
+            }
         }
+    }
+
+    /// What the clocks of the next process say when the one on the wall says this: the one that only goes
+    /// forward goes on.
+    pub fn clocks(&self, wall: u64) -> Clocks {
+        Clocks { now: self.last + self.asleep(wall), wall }
     }
 
     /// Carries everything over to a process whose clocks say this: bindings have the time that is left of

@@ -32,7 +32,7 @@ impl Folder {
     }
 
     fn try_open(&self) -> Result<Opened, OpenError> {
-        Journal::open(&self.0, 4711, SECOND, CLOCKS)
+        Journal::open(&self.0, 4711, SECOND, WALL)
     }
 
     fn files(&self) -> Vec<String> {
@@ -105,7 +105,7 @@ fn ids(state: &State) -> Vec<u64> {
 fn what_is_written_is_there_for_the_next_one() {
     let folder = used("next");
     for _ in 0..3 {
-        let Opened { journal, state, notices } = folder.open();
+        let Opened { journal, state, notices, .. } = folder.open();
         assert_eq!((ids(&state), state.secret), (vec![0, 2, 4], Some(Secret([7; 32]))));
         assert!(notices.is_empty());
         journal.close(Instant(0)).unwrap();
@@ -124,7 +124,7 @@ fn cut_off_at_any_octet_it_loads() {
     let mut numbers = Vec::new();
     for length in 0..=whole.len() {
         fs::write(folder.path(NAME), &whole[..length]).unwrap();
-        let Opened { mut journal, state, notices } = folder.open();
+        let Opened { mut journal, state, notices, .. } = folder.open();
         numbers.push(state.bindings.len());
         let said: usize = notices
             .iter()
@@ -164,7 +164,7 @@ fn what_is_no_journal_is_put_aside() {
     let folder = Folder::new("foreign");
     for octets in [&b""[..], b"\x7fELF", &[0; 5_000], b"denwa, but not quite"] {
         fs::write(folder.path(NAME), octets).unwrap();
-        let Opened { mut journal, state, notices } = folder.open();
+        let Opened { mut journal, state, notices, .. } = folder.open();
         assert_eq!(state.bindings.len(), 0);
         assert!(notices[0].contains("is no journal of denwa"), "{notices:?}");
         assert_eq!(fs::read(folder.path(DAMAGED)).unwrap(), octets);
@@ -180,7 +180,7 @@ fn an_unknown_version_is_left_untouched() {
     octets[8..12].copy_from_slice(&9_u32.to_le_bytes());
     fs::write(folder.path(NAME), &octets).unwrap();
     let error = folder.try_open().err().unwrap().to_string();
-    assert!(error.contains("is of version 9, and this denwa knows 1"), "{error}");
+    assert!(error.contains("is of version 9, and this denwa knows 2"), "{error}");
     assert_eq!(fs::read(folder.path(NAME)).unwrap(), octets);
 }
 
@@ -319,8 +319,8 @@ fn wait(journal: &mut Journal, is_over: impl Fn(&Journal) -> bool) {
 
 #[test]
 fn a_folder_that_is_not_there_is_trouble_and_no_more() {
-    let Opened { mut journal, state, .. } = Journal::open(Path::new("/proc/nothing"), 1, SECOND, CLOCKS)
-        .unwrap_or_else(|error| panic!("{error}"));
+    let Opened { mut journal, state, .. } =
+        Journal::open(Path::new("/proc/nothing"), 1, SECOND, WALL).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(state.bindings.len(), 0);
     assert!(matches!(journal.turn(Instant(0), snapshot(0..1)), Some(News::Failed(_))));
     journal.close(Instant(1)).unwrap();

@@ -1,5 +1,7 @@
 //! How fast an RTP clock runs: RTP timestamps are in its ticks.
 
+use serde::{Deserialize, Serialize};
+
 /// The clock rate in Hz that RFC 3551 §6 (tables 4 and 5) gives a payload type; `None` for those that an SDP gives
 /// a meaning, of which the relay is not told.
 pub(super) fn fixed(payload_type: u8) -> Option<u32> {
@@ -24,7 +26,7 @@ const USUAL: [u32; 7] = [8_000, 12_000, 16_000, 24_000, 32_000, 48_000, 90_000];
 const ENOUGH: u64 = 2_000_000;
 
 /// A clock whose rate is learned from how its timestamps advance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Learning {
     timestamp: u32,
     arrival: u64,

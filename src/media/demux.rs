@@ -1,9 +1,11 @@
 //! How a packet finds its session.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Component, Side};
 
 /// One of the relay's sockets: the number that epoll reports it by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Key(pub(super) u32);
 
 /// Whose packet it is.

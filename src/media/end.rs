@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::demux::Key;
 use super::jitter::Jitter;
 use super::moment::Moment;
@@ -13,7 +15,7 @@ use super::source::Source;
 use super::{Admit, Component, Counters, End, MAX_PACKETS_A_SECOND, Measured, SessionId, Side};
 
 /// An end with its two sockets open.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LiveEnd {
     wanted: End,
     rtp: Source,
@@ -34,7 +36,7 @@ pub(super) struct LiveEnd {
 }
 
 /// The two sockets of an end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sockets {
     /// On the even port.
     pub(super) rtp: Key,
@@ -194,6 +196,11 @@ impl LiveEnd {
     /// Its sockets.
     pub(super) fn sockets(&self) -> Sockets {
         self.sockets
+    }
+
+    /// The same sockets, by other numbers.
+    pub(super) fn renumber(&mut self, sockets: Sockets) {
+        self.sockets = sockets;
     }
 
     /// What came from it.

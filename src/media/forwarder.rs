@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::demux::Key;
+use super::legacy::{Legacy, State};
 use super::mailbox::Mailbox;
 use super::moment::Moment;
 use super::relay::Order;
@@ -62,11 +63,41 @@ impl Forwarder {
         })
     }
 
-    /// Relays until the handle is gone.
-    pub(super) fn run(mut self) {
+    /// Goes on with what another relay left.
+    ///
+    /// # Errors
+    /// When it is damaged or of another version, or when the system does not let its sockets be watched.
+    pub(super) fn take_over(&mut self, legacy: Legacy) -> io::Result<()> {
+        let (State { sessions, events }, sockets) = legacy.unpack()?;
+        let mut sockets = sockets.into_iter();
+        for mut session in sessions {
+            let slot = self.sessions.len() as u32;
+            for (end, place) in session.ends(slot) {
+                let (Some(rtp), Some(rtcp)) = (sockets.next(), sockets.next()) else { break };
+                end.renumber(self.sockets.adopt(end.local(), [rtp, rtcp], place)?);
+            }
+            self.check = self.check.into_iter().chain(session.silent_at()).min();
+            self.by_id.insert(session.id(), slot);
+            self.sessions.push(Some(session));
+        }
+        self.events.post(events);
+        Ok(())
+    }
+
+    /// Leaves everything to the next relay, but for sockets that are kept warm.
+    fn leave(mut self) -> Legacy {
+        let sessions = self.sessions.into_iter().flatten().collect();
+        let mut events = Vec::new();
+        self.events.collect(&mut events);
+        Legacy::pack(sessions, events, |key| self.sockets.give_away(key))
+    }
+
+    /// Relays until the handle is gone; what is left then, if that was asked for.
+    pub(super) fn run(mut self) -> Option<Legacy> {
         let mut ready = Vec::with_capacity(READY);
         let mut buffer = vec![0; BUFFER];
-        let mut patience = None;
+        // What was taken over may be due.
+        let mut patience = Some(0);
         loop {
             self.sockets.wait(&mut ready, patience);
             let moment = Moment::now();
@@ -94,7 +125,8 @@ impl Forwarder {
                     Some(Order::Obey(Command::Lock { session, lock })) => self.restore(session, lock, now),
                     Some(Order::Obey(Command::Close { session })) => self.close(session, now),
                     Some(Order::Measure) => self.measure(now),
-                    Some(Order::Stop) => return,
+                    Some(Order::Leave) => return Some(self.leave()),
+                    Some(Order::Stop) => return None,
                     None => break,
                 }
             }

@@ -1,5 +1,7 @@
 //! How unevenly packets arrive: interarrival jitter (RFC 3550 §6.4.1 and appendix A.8), in microseconds.
 
+use serde::{Deserialize, Serialize};
+
 use super::clock_rate::{self, Learning};
 
 /// What differs by more than this from what the timestamps say, in microseconds, is no jitter: the sender's clock
@@ -12,7 +14,7 @@ const MOST: u64 = 1_000_000;
 /// fixed meaning, is learned from the first two seconds, which then have no jitter. Packets are compared only with
 /// those of the same payload type, and of several with one timestamp (a picture, a dialled digit) the first counts.
 /// And a difference of more than a second begins anew instead.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Jitter {
     following: Option<Following>,
     /// The last payload type whose rate was learned, and how long its ticks are.
@@ -25,7 +27,7 @@ pub(super) struct Jitter {
 /// Microseconds from tick to tick of an RTP clock, in units of 2^-16: so no packet costs a division.
 type Tick = u32;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Following {
     ssrc: [u8; 4],
     payload_type: u8,
@@ -35,7 +37,7 @@ struct Following {
     clock: Clock,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Clock {
     Known(Tick),
     Unknown(Learning),

@@ -18,6 +18,7 @@ mod demux;
 mod end;
 mod forwarder;
 mod jitter;
+mod legacy;
 mod mailbox;
 mod moment;
 mod packet;
@@ -31,6 +32,7 @@ mod sockets;
 mod source;
 mod stream;
 
+pub use legacy::Legacy;
 pub use ports::{MOST_RESTING, PortAllocator, REST_MS};
 pub use relay::Relay;
 
@@ -136,7 +138,7 @@ pub enum Admit {
 }
 
 /// What the relay tells the switch.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// A socket could not be opened: the session does not work, or not in full. Said once for each
     /// [`Command::Set`], of the first address that failed.
@@ -236,7 +238,7 @@ pub struct Counters {
 }
 
 /// How one end of a stream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measured {
     /// Which session.
     pub session: SessionId,

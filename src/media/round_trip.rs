@@ -1,5 +1,7 @@
 //! How long a packet takes from the relay to an end and back (RFC 3550 §6.4.1), in microseconds.
 
+use serde::{Deserialize, Serialize};
+
 /// How many reports are remembered: an answer is about the newest that arrived, which some may have followed.
 const REMEMBERED: usize = 4;
 
@@ -11,7 +13,7 @@ const TOLERANCE: u64 = 1_000;
 
 /// The round trip to one end: from when the relay passed a report of the other end on to it, until it passes
 /// the answer, less the time that the end says it took.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct RoundTrip {
     /// What the last reports said of when they were sent, and when they were passed on; the newest first.
     reports: [(u32, u64); REMEMBERED],

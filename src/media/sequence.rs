@@ -1,5 +1,7 @@
 //! Packets missing by RTP sequence number (RFC 3550 §6.4.1 and appendix A.1).
 
+use serde::{Deserialize, Serialize};
+
 /// How far a number may jump ahead and still be loss: beyond it the sender began anew (`MAX_DROPOUT`).
 const MAX_JUMP: u16 = 3_000;
 
@@ -11,13 +13,13 @@ const REMEMBERED: u16 = 64;
 /// A gap counts when a later packet shows it; a packet that comes late takes its count back, a duplicate does not.
 /// Another SSRC, or two packets in a row from somewhere else in the number space, begin anew without loss: what
 /// was missing around a restart cannot be known.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sequence {
     following: Option<Following>,
     lost: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Following {
     ssrc: [u8; 4],
     highest: u16,
@@ -46,7 +48,7 @@ impl Sequence {
             let bit = 1 << behind;
             if following.seen & bit == 0 {
                 following.seen |= bit;
-                self.lost -= 1;
+                self.lost = self.lost.saturating_sub(1);
             }
         } else if following.restart == Some(number) {
             *following = begin;

@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::demux::Place;
 use super::end::LiveEnd;
 use super::sockets::SocketTable;
@@ -9,7 +11,7 @@ use super::stream::LiveStream;
 use super::{Component, Counters, Event, Far, Lock, MAX_STREAMS, Measured, SessionId, Side, Stream};
 
 /// Streams by index of their `m=` line, and what was counted on ends that are gone.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Session {
     id: SessionId,
     streams: Vec<LiveStream>,
@@ -100,6 +102,35 @@ impl Session {
         }
     }
 
+    /// Which one it is.
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// How many streams it has, closed ones included.
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// All its ends, and whose packets each one's sockets receive if it is in a slot.
+    pub(super) fn ends(
+        &mut self,
+        slot: u32,
+    ) -> impl Iterator<Item = (&mut LiveEnd, impl Fn(Component) -> Place)> {
+        self.streams.iter_mut().enumerate().flat_map(move |(index, stream)| {
+            let ends = [(Side::A, &mut stream.a), (Side::B, &mut stream.b)];
+            ends.into_iter().filter_map(move |(side, end)| {
+                let place = move |component| Place { session: slot, stream: index as u8, side, component };
+                Some((end.as_mut()?, place))
+            })
+        })
+    }
+
+    /// The same, only to look at.
+    pub(super) fn live_ends(&self) -> impl Iterator<Item = &LiveEnd> {
+        self.streams.iter().flat_map(|stream| [&stream.a, &stream.b]).flatten()
+    }
+
     /// One of its streams.
     pub(super) fn stream(&mut self, index: u8) -> Option<&mut LiveStream> {
         self.streams.get_mut(usize::from(index))
@@ -149,8 +180,7 @@ impl Session {
 
     /// When the next of its ends will have been silent for too long, unless it speaks.
     pub(super) fn silent_at(&self) -> Option<u64> {
-        let ends = self.streams.iter().flat_map(|stream| [&stream.a, &stream.b]).flatten();
-        ends.filter_map(LiveEnd::silent_at).min()
+        self.live_ends().filter_map(LiveEnd::silent_at).min()
     }
 }
 

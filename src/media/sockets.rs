@@ -116,11 +116,7 @@ impl SocketTable {
     }
 
     fn open_cold(&mut self, local: SocketAddr) -> io::Result<Sockets> {
-        let mut next = local;
-        match local.port().checked_add(1) {
-            Some(port) if local.port() > 0 => next.set_port(port),
-            _ => return Err(io::ErrorKind::InvalidInput.into()),
-        }
+        let next = after(local).filter(|_| local.port() > 0).ok_or(io::ErrorKind::InvalidInput)?;
         let rtp = self.add(bound(local)?)?;
         match bound(next).and_then(|socket| self.add(socket)) {
             Ok(rtcp) => Ok(Sockets { rtp, rtcp }),
@@ -129,6 +125,33 @@ impl SocketTable {
                 Err(error)
             }
         }
+    }
+
+    /// Takes over the sockets of an end that a relay before this one had open there, and what waits in them.
+    ///
+    /// # Errors
+    /// When they are not what was open there.
+    pub(super) fn adopt(
+        &mut self,
+        local: SocketAddr,
+        [rtp, rtcp]: [OwnedFd; 2],
+        place: impl Fn(Component) -> Place,
+    ) -> io::Result<Sockets> {
+        if address_of(&rtp) != Some(local) || address_of(&rtcp) != after(local) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("a socket is not that of {local}"),
+            ));
+        }
+        let pair = Sockets { rtp: self.add(rtp)?, rtcp: self.add(rtcp)? };
+        self.demux.point(pair.rtp, Some(place(Component::Rtp)));
+        self.demux.point(pair.rtcp, Some(place(Component::Rtcp)));
+        Ok(pair)
+    }
+
+    /// Gives a socket away, with what waits in it.
+    pub(super) fn give_away(&mut self, key: Key) -> Option<OwnedFd> {
+        self.sockets.get_mut(key.0 as usize)?.take()
     }
 
     fn add(&mut self, socket: OwnedFd) -> io::Result<Key> {
@@ -211,6 +234,17 @@ impl SocketTable {
             let _ = net::sendto(socket, bytes, SendFlags::empty(), &to);
         }
     }
+}
+
+/// The next port of the same address.
+fn after(mut local: SocketAddr) -> Option<SocketAddr> {
+    local.set_port(local.port().checked_add(1)?);
+    Some(local)
+}
+
+/// Where a socket is bound.
+fn address_of(socket: &OwnedFd) -> Option<SocketAddr> {
+    SocketAddr::try_from(net::getsockname(socket).ok()?).ok()
 }
 
 /// A UDP socket at exactly this address.

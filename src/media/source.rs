@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 /// How long a source must be silent before another port of its address may take over, in
 /// milliseconds: a phone behind NAT that was given a new mapping, or that restarted.
 pub(super) const RELOCK_MS: u64 = 2_000;
 
 /// One socket's lock on the source that speaks (and, by symmetric RTP, RFC 4961, hears) there.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Source {
     locked: Option<SocketAddr>,
     /// When a source last spoke that had the lock, in milliseconds.

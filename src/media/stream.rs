@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::demux::Key;
 use super::end::LiveEnd;
 use super::moment::Moment;
@@ -10,7 +12,7 @@ use super::report::{self, Told};
 use super::{Component, Side};
 
 /// A stream's ends, each as far as it could be opened.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct LiveStream {
     pub(super) a: Option<LiveEnd>,
     pub(super) b: Option<LiveEnd>,

@@ -14,25 +14,32 @@ const TOLERANCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Clock {
     start: time::Instant,
+    /// What it said then.
+    first: Instant,
     /// What was last told, and when.
     told: Option<(Instant, Duration)>,
     looked: Instant,
 }
 
 impl Clock {
-    /// A clock that starts at 0 now.
-    pub(super) fn start() -> Clock {
-        Clock { start: time::Instant::now(), told: None, looked: Instant(0) }
+    /// A clock that says `first` now.
+    pub(super) fn start(first: Instant) -> Clock {
+        Clock { start: time::Instant::now(), first, told: None, looked: first }
     }
 
-    /// The time since the start.
+    /// The time.
     pub(super) fn now(&self) -> Instant {
-        Instant(self.start.elapsed().as_millis() as u64)
+        self.first + self.start.elapsed()
+    }
+
+    /// What the clock on the wall says, in milliseconds since 1970.
+    pub(super) fn wall(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
     }
 
     /// When a moment comes, for timers.
     pub(super) fn when(&self, moment: Instant) -> time::Instant {
-        self.start + (moment - Instant(0))
+        self.start + (moment - self.first)
     }
 
     /// The wall clock in milliseconds since 1970, if that is news: the first time, and when it
@@ -64,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_wall_clock_is_news_at_first_and_when_it_was_set() {
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(Instant(0));
         let at = |seconds: u64| Instant(seconds * 1000);
         let wall = |milliseconds: u64| Duration::from_millis(1_700_000_000_000 + milliseconds);
         assert_eq!(clock.news(at(0), wall(0)), Some(1_700_000_000_000));
@@ -80,7 +87,7 @@ mod tests {
 
     #[test]
     fn it_is_looked_at_once_in_five_seconds() {
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(Instant(0));
         assert!(clock.wall_news(Instant(0)).is_some());
         // An hour off, which nobody notices before it is time to look.
         clock.told = Some((Instant(0), Duration::ZERO));

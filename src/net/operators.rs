@@ -74,7 +74,8 @@ pub struct Desk {
 /// The operators' connections, and what they are told besides what the machine knows.
 pub(super) struct Operators {
     desk: Desk,
-    listening: Vec<Listening>,
+    /// Where SIP is spoken.
+    pub(super) listening: Vec<Listening>,
     guests: Vec<Guest>,
     made: u64,
     /// Connections that have no task yet.
@@ -95,9 +96,9 @@ struct Guest {
 }
 
 impl Operators {
-    /// Nobody yet. `listening` is where SIP is spoken.
-    pub(super) fn new(desk: Desk, listening: Vec<Listening>) -> Operators {
-        Operators { desk, listening, guests: Vec::new(), made: 0, newcomers: Vec::new() }
+    /// Nobody yet.
+    pub(super) fn new(desk: Desk) -> Operators {
+        Operators { desk, listening: Vec::new(), guests: Vec::new(), made: 0, newcomers: Vec::new() }
     }
 
     /// A connection came; if there are too many, the one that has been silent for the longest has to go.

@@ -65,6 +65,7 @@ impl Switch {
         for record in self.registrar.records() {
             self.io.record(record);
         }
+        self.record_calls();
         for lesson in self.registrar.lessons().chain(self.io.lessons()) {
             self.guard.learn(now, lesson);
         }

@@ -103,7 +103,7 @@ impl Switch {
         let first = !fork.answered;
         let target: Box<[u8]> = fork.contact.clone().unwrap_or_default();
         if let Some(call) = self.calls.get_mut(&id).filter(|_| first) {
-            call.phase = Phase::Up { since: self.io.now, dialog, acknowledged: false };
+            call.answered(self.io.now, dialog);
             call.by = number;
             if let Some(d) = call.dialogs.get_mut(dialog) {
                 d.confirmed = true;

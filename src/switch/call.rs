@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::echo::Inside;
 use super::event::{CallParties, CallRecord, Cause};
 use super::flow::Flow;
 use super::negotiation::Negotiation;
 use super::registrar::BindingId;
 use crate::config::Number;
-use crate::media::{Counters, Side};
+use crate::media::{Counters, Lock, Side};
 use crate::time::Instant;
 
 /// The most dialogs of one call: a branch may fork further on, and each To tag is one. Beyond, a
@@ -103,10 +104,17 @@ pub(super) struct Call {
     pub(super) started: Instant,
     /// The fork that its INVITE became.
     pub(super) fork: u64,
+    /// Since when it was answered, and the dialog that it is then; stays when it is over.
+    pub(super) talked: Option<(Instant, usize)>,
+    /// BYEs that were sent on, or by denwa itself, and have no final response.
+    pub(super) hangups: u8,
     /// The relay's ports by `m=` line: the caller's, the callee's.
     pub(super) ports: Vec<Option<(u16, u16)>>,
     /// What the relay was told last; `None` if it has no session.
     pub(super) relayed: Option<Vec<Option<crate::media::Stream>>>,
+    /// Who speaks, where that is not who the descriptions say; one for each of the relay's sockets at most, all
+    /// of the windows that there are.
+    pub(super) locks: Vec<Lock>,
     /// What is to be told when the relay has counted.
     pub(super) record: Option<CallRecord>,
     /// Why it ends as soon as it may.
@@ -120,7 +128,7 @@ pub(super) struct Call {
     /// What was rung one after the other, to see forwards that go round in circles.
     pub(super) visited: Vec<Number>,
     /// What denwa keeps of a call that it answered itself.
-    pub(super) inside: Option<super::echo::Inside>,
+    pub(super) inside: Option<Inside>,
 }
 
 /// The other side.
@@ -140,6 +148,12 @@ pub(super) fn index(side: Side) -> usize {
 }
 
 impl Call {
+    /// It is answered, in one of its dialogs.
+    pub(super) fn answered(&mut self, since: Instant, dialog: usize) {
+        self.phase = Phase::Up { since, dialog, acknowledged: false };
+        self.talked = Some((since, dialog));
+    }
+
     /// The leg of a side in a dialog.
     pub(super) fn leg(&self, dialog: usize, side: Side) -> Option<&Leg> {
         self.legs.get(self.leg_index(dialog, side))
@@ -163,6 +177,21 @@ impl Call {
                 (leg == 0 || d.leg == leg) && *d.ends[me].tag == *own && *d.ends[they].tag == *others
             })
             .map(|at| (at, side))
+    }
+
+    /// The relay has told who speaks.
+    pub(super) fn locked(&mut self, lock: Lock) {
+        let place = |lock: &Lock| (lock.stream, lock.side, lock.component);
+        // Of an end's two windows the older one is past.
+        self.locks.retain(|known| {
+            place(known) != place(&lock) && (known.stream != lock.stream || known.window == lock.window)
+        });
+        self.locks.push(lock);
+    }
+
+    /// Whether it has ended, and people were told.
+    pub(super) fn is_told(&self) -> bool {
+        self.phase == Phase::Over && self.record.is_none()
     }
 
     /// Who talks to whom.

@@ -70,6 +70,9 @@ impl Switch {
             self.servers.respond(&mut self.io, server, 100, trying);
         }
         let fork = self.open_fork(server, reply, request, Kind::InDialog { call: id, dialog, from });
+        if method == Method::Bye {
+            self.hangs_up(id);
+        }
         self.with_fork(fork, |switch, fork| {
             // What a PRACK brings may answer the offer of a reliable 18x (RFC 3262 §5).
             let answers = method == Method::Prack && switch.hear_answer(id, dialog, from, request);
@@ -205,7 +208,7 @@ impl Switch {
     fn replaced_extension(&self, headers: &[u8]) -> Option<&Number> {
         let mut headers = headers.get(1..)?.split(|&b| b == b'&');
         let value = headers.find_map(|header| header.strip_prefix(b"Replaces="))?;
-        let (call, dialog, side) = self.replaced(&unescape(value))?;
+        let (call, dialog, side) = self.named(&unescape(value))?;
         self.calls.get(&call)?.leg(dialog, side)?.extension.as_ref()
     }
 

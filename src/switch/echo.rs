@@ -24,15 +24,25 @@ use crate::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Inside {
     /// The version of the `o=` line: goes up with each body.
-    version: u64,
+    pub(super) version: u64,
     /// The 2xx that is not acknowledged yet, and where it goes.
-    insisted: Option<(Flow, Vec<u8>)>,
+    pub(super) insisted: Option<(Flow, Vec<u8>)>,
     /// How long until it is sent again.
     interval: Duration,
     /// When it is sent again.
     next: Instant,
     /// When it is given up.
-    until: Instant,
+    pub(super) until: Instant,
+}
+
+impl Inside {
+    /// What was kept by the process before; an answer that was not acknowledged is insisted on until its time
+    /// is up.
+    pub(super) fn restored(version: u64, insisted: Option<(Flow, Vec<u8>, Instant)>) -> Inside {
+        let until = insisted.as_ref().map_or(Instant::default(), |(.., until)| *until);
+        let insisted = insisted.map(|(flow, bytes, _)| (flow, bytes));
+        Inside { version, insisted, interval: T1, next: Instant::default(), until }
+    }
 }
 
 impl Switch {
@@ -85,11 +95,11 @@ impl Switch {
         };
         let bytes = response.print(request);
         self.servers.respond(&mut self.io, fork.server, 200, bytes.clone());
-        fork.answered = true;
+        (fork.answered, fork.status) = (true, 200);
         // Others may ring, if a phone sent the call here.
         self.cancel_branches(fork, ELSEWHERE);
         let parties = self.calls.get_mut(&id).map(|call| {
-            call.phase = Phase::Up { since: self.io.now, dialog, acknowledged: false };
+            call.answered(self.io.now, dialog);
             call.parties()
         });
         if let Some(parties) = parties {

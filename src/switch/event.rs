@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::flow::{Flow, StreamId};
-use crate::config::Number;
+use crate::config::{Config, Number};
 use crate::guard::News;
 use crate::journal::Record;
 use crate::media;
@@ -32,6 +32,8 @@ pub enum Input<'a> {
     Tick,
     /// End every call with BYE, for a reason that is logged.
     HangUp(&'static str),
+    /// Go on with another configuration.
+    Reload(Box<Config>),
     /// The operator wants something.
     Operator(Operation),
 }
@@ -107,6 +109,8 @@ pub enum Event {
         /// hold credentials.
         first_line: String,
     },
+    /// The exchange goes on with this configuration; events before it are about the one before.
+    Reloaded(Box<Config>),
     /// A message came or went, for an operator who traces; only after [`Operation::Trace`]. It has all that
     /// the message has, credentials too: nobody may see it as it is.
     Traced {
@@ -130,6 +134,8 @@ pub enum Gone {
     Expired,
     /// Another phone of the extension took its place.
     Replaced,
+    /// The configuration does not have the extension any more.
+    ExtensionRemoved,
 }
 
 /// Who calls whom.
@@ -185,4 +191,8 @@ pub enum Cause {
     Replaced,
     /// The operator ended it.
     Operator,
+    /// It rang when the exchange was started again.
+    Restarted,
+    /// The configuration does not have the extension of one side any more.
+    ExtensionRemoved,
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 pub use crate::config::Transport;
+use crate::journal;
 
 /// One way to reach somebody: a pair of addresses on one of our sockets, or a stream connection.
 ///
@@ -20,7 +21,7 @@ pub struct Flow {
     pub stream: StreamId,
 }
 
-/// A stream connection; numbers are never used again while the process lives.
+/// A stream connection; numbers, from 1 on, are never used again while the process lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u64);
 
@@ -38,5 +39,37 @@ impl Flow {
     /// The address that sends.
     pub fn source(&self) -> IpAddr {
         self.remote.ip()
+    }
+
+    /// Whether it is that of a stream which has not survived: nothing can be sent there.
+    pub fn is_dead(&self) -> bool {
+        self.is_reliable() && self.stream == StreamId(0)
+    }
+
+    /// The flow as it is put on record. Which stream it was means nothing to the next process.
+    pub(super) fn kept(&self) -> journal::Flow {
+        journal::Flow {
+            transport: match self.transport {
+                Transport::Udp => journal::Transport::Udp,
+                Transport::Tcp => journal::Transport::Tcp,
+            },
+            local: self.local.into(),
+            remote: self.remote.into(),
+        }
+    }
+}
+
+impl From<journal::Flow> for Flow {
+    /// The flow that was on record; that of a stream is dead.
+    fn from(kept: journal::Flow) -> Flow {
+        Flow {
+            transport: match kept.transport {
+                journal::Transport::Udp => Transport::Udp,
+                journal::Transport::Tcp => Transport::Tcp,
+            },
+            local: kept.local.into(),
+            remote: kept.remote.into(),
+            stream: StreamId(0),
+        }
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Fork {
     pub(super) method: Method,
     /// The request as it came; empty once it was answered.
     pub(super) request: Vec<u8>,
+    /// What of a call's INVITE is needed to answer it; empty for any other request.
+    pub(super) skeleton: Box<[u8]>,
     pub(super) kind: Kind,
     pub(super) branches: Vec<Branch>,
     /// Its Max-Breadth.
@@ -42,6 +44,10 @@ pub(super) struct Fork {
     pub(super) best: Option<Best>,
     /// A final response was passed on.
     pub(super) answered: bool,
+    /// Which; 0 for none.
+    pub(super) status: u16,
+    /// The ACK of one that is no 2xx came.
+    pub(super) acknowledged: bool,
     /// And all branches have had theirs: it is kept for repeated 2xx alone.
     over: bool,
     /// The offer that it carried.
@@ -88,7 +94,11 @@ pub(super) struct Branch {
     /// Whose phone it is.
     pub(super) number: Option<Number>,
     /// Into how many it may be forked further on.
-    breadth: usize,
+    pub(super) breadth: usize,
+    /// Where it went.
+    pub(super) flow: Flow,
+    /// What of a call's INVITE, as it was sent, is needed to cancel it; empty for any other request.
+    pub(super) skeleton: Box<[u8]>,
 }
 
 /// How far a branch is.
@@ -119,6 +129,39 @@ pub(super) const ELSEWHERE: &[u8] = b"Reason: SIP;cause=200;text=\"Call complete
 pub(super) const NO_REASON: &[u8] = b"";
 
 impl Fork {
+    /// One that was put on record by the process before.
+    pub(super) fn restored(id: u64, kind: Kind, reply: Flow, skeleton: &[u8], branches: Vec<Branch>) -> Fork {
+        Fork {
+            id,
+            server: ServerKey::default(),
+            reply,
+            method: Method::Invite,
+            request: skeleton.to_vec(),
+            skeleton: skeleton.into(),
+            kind,
+            branches,
+            breadth: 0,
+            best: None,
+            answered: false,
+            status: 0,
+            acknowledged: false,
+            offer: None,
+            contact: None,
+            patience: super::Instant::default(),
+            stage: None,
+            stages: 0,
+            stage_ends: super::Instant::default(),
+            over: false,
+            losers: Vec::new(),
+        }
+    }
+
+    /// Whether nothing of it is under way any more.
+    pub(super) fn is_settled(&self) -> bool {
+        let is_heard = self.answered && (self.status < 300 || self.acknowledged);
+        is_heard && self.branches.iter().all(|b| b.state == BranchState::Done)
+    }
+
     /// How many more branches there may be now: a bound on all of them, and what Max-Breadth leaves
     /// of that which is still under way (RFC 5393 §5.3.3).
     pub(super) fn room(&self) -> usize {
@@ -173,6 +216,12 @@ impl Switch {
         let id = self.made;
         let method = request.method().unwrap_or(Method::Other);
         self.servers.set_fork(server, id);
+        let skeleton = match (method, kind) {
+            (Method::Invite, Kind::Call(_) | Kind::InDialog { .. }) => {
+                skeleton(request, &[Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq])
+            }
+            _ => Box::default(),
+        };
         self.forks.insert(
             id,
             Fork {
@@ -181,11 +230,14 @@ impl Switch {
                 reply,
                 method,
                 request: request.bytes().to_vec(),
+                skeleton,
                 kind,
                 branches: Vec::new(),
                 breadth: breadth(request),
                 best: None,
                 answered: false,
+                status: 0,
+                acknowledged: false,
                 offer: None,
                 contact: None,
                 patience: self.io.now + TIMER_C,
@@ -226,7 +278,12 @@ impl Switch {
         let bytes = onward.apply(request);
         let index = fork.branches.len() as u16;
         let breadth = onward.breadth.unwrap_or_default();
-        fork.branches.push(Branch { client, state: BranchState::Trying, leg, number, breadth });
+        let skeleton = match Message::parse(&bytes) {
+            Ok(sent) if !fork.skeleton.is_empty() => skeleton(&sent, &HOP),
+            _ => Box::default(),
+        };
+        let state = BranchState::Trying;
+        fork.branches.push(Branch { client, state, leg, number, breadth, flow, skeleton });
         self.clients.start(&mut self.io, client, fork.method, flow, bytes, Owner::Fork(fork.id, index));
     }
 
@@ -270,7 +327,10 @@ impl Switch {
         let client = u64::from_be_bytes(payload) >> 24;
         match self.clients.response(&mut self.io, client, response) {
             Some(Owner::Fork(fork, branch)) => self.fork_response(fork, branch, response),
-            Some(Owner::Nobody) => {}
+            Some(Owner::Hangup(call)) if response.status().is_some_and(|status| status >= 200) => {
+                self.hung_up(call);
+            }
+            Some(Owner::Hangup(_) | Owner::Nobody) => {}
             None => {
                 self.registrar.answered(self.io.now, client);
             }
@@ -279,8 +339,10 @@ impl Switch {
 
     /// A client transaction had no final response in time.
     pub(super) fn client_timed_out(&mut self, owner: Owner) {
-        if let Owner::Fork(fork, branch) = owner {
-            self.with_fork(fork, |switch, fork| {
+        match owner {
+            Owner::Nobody => {}
+            Owner::Hangup(call) => self.hung_up(call),
+            Owner::Fork(fork, branch) => self.with_fork(fork, |switch, fork| {
                 let Some(state) = fork.branches.get_mut(usize::from(branch)).map(|b| &mut b.state) else {
                     return;
                 };
@@ -290,7 +352,7 @@ impl Switch {
                     fork.fail(408, Vec::new());
                     switch.branch_failed(fork);
                 }
-            });
+            }),
         }
     }
 
@@ -301,6 +363,9 @@ impl Switch {
         let over = fork.answered && fork.branches.iter().all(|b| b.state == BranchState::Done);
         // An INVITE's 2xx may come again, and must find its way.
         if over && fork.method != Method::Invite {
+            if let (Method::Bye, Kind::InDialog { call, .. }) = (fork.method, fork.kind) {
+                self.hung_up(call);
+            }
             return;
         }
         if over && !fork.over {
@@ -360,7 +425,7 @@ impl Switch {
         let bytes = back.apply(response);
         self.servers.respond(&mut self.io, fork.server, status, bytes);
         if status >= 200 {
-            fork.answered = true;
+            (fork.answered, fork.status) = (true, status);
             fork.request = Vec::new();
         }
     }
@@ -377,7 +442,7 @@ impl Switch {
                 Response { headers, ..Response::new(status, &tag, fork.reply.remote) }.print(&request);
             self.servers.respond(&mut self.io, fork.server, status, response);
         }
-        fork.answered = true;
+        (fork.answered, fork.status) = (true, status);
     }
 
     /// A branch failed: if it was the last one, something else is tried, or the best answer goes back.
@@ -482,6 +547,23 @@ impl Switch {
     pub(super) fn is_ringing(&self, call: u64) -> bool {
         self.calls.get(&call).is_some_and(|call| call.phase == Phase::Ringing)
     }
+}
+
+/// The header fields that the CANCEL and the ACK of an INVITE share with it (RFC 3261 §9.1, §17.1.1.3).
+const HOP: [Name; 7] =
+    [Name::Via, Name::Route, Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards];
+
+/// A request with no header fields but these, and no body.
+fn skeleton(request: &Message<'_>, keep: &[Name]) -> Box<[u8]> {
+    let headers = request.headers();
+    let start = headers.first().map_or(0, |first| first.line().start);
+    let mut bytes = Vec::with_capacity(512);
+    bytes.extend_from_slice(&request.bytes()[..start]);
+    for header in headers.iter().filter(|header| keep.contains(&header.name)) {
+        bytes.extend_from_slice(&request.bytes()[header.line()]);
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.into()
 }
 
 /// Into how many branches a request may still be forked.

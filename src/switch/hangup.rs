@@ -36,18 +36,21 @@ impl Switch {
             cause => cause,
         };
         let record = call.record(now, cause);
-        self.usage.end(&call.from);
         self.note_call(id, cause);
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let reports = self.retire(id);
+        match self.calls.get_mut(&id).filter(|_| reports) {
+            Some(call) => call.record = Some(record),
+            None => self.io.tell(Event::CallEnded(record)),
+        }
+    }
+
+    /// Ends a call without a word to anybody. Whether the relay will report.
+    pub(super) fn retire(&mut self, id: u64) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        self.usage.end(&call.from);
         call.phase = Phase::Over;
         let linger = if call.referred { REFERRED } else { T1_64 };
-        if self.release_media(id) {
-            if let Some(call) = self.calls.get_mut(&id) {
-                call.record = Some(record);
-            }
-        } else {
-            self.io.tell(Event::CallEnded(record));
-        }
+        let reports = self.release_media(id);
         self.io.arm(linger, Timer::ForgetCall(id));
         self.ended.push_back(id);
         self.live -= 1;
@@ -56,6 +59,7 @@ impl Switch {
         {
             self.forget_call(oldest);
         }
+        reports
     }
 
     /// Forgets an ended call.
@@ -130,7 +134,7 @@ impl Switch {
     }
 
     /// Sends BYE to one side of a dialog, in the name of the other (RFC 3261 §15.1.1).
-    fn bye(&mut self, id: u64, dialog: usize, to: Side) {
+    pub(super) fn bye(&mut self, id: u64, dialog: usize, to: Side) {
         let client = self.next_client();
         let branch = self.branch_text(client, 0);
         let Some(call) = self.calls.get(&id) else { return };
@@ -153,7 +157,22 @@ impl Switch {
             headers: &[],
         }
         .print();
-        self.clients.start(&mut self.io, client, Method::Bye, flow, bytes, Owner::Nobody);
+        self.clients.start(&mut self.io, client, Method::Bye, flow, bytes, Owner::Hangup(id));
+        self.hangs_up(id);
+    }
+
+    /// A BYE is on its way in a call: until it is answered, the call is on record.
+    pub(super) fn hangs_up(&mut self, id: u64) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.hangups = call.hangups.saturating_add(1);
+        }
+    }
+
+    /// A BYE was answered, or nobody will.
+    pub(super) fn hung_up(&mut self, id: u64) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.hangups = call.hangups.saturating_sub(1);
+        }
     }
 
     /// A 2xx that nobody wants any more: acknowledged, and ended at once.

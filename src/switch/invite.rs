@@ -72,6 +72,9 @@ impl Switch {
             }
             Ok(()) => {}
         }
+        if let Some(record) = self.usage.record(&caller) {
+            self.io.record(record);
+        }
         let trying = Response::new(100, b"", reply.remote).print(request);
         self.servers.respond(&mut self.io, server, 100, trying);
 
@@ -139,23 +142,30 @@ impl Switch {
     /// The dialog and side that the value of Replaces names (RFC 3891 §3): to-tag is the tag of the
     /// phone that is to let go.
     pub(super) fn replaced(&self, value: &[u8]) -> Option<(u64, usize, Side)> {
+        self.named(value)
+            .filter(|(call, ..)| self.calls.get(call).is_some_and(|call| call.phase != Phase::Over))
+    }
+
+    /// The same, whether the call is over or not.
+    pub(super) fn named(&self, value: &[u8]) -> Option<(u64, usize, Side)> {
         let call_id = split(value, b';').next()?;
         let to = crate::sip::find_param(value, "to-tag")?;
         let from = crate::sip::find_param(value, "from-tag")?;
-        self.calls.values().filter(|call| *call.call_id == *call_id && call.phase != Phase::Over).find_map(
-            |call| {
-                let (dialog, side) = call.dialogs.iter().enumerate().find_map(|(at, d)| {
-                    let [a, b] = &d.ends;
-                    match () {
-                        () if *a.tag == *to && *b.tag == *from => Some((at, Side::A)),
-                        () if *b.tag == *to && *a.tag == *from => Some((at, Side::B)),
-                        () => None,
-                    }
-                })?;
-                call.leg(dialog, side)?.extension.as_ref()?;
-                Some((call.id, dialog, side))
-            },
-        )
+        // A call that goes on is meant before one that is over: of both, a spiral may have the same dialog.
+        let mut calls: Vec<&Call> = self.calls.values().filter(|call| *call.call_id == *call_id).collect();
+        calls.sort_unstable_by_key(|call| (call.phase == Phase::Over, call.id));
+        calls.into_iter().find_map(|call| {
+            let (dialog, side) = call.dialogs.iter().enumerate().find_map(|(at, d)| {
+                let [a, b] = &d.ends;
+                match () {
+                    () if *a.tag == *to && *b.tag == *from => Some((at, Side::A)),
+                    () if *b.tag == *to && *a.tag == *from => Some((at, Side::B)),
+                    () => None,
+                }
+            })?;
+            call.leg(dialog, side)?.extension.as_ref()?;
+            Some((call.id, dialog, side))
+        })
     }
 
     fn open_call(&mut self, reply: &Flow, request: &Message<'_>, from: Number, to: Number) -> u64 {
@@ -178,8 +188,11 @@ impl Switch {
                 fork: 0,
                 ports: Vec::new(),
                 relayed: None,
+                locks: Vec::new(),
                 record: None,
                 ending: None,
+                talked: None,
+                hangups: 0,
                 replaced: false,
                 replaces: None,
                 referred: false,

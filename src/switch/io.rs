@@ -77,6 +77,11 @@ impl Io {
         ((i128::from(self.now.0) + self.wall).max(0) / 1000) as u64
     }
 
+    /// Whether each message is told from now on.
+    pub(super) fn trace_all(&mut self, trace: bool) {
+        self.trace = trace;
+    }
+
     pub(super) fn arm(&mut self, after: Duration, timer: Timer) {
         self.timers.arm(self.now + after, timer);
     }
@@ -95,7 +100,11 @@ impl Io {
         self.timers.next()
     }
 
+    /// Sends a message. What is for a stream that has not survived is for nobody.
     pub(super) fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
+        if flow.is_dead() {
+            return;
+        }
         self.trace(false, flow, &bytes);
         self.sends.push_back(Output::Send(flow, bytes));
     }

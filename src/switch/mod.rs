@@ -10,8 +10,8 @@
 //! `auth` asks who speaks, and `register`, or a `fork` with its branches, takes it. The fork of an
 //! INVITE makes a `call`, with a leg for each phone; requests inside its dialogs find it by the
 //! `token` that denwa wrote into Record-Route, and `dialog` sends them on. `negotiation` and
-//! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end. `survival` is
-//! about the next process, which goes on where this one ends.
+//! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end. `reload`
+//! goes over to another configuration; `survival` is about the next process, which goes on where this one ends.
 
 mod admission;
 mod annals;
@@ -26,15 +26,18 @@ mod emergency;
 mod event;
 mod flow;
 mod fork;
+mod form;
 mod forward;
 mod hangup;
 mod invite;
 mod io;
+mod ledger;
 mod negotiation;
 mod operate;
 mod register;
 mod registrar;
 mod relaying;
+mod reload;
 mod request;
 mod ring;
 mod route;
@@ -60,7 +63,7 @@ use crate::config::{Config, LogLevel};
 use crate::guard::Guard;
 use crate::media::PortAllocator;
 use io::{Io, Timer};
-use table::Table;
+use ledger::Ledger;
 use transaction::{Clients, Servers};
 
 /// The most calls at once, ended ones that are still remembered included. At the bound, INVITE is
@@ -77,10 +80,10 @@ pub struct Switch {
     clients: Clients,
     auth: auth::Authenticator,
     registrar: registrar::Registrar,
-    forks: Table<u64, fork::Fork>,
+    forks: Ledger<fork::Fork>,
     /// Forks that are kept for repeated 2xx alone, the oldest first; as many as transactions.
     over: VecDeque<u64>,
-    calls: Table<u64, call::Call>,
+    calls: Ledger<call::Call>,
     /// Ended calls, the oldest first.
     ended: VecDeque<u64>,
     /// Calls that have not ended.
@@ -119,9 +122,9 @@ impl Switch {
             servers: Servers::new(),
             clients: Clients::new(),
             registrar: registrar::Registrar::new(),
-            forks: Table::default(),
+            forks: Ledger::default(),
             over: VecDeque::new(),
-            calls: Table::default(),
+            calls: Ledger::default(),
             ended: VecDeque::new(),
             live: 0,
             addresses: BTreeSet::new(),
@@ -145,6 +148,7 @@ impl Switch {
             Input::Clock(unix) => self.clock(unix),
             Input::Tick => {}
             Input::HangUp(why) => self.hang_up_all(why),
+            Input::Reload(config) => self.reload(*config),
             Input::Operator(operation) => self.operate(operation),
         }
         while let Some(timer) = self.io.due() {
@@ -163,9 +167,24 @@ impl Switch {
         self.io.deadline().into_iter().chain(self.guard.deadline()).min()
     }
 
+    /// The time, as it was told last.
+    pub fn now(&self) -> Instant {
+        self.io.now
+    }
+
     /// How many calls have not ended.
     pub fn calls(&self) -> usize {
         self.live
+    }
+
+    /// Whether nothing is under way that [`Switch::snapshot`] does not tell of: no call rings, and whoever asks,
+    /// here or there, was answered.
+    pub fn is_settled(&self) -> bool {
+        let rings = |call: &call::Call| match call.phase {
+            call::Phase::Ringing | call::Phase::Up { acknowledged: false, .. } => true,
+            call::Phase::Up { .. } | call::Phase::Over => false,
+        };
+        !self.servers.has_pending() && !self.clients.has_pending() && !self.calls.values().any(rings)
     }
 
     /// Whether nothing is kept of anybody: no transaction, no call, no binding. What only helps to judge,
@@ -208,9 +227,7 @@ impl Switch {
         if self.live > 0 {
             self.io.tell(Event::Notice(format!("{} calls are ended: {why}", self.live)));
         }
-        let mut calls: Vec<u64> = self.calls.keys().copied().collect();
-        calls.sort_unstable();
-        for call in calls {
+        for call in self.calls.ids() {
             self.end_call(call, Cause::Operator);
         }
     }

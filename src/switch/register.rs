@@ -1,6 +1,7 @@
 //! REGISTER, and keeping phones reachable (RFC 3261 §10.3, RFC 5626 §3.5).
 
 use super::Switch;
+use super::call::Leg;
 use super::date::write_date;
 use super::event::{Event, Gone};
 use super::flow::Flow;
@@ -97,7 +98,20 @@ impl Switch {
             let Some(binding) = self.registrar.get(id) else { continue };
             let agent = printable(request.first(Name::UserAgent).unwrap_or_default(), 64);
             let (flow, expires) = (binding.flow, binding.time_left(self.io.now));
+            self.belongs(number, id, flow);
             self.io.tell(Event::Registered { extension: number.clone(), flow, expires, agent });
+        }
+    }
+
+    /// Who called before it registered, on the same flow, keeps its call when it comes back on another one.
+    fn belongs(&mut self, number: &Number, binding: BindingId, flow: Flow) {
+        let is_its =
+            |leg: &Leg| leg.binding.is_none() && leg.flow == flow && leg.extension.as_ref() == Some(number);
+        let calls = self.calls.values().filter(|call| call.legs.iter().any(is_its));
+        let calls: Vec<u64> = calls.map(|call| call.id).collect();
+        for id in calls {
+            let legs = self.calls.get_mut(&id).map(|call| call.legs.iter_mut());
+            legs.into_iter().flatten().filter(|leg| is_its(leg)).for_each(|leg| leg.binding = Some(binding));
         }
     }
 

@@ -48,7 +48,7 @@ pub(super) struct Binding {
     pub(super) q: u16,
     /// How the phone is reached.
     pub(super) flow: Flow,
-    /// Whether the flow's stream still stands; always true for datagrams.
+    /// Whether the flow's stream still stands; for datagrams, whether we listen where they came to.
     pub(super) connected: bool,
     /// Whether the contact is another address than the one that it sends from.
     pub(super) behind_nat: bool,
@@ -504,6 +504,23 @@ impl Registrar {
             binding.unanswered = 0;
         }
         true
+    }
+
+    /// Goes by another configuration: bindings of extensions that it does not have are gone, and are returned.
+    /// Phones on UDP can be called where it listens; connections stand, wherever they were accepted.
+    pub(super) fn reload(&mut self, config: &Config) -> Vec<(Number, Flow)> {
+        let removed = self.by_number.keys().filter(|number| !config.extensions.contains_key(*number));
+        let removed: Vec<Number> = removed.cloned().collect();
+        let mut gone = Vec::new();
+        for number in removed {
+            let list = self.by_number.get(&number).into_iter().flatten();
+            gone.extend(list.map(|binding| (number.clone(), binding.flow)));
+            self.drop_where(&number, |_| true);
+        }
+        for binding in self.by_number.values_mut().flatten().filter(|binding| !binding.flow.is_reliable()) {
+            binding.connected = config.listens(binding.flow.transport, binding.flow.local);
+        }
+        gone
     }
 
     /// A stream is gone. Its bindings stay, so that the phone finds its calls again when it

@@ -69,8 +69,11 @@ impl Switch {
         );
         match method {
             Method::Ack => {
+                let fork = self.servers.fork(key).flatten();
                 if !self.servers.ack(&mut self.io, key) {
                     self.ack(reply, request);
+                } else if let Some(fork) = fork.and_then(|fork| self.forks.get_mut(&fork)) {
+                    fork.acknowledged = true;
                 }
                 return;
             }

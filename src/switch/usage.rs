@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{Config, Number};
+use crate::journal::{self, Record};
 use crate::time::Instant;
 
 /// One hour, in milliseconds.
@@ -25,24 +26,30 @@ struct Used {
 }
 
 impl Used {
-    /// A call begins in the hour that was asked about last.
-    fn count(&mut self) {
+    /// A call begins.
+    fn count(&mut self, now: Instant) {
+        self.begun = self.begun_by(now);
+        self.hour = now.0 / HOUR;
         self.calls = self.calls.saturating_add(1);
         self.begun[0] = self.begun[0].saturating_add(1);
     }
 
     /// How many calls began within the last hour: exact for this clock hour, and of the one before
     /// as many as if they had been spread evenly.
-    fn within_an_hour(&mut self, now: Instant) -> u32 {
+    fn within_an_hour(&self, now: Instant) -> u32 {
+        let [current, before] = self.begun_by(now);
+        let left = HOUR - now.0 % HOUR;
+        current.saturating_add((u64::from(before) * left).div_ceil(HOUR) as u32)
+    }
+
+    /// How many calls began in this clock hour, and in the one before.
+    fn begun_by(&self, now: Instant) -> [u32; 2] {
         let hour = now.0 / HOUR;
-        self.begun = match hour - self.hour.min(hour) {
+        match hour - self.hour.min(hour) {
             0 => self.begun,
             1 => [0, self.begun[0]],
             _ => [0, 0],
-        };
-        self.hour = hour;
-        let left = HOUR - now.0 % HOUR;
-        self.begun[0].saturating_add((u64::from(self.begun[1]) * left).div_ceil(HOUR) as u32)
+        }
     }
 }
 
@@ -62,15 +69,49 @@ impl Usage {
             let most = extension.max_calls_hour;
             return Err(format!("more than {most} calls an hour (ext.{number}.max-calls-hour)"));
         }
-        used.count();
+        used.count(now);
         Ok(())
     }
 
     /// Counts a call that nobody may be refused, however many there are.
     pub(super) fn begin_in_any_case(&mut self, now: Instant, number: &Number) {
         let used = self.0.entry(number.clone()).or_default();
-        used.within_an_hour(now);
-        used.count();
+        used.count(now);
+    }
+
+    /// A call that an extension began goes on, in the next process.
+    pub(super) fn resume(&mut self, number: &Number) {
+        let used = self.0.entry(number.clone()).or_default();
+        used.calls = used.calls.saturating_add(1);
+    }
+
+    /// What an extension has used, to be put on record.
+    pub(super) fn record(&self, number: &Number) -> Option<Record> {
+        let used = self.0.get(number)?;
+        Some(Record::Used(journal::Used {
+            number: number.as_str().into(),
+            hour: used.hour,
+            begun: used.begun,
+        }))
+    }
+
+    /// Gives the records of all that was used.
+    pub(super) fn snapshot(&self, each: &mut dyn FnMut(&Record)) {
+        self.0.keys().filter_map(|number| self.record(number)).for_each(|record| each(&record));
+    }
+
+    /// What was put on record.
+    pub(super) fn restore(&mut self, config: &Config, kept: journal::Used) {
+        let number = Number::new(&kept.number).filter(|number| config.extensions.contains_key(number));
+        if let Some(number) = number {
+            let used = self.0.entry(number).or_default();
+            (used.hour, used.begun) = (kept.hour, kept.begun);
+        }
+    }
+
+    /// Extensions that a configuration does not have are forgotten.
+    pub(super) fn reload(&mut self, config: &Config) {
+        self.0.retain(|number, _| config.extensions.contains_key(number));
     }
 
     /// A call that an extension began has ended.

@@ -55,6 +55,10 @@ pub struct Laws {
     ended: HashSet<String>,
     /// Which phones were sent the INVITE of which call.
     rung: HashSet<(String, usize)>,
+    /// When something was last said in a call, by Call-ID.
+    said: HashMap<String, Instant>,
+    /// Calls of which a power cut took the last of what was said.
+    lost: HashSet<String>,
     /// Which phones take part in a call, by Call-ID.
     parties: HashMap<String, BTreeSet<usize>>,
     /// The tags by which phones call themselves in dialogs.
@@ -73,7 +77,10 @@ struct Invite {
     number: String,
     /// The final status that was sent to it.
     answer: Option<u16>,
+    /// Whether it was before the exchange was started again.
+    is_past: bool,
     summary: String,
+    call_id: String,
     flow: Flow,
 }
 
@@ -81,6 +88,19 @@ impl Laws {
     /// Something happens to a phone that excuses much.
     pub fn disturb(&mut self, phone: usize) {
         self.disturbed.insert(phone);
+    }
+
+    /// The exchange is another one. What was asked in calls that have ended need not be answered by it.
+    pub fn restarted(&mut self) {
+        self.invites.retain(|_, invite| invite.answer.is_some() || !self.ended.contains(&invite.call_id));
+        self.invites.values_mut().for_each(|invite| invite.is_past |= invite.answer.is_some());
+    }
+
+    /// And what happened since then is forgotten.
+    pub fn forgotten(&mut self, since: Instant) {
+        let recent = self.said.iter().filter(|(_, said)| **said >= since);
+        self.lost.extend(recent.map(|(call_id, _)| call_id.clone()));
+        self.invites.retain(|_, invite| !self.lost.contains(&invite.call_id));
     }
 
     /// A phone wrote a message.
@@ -93,6 +113,7 @@ impl Laws {
 
     /// A message of a phone reached the exchange.
     pub fn on_arrival(&mut self, now: Instant, flow: Flow, message: &Message) {
+        self.said.insert(message.call_id().to_owned(), now);
         if !message.is_request() {
             return;
         }
@@ -105,7 +126,9 @@ impl Laws {
                 at: now,
                 number: user_of(message.uri()).to_owned(),
                 answer: None,
+                is_past: false,
                 summary: message.summary(),
+                call_id: message.call_id().to_owned(),
                 flow,
             };
             self.invites.insert(branch.clone(), invite);
@@ -139,6 +162,7 @@ impl Laws {
                 return Some(format!("a malformed message, {error}:\n{text}"));
             }
         };
+        self.said.insert(message.call_id().to_owned(), now);
         let broken = match message.is_request() {
             true => self.on_request_sent(phones, network.phone_at(flow), &message),
             false => self.on_response_sent(now, phones, flow, &message),
@@ -194,7 +218,9 @@ impl Laws {
         }
         let invite = self.invites.get_mut(&key.0)?;
         let earlier = invite.answer.replace(status);
-        let agrees = |earlier: u16| earlier == status || (earlier < 300 && status < 300);
+        // Who asks again about what is over may be told that there is no such call.
+        let is_over = status == 481 && invite.is_past && self.ended.contains(response.call_id());
+        let agrees = |earlier: u16| earlier == status || (earlier < 300 && status < 300) || is_over;
         if earlier.is_some_and(|earlier| !agrees(earlier)) {
             return Some(format!("after {earlier:?} another final answer"));
         }
@@ -268,6 +294,9 @@ impl Laws {
         let (mut half, mut askew) = (BTreeMap::new(), BTreeMap::new());
         for phone in phones.iter().filter(|phone| phone.alive) {
             for call in phone.active_calls().filter(|call| call.is_up()) {
+                if self.lost.contains(&call.call_id) {
+                    continue;
+                }
                 match find_peer(phones, phone, call) {
                     Some((other, peer)) => {
                         if phone.id < other.id {
@@ -285,7 +314,8 @@ impl Laws {
                             let key = (phone.id, call.key);
                             let since = *self.askew.get(&key).unwrap_or(&now);
                             askew.insert(key, since);
-                            if since + ON_ITS_WAY < now {
+                            // Nor can a phone hear of an end that is away for so long.
+                            if since + ON_ITS_WAY < now && !self.is_excused(call) {
                                 return Some(broken);
                             }
                         }

@@ -58,6 +58,11 @@ impl Hospitality {
         self.now = None;
     }
 
+    /// The exchange is another one, whose budgets are whole.
+    pub fn forget(&mut self) {
+        self.longer.clear();
+    }
+
     /// The exchange sends to somebody who is no phone: what is wrong with that.
     pub fn on_send(&mut self, now: Instant, stealth: bool, flow: &Flow, bytes: &[u8]) -> Option<String> {
         let text = || String::from_utf8_lossy(bytes);

@@ -47,6 +47,8 @@ pub enum Deed {
         asleep: Duration,
         power_cut: bool,
     },
+    /// The exchange goes on with another configuration.
+    Reload(Box<Config>),
 }
 
 /// What becomes of the ladder of messages.
@@ -66,6 +68,8 @@ pub struct Town {
     pub weather: Weather,
     /// What people were told.
     pub events: Vec<Event>,
+    /// When, at the latest.
+    told: Vec<Instant>,
     /// Broken laws; the first one stops the town.
     pub violations: Vec<String>,
     pub steps: u64,
@@ -108,6 +112,7 @@ impl Town {
             relay: Relay::new(config.media_ports, addresses),
             weather,
             events: Vec::new(),
+            told: Vec::new(),
             violations: Vec::new(),
             steps: 0,
             closed: Vec::new(),
@@ -270,6 +275,7 @@ impl Town {
             }
             Deed::FailRelay => self.relay.fail_next = true,
             Deed::Restart { asleep, power_cut } => self.restart(asleep, power_cut),
+            Deed::Reload(config) => self.reload(*config),
         }
         self.collect(id);
         self.relay_reports();
@@ -359,6 +365,9 @@ impl Town {
         for phone in self.network.server_dies(self.now) {
             self.disturb(phone);
         }
+        self.relay.die();
+        self.hospitality.forget();
+        self.laws.restarted();
         if power_cut {
             // Whoever registered within the last second has to do so again, and whoever left may be rung.
             (0..self.phones.len()).for_each(|phone| self.disturb(phone));
@@ -366,6 +375,17 @@ impl Town {
                 self.journal.iter().filter(|(at, _)| *at + Duration::from_secs(1) <= self.now).count();
             self.journal.truncate(synced.max(1));
             self.replay();
+            self.phones.iter_mut().for_each(|phone| phone.forgives = true);
+            self.laws.forgotten(Instant(self.now.0.saturating_sub(1000)));
+            // It may tell the same again, and the next calls get the numbers of those that nobody remembers.
+            let (numbered, since) = (self.kept.numbered, Instant(self.now.0.saturating_sub(1000)));
+            let mut told = std::mem::take(&mut self.told).into_iter();
+            let mut stays = |event: &Event| {
+                let recent = told.next().is_none_or(|at| at >= since);
+                call_of(event).is_none_or(|call| call <= numbered && !recent)
+            };
+            self.events.retain(|event| stays(event));
+            self.told = vec![since; self.events.len()];
         } else {
             // What waits to be written is lost, and with it nothing.
             let waits = |(at, record): &(Instant, Record)| {
@@ -383,8 +403,35 @@ impl Town {
         seed.fill_with(|| self.rng.next() as u8);
         self.keep(Record::Started(clocks));
         self.survivors += self.kept.bindings.len() as u64;
-        self.switch = Switch::restore(self.config.clone(), seed, self.kept.clone(), clocks);
+        self.switch = Switch::restore(self.config.clone(), seed, self.kept.clone(), clocks, &[]);
         self.feed(Input::Tick);
+        if !power_cut {
+            self.violations.extend(self.relay.check_locks());
+        }
+    }
+
+    /// The exchange goes on with another configuration. Phones of extensions that are removed do not know.
+    fn reload(&mut self, config: Config) {
+        for id in 0..self.phones.len() {
+            let number = self.phones[id].spec.number.clone();
+            if !config.extensions.contains_key(number.as_str()) {
+                self.disturb(id);
+                self.forget_bindings(&number);
+            }
+            let spec = &self.phones[id].spec;
+            let place = self.places.iter().find(|place| place.public == spec.server);
+            if place.is_some_and(|place| !config.listens(spec.transport, place.local)) {
+                self.disturb(id);
+            }
+        }
+        self.relay.ranges.push(config.media_ports);
+        (self.config, self.stealth) = (config.clone(), config.stealth);
+        self.feed(Input::Reload(Box::new(config)));
+    }
+
+    /// What the exchange goes by.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// What is on record comes to this.
@@ -421,6 +468,15 @@ impl Town {
             if same != *kept {
                 self.violations.push(format!("held is {binding:?}, on record is {kept:?}"));
             }
+        }
+        let kept = &self.kept;
+        if (&held.calls, &held.over, &held.locks, &held.invites, &held.used)
+            != (&kept.calls, &kept.over, &kept.locks, &kept.invites, &kept.used)
+        {
+            let what = |state: &State| {
+                format!("{:?} {:?} {:?} {:?}", state.calls, state.over, state.invites, state.used)
+            };
+            self.violations.push(format!("held is {}, on record {}", what(&held), what(kept)));
         }
         let dead = |id: &u64| !held.bindings.contains_key(id);
         let undead = self.kept.bindings.iter().find(|(id, kept)| dead(id) && kept.term.expires() > self.now);
@@ -460,6 +516,7 @@ impl Town {
             Output::Event(event) => {
                 self.note(|_| format!("denwa says {event:?}"));
                 self.events.push(event);
+                self.told.push(self.now);
             }
         }
     }
@@ -560,6 +617,15 @@ impl Town {
             Some(id) => self.label(id),
             None => format!("nobody at {}", flow.remote),
         }
+    }
+}
+
+/// Which call an event is about.
+fn call_of(event: &Event) -> Option<u64> {
+    match event {
+        Event::CallStarted(parties) | Event::CallAnswered(parties) => Some(parties.call),
+        Event::CallEnded(record) => Some(record.parties.call),
+        _ => None,
     }
 }
 

@@ -20,6 +20,8 @@ impl Switch {
             | Cause::MediaTimeout
             | Cause::MediaFailed
             | Cause::SignallingTimeout
+            | Cause::Restarted
+            | Cause::ExtensionRemoved
             | Cause::Operator => What::CallEnded,
         };
         let incident = Incident { call: Some(id), ..self.of_call(call, what, &self.reason(call, cause)) };
@@ -83,6 +85,8 @@ impl Switch {
             Cause::MediaTimeout => "no sound came any more (media-timeout)".into(),
             Cause::MediaFailed => "the relay could not open its ports (media-ports)".into(),
             Cause::SignallingTimeout => "a phone stopped answering".into(),
+            Cause::ExtensionRemoved => "the configuration does not have an extension of it any more".into(),
+            Cause::Restarted => "the exchange was started again while it rang".into(),
             Cause::Operator if call.phase == Phase::Ringing => "the operator ended it while it rang".into(),
             Cause::Operator => "the operator ended it".into(),
             Cause::CallerHungUp | Cause::CalleeHungUp | Cause::Cancelled | Cause::Replaced => String::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Action, ClientId, Kind, MAX_FINISHED, MAX_TRANSACTIONS, Owner, client, invite_client};
 use crate::sip::{Edit, Message, Method, Name};
 use crate::switch::flow::Flow;
+use crate::switch::fork::BranchState;
 use crate::switch::io::{Io, Timer};
 use crate::switch::table::Table;
 use crate::switch::timer::{T1, T1_64, T2, T4};
@@ -29,6 +30,8 @@ struct Client {
     /// The next interval of timers A and E.
     interval: Duration,
     cancelled: bool,
+    /// Of the request only its skeleton is left: it cannot be sent again.
+    is_skeleton: bool,
 }
 
 impl Client {
@@ -65,6 +68,11 @@ impl Client {
 }
 
 impl Clients {
+    /// Whether any request waits for its final response.
+    pub(in crate::switch) fn has_pending(&self) -> bool {
+        self.table.values().any(Client::is_pending)
+    }
+
     pub(in crate::switch) fn new() -> Clients {
         Clients { table: Table::default(), finished: VecDeque::new() }
     }
@@ -103,8 +111,50 @@ impl Clients {
             io.arm(T1, Timer::Client(id, cancel, again));
         }
         io.arm(T1_64, Timer::Client(id, cancel, timeout));
-        let client = Client { method, machine, flow, owner, request, interval: T1 * 2, cancelled: false };
+        let client = Client {
+            method,
+            machine,
+            flow,
+            owner,
+            request,
+            interval: T1 * 2,
+            cancelled: false,
+            is_skeleton: false,
+        };
         self.table.insert((id, cancel), client);
+    }
+
+    /// An INVITE that the process before has sent, and of which `request` is left, is answered to this one: at
+    /// all, finally, or once more.
+    pub(in crate::switch) fn restore(
+        &mut self,
+        io: &mut Io,
+        id: ClientId,
+        flow: Flow,
+        request: Vec<u8>,
+        owner: Owner,
+        progress: BranchState,
+    ) {
+        let (state, timer) = match progress {
+            BranchState::Trying => (invite_client::State::Calling, Some(Kind::B)),
+            BranchState::Ringing | BranchState::Unwanted(_) => (invite_client::State::Proceeding, None),
+            BranchState::Done => (invite_client::State::Accepted, Some(Kind::M)),
+        };
+        if let Some(kind) = timer {
+            io.arm(T1_64, Timer::Client(id, false, kind));
+        }
+        let (method, machine) = (Method::Invite, ClientMachine::Invite(state));
+        let client = Client {
+            method,
+            machine,
+            flow,
+            owner,
+            request,
+            interval: T1,
+            cancelled: false,
+            is_skeleton: true,
+        };
+        self.table.insert((id, false), client);
     }
 
     /// A phone is at another flow now: what it was asked on the old one and did not answer is asked
@@ -117,7 +167,9 @@ impl Clients {
         for key in waiting.into_iter().filter(|_| old.transport == new.transport) {
             if let Some(client) = self.table.get_mut(&key) {
                 client.flow = new;
-                io.send(new, client.request.clone());
+                if !client.is_skeleton {
+                    io.send(new, client.request.clone());
+                }
             }
         }
     }

@@ -66,6 +66,8 @@ pub(super) type ClientId = u64;
 pub(super) enum Owner {
     /// A branch of a fork.
     Fork(u64, u16),
-    /// Nobody: CANCEL, BYE of denwa's own.
+    /// A call that denwa ends itself by this BYE.
+    Hangup(u64),
+    /// Nobody: CANCEL, and the BYE of an answer that came too late.
     Nobody,
 }

@@ -53,6 +53,11 @@ impl Servers {
         self.table.is_empty()
     }
 
+    /// Whether any request waits for its final response.
+    pub(in crate::switch) fn has_pending(&self) -> bool {
+        self.table.keys().any(|key| self.is_open(*key))
+    }
+
     /// Whether there is room for one more, if need be in the place of a finished one.
     pub(in crate::switch) fn has_room(&mut self) -> bool {
         if self.table.len() >= MAX_TRANSACTIONS {
@@ -80,6 +85,27 @@ impl Servers {
             _ => ServerMachine::Other(server::State::Trying),
         };
         self.table.insert(key, Server { machine, reply, last: Vec::new(), interval: T1, fork: None });
+    }
+
+    /// Opens a transaction for an INVITE that came to the process before and became this fork; one that was
+    /// answered by a 2xx if `is_accepted`.
+    pub(in crate::switch) fn restore(
+        &mut self,
+        io: &mut Io,
+        key: ServerKey,
+        reply: Flow,
+        fork: u64,
+        is_accepted: bool,
+    ) {
+        let state = match is_accepted {
+            true => invite_server::State::Accepted,
+            false => invite_server::State::Proceeding,
+        };
+        if is_accepted {
+            io.arm(T1_64, Timer::Server(key, Kind::L));
+        }
+        let (machine, last, fork) = (ServerMachine::Invite(state), Vec::new(), Some(fork));
+        self.table.insert(key, Server { machine, reply, last, interval: T1, fork });
     }
 
     /// Remembers which fork a request became.

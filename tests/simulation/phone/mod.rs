@@ -78,6 +78,8 @@ pub struct Phone {
     pub complaints: Vec<String>,
     /// Whether the network loses nothing and nothing happened to the phone that would excuse silence.
     pub undisturbed: bool,
+    /// A power cut has taken the exchange's memory of the last second: it may say another thing than before.
+    pub forgives: bool,
     /// Each Contact that it ever gave, even before a crash: others may still use it.
     contacts: Vec<String>,
     credentials: Credentials,
@@ -104,6 +106,7 @@ impl Phone {
             stamped: Vec::new(),
             complaints: Vec::new(),
             undisturbed: true,
+            forgives: false,
             contacts: Vec::new(),
             credentials: Credentials::new(&spec.number, &spec.password, &spec.algorithms),
             rng,

@@ -183,6 +183,7 @@ impl Phone {
         }
         self.check_received(&response);
         let key = client_key(&response);
+        let forgives = self.forgives;
         let Some(client) = self.client(&key) else {
             return;
         };
@@ -215,7 +216,7 @@ impl Phone {
             }
             ClientState::Completed(earlier) if invite && status >= 200 => {
                 let both_good = earlier < 300 && status < 300;
-                if !both_good && earlier != status {
+                if !both_good && earlier != status && !forgives {
                     let text = format!("after {earlier} now {}", response.summary());
                     self.complain(format!("two final answers to an INVITE: {text}"));
                 } else if both_good {

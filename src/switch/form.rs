@@ -1,0 +1,398 @@
+//! The forms in which calls and INVITEs are on record, in postcard. Only what the next process needs is in
+//! them; what it can find out from the configuration is not.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::call::{Call, Dialog, DialogEnd, Leg, Phase};
+use super::echo::Inside;
+use super::flow::Flow;
+use super::fork::{Branch, BranchState, Fork, Kind};
+use super::negotiation::{Lines, Negotiation};
+use crate::config::{Config, NatMedia, Number};
+use crate::journal;
+use crate::media::{Lock, Side};
+use crate::time::Instant;
+
+/// Another one means that what follows is read differently; nothing of another version is read.
+const VERSION: u8 = 1;
+
+/// The longest form that is put on record, in octets. What is longer does not survive; no phone makes one.
+pub(super) const MAX_FORM: usize = 60_000;
+
+/// CSeq numbers are on record rounded up, so that not each request in a dialog has to be written down. What
+/// denwa sends itself is far ahead of them.
+const CSEQ_STEP: u32 = 256;
+
+/// Octets as somebody wrote them, written and read all at once.
+#[derive(Clone, Copy)]
+struct Text<'a>(&'a [u8]);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Text)
+    }
+}
+
+/// A call.
+#[derive(Serialize, Deserialize)]
+struct CallForm<'a> {
+    version: u8,
+    #[serde(borrow)]
+    call_id: Text<'a>,
+    from: &'a str,
+    to: &'a str,
+    #[serde(borrow)]
+    by: Option<&'a str>,
+    started: Instant,
+    #[serde(borrow)]
+    legs: Vec<LegForm<'a>>,
+    ports: Cow<'a, [Option<(u16, u16)>]>,
+    /// If it was answered.
+    #[serde(borrow)]
+    talk: Option<TalkForm<'a>>,
+    replaced: bool,
+    referred: bool,
+    #[serde(borrow)]
+    inside: Option<InsideForm<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LegForm<'a> {
+    #[serde(borrow)]
+    extension: Option<&'a str>,
+    binding: Option<u64>,
+    flow: journal::Flow,
+    behind_nat: bool,
+}
+
+/// The dialog that an answered call is. The others are over, or will be.
+#[derive(Serialize, Deserialize)]
+struct TalkForm<'a> {
+    since: Instant,
+    /// Where it stands among the call's dialogs: it is a part of the window that the relay's locks belong to.
+    dialog: u8,
+    leg: u8,
+    #[serde(borrow)]
+    ends: [EndForm<'a>; 2],
+    agreed: Option<Cow<'a, [Lines; 2]>>,
+    /// By whom: true for the caller.
+    offered: Option<(bool, Cow<'a, Lines>)>,
+    window: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EndForm<'a> {
+    #[serde(borrow)]
+    tag: Text<'a>,
+    #[serde(borrow)]
+    address: Text<'a>,
+    #[serde(borrow)]
+    target: Text<'a>,
+    #[serde(borrow)]
+    routes: Text<'a>,
+    cseq: u32,
+}
+
+/// What denwa keeps of a call that it answered itself.
+#[derive(Serialize, Deserialize)]
+struct InsideForm<'a> {
+    version: u64,
+    /// The 2xx that is not acknowledged yet, where it goes, and until when.
+    #[serde(borrow)]
+    insisted: Option<(journal::Flow, Text<'a>, Instant)>,
+}
+
+/// An INVITE.
+#[derive(Serialize, Deserialize)]
+struct InviteForm<'a> {
+    version: u8,
+    /// In which dialog, and whether from the caller; `None` for the call's first.
+    inside: Option<(u8, bool)>,
+    reply: journal::Flow,
+    #[serde(borrow)]
+    skeleton: Text<'a>,
+    /// The final status that was passed on; 0 for none.
+    status: u16,
+    offer: Option<Cow<'a, Lines>>,
+    #[serde(borrow)]
+    contact: Option<Text<'a>>,
+    #[serde(borrow)]
+    branches: Vec<BranchForm<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BranchForm<'a> {
+    client: u64,
+    leg: u8,
+    #[serde(borrow)]
+    number: Option<&'a str>,
+    flow: journal::Flow,
+    progress: Progress,
+    #[serde(borrow)]
+    skeleton: Text<'a>,
+}
+
+/// How far a branch is.
+#[derive(Serialize, Deserialize)]
+enum Progress {
+    /// No response yet. Only inside dialogs: there the INVITE goes on, and may never be answered.
+    Trying,
+    /// A provisional one, or that makes no difference.
+    Ringing,
+    /// The final one.
+    Done,
+}
+
+/// Writes the form of a call at the end of `out`.
+pub(super) fn write_call(call: &Call, out: &mut Vec<u8>) {
+    let form = CallForm {
+        version: VERSION,
+        call_id: Text(&call.call_id),
+        from: call.from.as_str(),
+        to: call.to.as_str(),
+        by: call.by.as_ref().map(Number::as_str),
+        started: call.started,
+        legs: call.legs.iter().map(LegForm::of).collect(),
+        ports: Cow::Borrowed(&call.ports),
+        talk: call.talked.and_then(|(since, at)| TalkForm::of(since, at, call.dialogs.get(at)?)),
+        replaced: call.replaced,
+        referred: call.referred,
+        inside: call.inside.as_ref().map(|inside| InsideForm {
+            version: inside.version,
+            insisted: inside
+                .insisted
+                .as_ref()
+                .map(|(flow, bytes)| (flow.kept(), Text(bytes.as_slice()), inside.until)),
+        }),
+    };
+    write(&form, out);
+}
+
+/// Writes the form of an INVITE at the end of `out`; false if it has none: only those of calls do.
+pub(super) fn write_invite(fork: &Fork, out: &mut Vec<u8>) -> bool {
+    if fork.skeleton.is_empty() {
+        return false;
+    }
+    let is_success = (200..300).contains(&fork.status);
+    // A refusal that comes again is acknowledged by nobody; a 2xx may have lost its way.
+    let wanted = |branch: &&Branch| branch.state != BranchState::Done || is_success;
+    let form = InviteForm {
+        version: VERSION,
+        inside: match fork.kind {
+            Kind::InDialog { dialog, from, .. } => Some((dialog as u8, from == Side::A)),
+            Kind::Call(_) | Kind::Alone => None,
+        },
+        reply: fork.reply.kept(),
+        skeleton: Text(&fork.skeleton),
+        status: fork.status,
+        offer: fork.offer.as_ref().map(Cow::Borrowed),
+        contact: fork.contact.as_deref().map(Text),
+        branches: fork.branches.iter().filter(wanted).map(|b| BranchForm::of(fork.kind, b)).collect(),
+    };
+    write(&form, out);
+    true
+}
+
+fn write(form: &impl Serialize, out: &mut Vec<u8>) {
+    // Postcard fails only where there is no room, and a vector has it.
+    if let Ok(longer) = postcard::to_extend(form, std::mem::take(out)) {
+        *out = longer;
+    }
+}
+
+/// Writes the form of who speaks in a call at the end of `out`; nothing if all is as the descriptions say.
+pub(super) fn write_locks(locks: &[Lock], out: &mut Vec<u8>) {
+    if !locks.is_empty() {
+        write(&(VERSION, locks), out);
+    }
+}
+
+/// Reads the form of who speaks in a call; nothing if it cannot be read.
+pub(super) fn read_locks(form: &[u8]) -> Vec<Lock> {
+    match postcard::from_bytes(form) {
+        Ok((VERSION, locks)) => locks,
+        _ => Vec::new(),
+    }
+}
+
+/// Reads the form of a call. Flows of streams have none, since streams do not survive. `None`: it cannot be
+/// read, or belongs to an extension that there is no more.
+pub(super) fn read_call(config: &Config, id: u64, form: &[u8]) -> Option<Call> {
+    let form: CallForm<'_> =
+        postcard::from_bytes(form).ok().filter(|form: &CallForm<'_>| form.version == VERSION)?;
+    let mut legs = Vec::with_capacity(form.legs.len());
+    for leg in &form.legs {
+        legs.push(leg.leg(config)?);
+    }
+    let mut call = Call {
+        id,
+        call_id: form.call_id.0.into(),
+        from: Number::new(form.from)?,
+        to: Number::new(form.to)?,
+        by: form.by.and_then(Number::new),
+        legs,
+        dialogs: Vec::new(),
+        phase: Phase::Ringing,
+        talked: None,
+        started: form.started,
+        fork: 0,
+        ports: form.ports.into_owned(),
+        relayed: None,
+        locks: Vec::new(),
+        record: None,
+        ending: None,
+        replaced: form.replaced,
+        replaces: None,
+        referred: form.referred,
+        hangups: 0,
+        visited: Vec::new(),
+        inside: form.inside.map(|inside| {
+            Inside::restored(
+                inside.version,
+                inside.insisted.map(|(flow, bytes, until)| (Flow::from(flow), bytes.0.to_vec(), until)),
+            )
+        }),
+    };
+    if let Some(talk) = form.talk {
+        let (since, at) = (talk.since, usize::from(talk.dialog));
+        let dialog = talk.dialog(&call)?;
+        // Nothing speaks of those before it, which are over.
+        call.dialogs.resize_with(at, || Dialog {
+            ends: Default::default(),
+            leg: usize::MAX,
+            ..dialog.clone()
+        });
+        call.dialogs.push(dialog);
+        call.answered(since, at);
+    }
+    Some(call)
+}
+
+/// Reads the form of an INVITE of a call; the transactions of its branches are opened by whoever asks.
+/// `None`: it cannot be read.
+pub(super) fn read_invite(id: u64, call: u64, form: &[u8]) -> Option<Fork> {
+    let form: InviteForm<'_> =
+        postcard::from_bytes(form).ok().filter(|form: &InviteForm<'_>| form.version == VERSION)?;
+    let kind = match form.inside {
+        None => Kind::Call(call),
+        Some((dialog, is_caller)) => {
+            Kind::InDialog { call, dialog: dialog.into(), from: if is_caller { Side::A } else { Side::B } }
+        }
+    };
+    let branches = form.branches.iter().map(BranchForm::branch).collect();
+    let mut fork = Fork::restored(id, kind, form.reply.into(), form.skeleton.0, branches);
+    fork.status = form.status;
+    fork.answered = form.status != 0;
+    fork.offer = form.offer.map(Cow::into_owned);
+    fork.contact = form.contact.map(|contact| contact.0.into());
+    Some(fork)
+}
+
+impl<'a> LegForm<'a> {
+    fn of(leg: &'a Leg) -> LegForm<'a> {
+        LegForm {
+            extension: leg.extension.as_ref().map(Number::as_str),
+            binding: leg.binding,
+            flow: leg.flow.kept(),
+            behind_nat: leg.behind_nat,
+        }
+    }
+
+    fn leg(&self, config: &Config) -> Option<Leg> {
+        let extension = match self.extension {
+            Some(number) => Some(Number::new(number)?),
+            None => None,
+        };
+        let learn = match &extension {
+            Some(number) => config.extensions.get(number)?.nat_media == NatMedia::Learn,
+            None => false,
+        };
+        let (binding, behind_nat) = (self.binding, self.behind_nat);
+        Some(Leg { extension, binding, flow: self.flow.into(), behind_nat, learn })
+    }
+}
+
+impl<'a> TalkForm<'a> {
+    fn of(since: Instant, at: usize, dialog: &'a Dialog) -> Option<TalkForm<'a>> {
+        let negotiation = &dialog.negotiation;
+        Some(TalkForm {
+            since,
+            dialog: u8::try_from(at).ok()?,
+            leg: u8::try_from(dialog.leg).ok()?,
+            ends: dialog.ends.each_ref().map(|end| EndForm {
+                tag: Text(&end.tag),
+                address: Text(&end.address),
+                target: Text(&end.target),
+                routes: Text(&end.routes),
+                cseq: end.cseq.checked_next_multiple_of(CSEQ_STEP).unwrap_or(u32::MAX),
+            }),
+            agreed: negotiation.agreed.as_ref().map(Cow::Borrowed),
+            offered: negotiation.offered.as_ref().map(|(by, lines)| (*by == Side::A, Cow::Borrowed(lines))),
+            window: negotiation.window,
+        })
+    }
+
+    fn dialog(self, call: &Call) -> Option<Dialog> {
+        let leg = usize::from(self.leg);
+        call.legs.get(leg)?;
+        let side = |is_caller| if is_caller { Side::A } else { Side::B };
+        Some(Dialog {
+            leg,
+            ends: self.ends.map(|end| DialogEnd {
+                tag: end.tag.0.into(),
+                address: end.address.0.into(),
+                target: end.target.0.into(),
+                routes: end.routes.0.into(),
+                cseq: end.cseq,
+            }),
+            confirmed: true,
+            negotiation: Negotiation {
+                agreed: self.agreed.map(Cow::into_owned),
+                offered: self.offered.map(|(by, lines)| (side(by), lines.into_owned())),
+                window: self.window,
+            },
+        })
+    }
+}
+
+impl<'a> BranchForm<'a> {
+    fn of(kind: Kind, branch: &'a Branch) -> BranchForm<'a> {
+        BranchForm {
+            client: branch.client,
+            leg: branch.leg as u8,
+            number: branch.number.as_ref().map(Number::as_str),
+            flow: branch.flow.kept(),
+            progress: match (kind, branch.state) {
+                (_, BranchState::Done) => Progress::Done,
+                (Kind::InDialog { .. }, BranchState::Trying) => Progress::Trying,
+                _ => Progress::Ringing,
+            },
+            skeleton: Text(&branch.skeleton),
+        }
+    }
+
+    fn branch(&self) -> Branch {
+        let state = match self.progress {
+            Progress::Trying => BranchState::Trying,
+            Progress::Ringing => BranchState::Ringing,
+            Progress::Done => BranchState::Done,
+        };
+        Branch {
+            client: self.client,
+            state,
+            leg: self.leg.into(),
+            number: self.number.and_then(Number::new),
+            breadth: 0,
+            flow: self.flow.into(),
+            skeleton: self.skeleton.0.into(),
+        }
+    }
+}
