@@ -114,6 +114,8 @@ fn a_thousand_connections_keep_nobody_out() {
     let program = Program::start("");
     program.is_well();
     let before = program.memory();
+    let mut trace = Client::connect(&program.state()).unwrap();
+    assert_eq!(trace.ask(&Request::Trace { which: Which::All, full: false }).unwrap(), Reply::Tracing);
     let mut held = Vec::new();
     for n in 0..1_000 {
         let mut stream = program.connect();
@@ -128,6 +130,10 @@ fn a_thousand_connections_keep_nobody_out() {
     assert!(after < before + 1_024, "{before} kB, and {after} kB with them");
     drop(held);
     program.is_well();
+    // Who traced before them does so still: the questions of `is_well` are there, and what was answered.
+    for _ in 0..2 {
+        assert!(matches!(trace.hear(), Ok(Reply::Traced(_))));
+    }
 }
 
 #[test]

@@ -59,6 +59,24 @@ fn status_says_how_it_is_and_goes_on_after_a_crash() {
 }
 
 #[test]
+fn a_disk_without_room_is_seen() {
+    // No file may be larger than 16 blocks of 512 bytes. Whoever has too much is told, not killed.
+    let shell = "trap '' XFSZ; ulimit -f 16; exec \"$0\" run --config \"$1\"";
+    let program = Program::start_by(Some(shell), "ext.102.max-contacts = 1");
+    assert_eq!(program.json("status")["state"], "written");
+    for _ in 0..100 {
+        // Each time it is another phone, which takes the place of the one before.
+        Phone::new("102", &program).register();
+    }
+    program.expect("cannot be written");
+    let status = program.json("status");
+    assert_eq!(status["state"], "unwritable");
+    assert!(status["advice"][0].as_str().unwrap().contains("see whether the disk is full"), "{status}");
+    assert!(program.says("status").contains("CANNOT"));
+    assert!(program.says("why 102").contains("(ext.102.max-contacts)"));
+}
+
+#[test]
 fn the_socket_is_for_its_owner() {
     let program = Program::start("");
     let socket = fs::symlink_metadata(program.socket()).unwrap();

@@ -41,6 +41,11 @@ pub(crate) struct Program {
 impl Program {
     /// With extensions 101 to 103, an echo test at 114, and these lines.
     pub(crate) fn start(more: &str) -> Program {
+        Program::start_by(None, more)
+    }
+
+    /// The same by a script of the shell, to which program and configuration are given.
+    pub(crate) fn start_by(shell: Option<&str>, more: &str) -> Program {
         let (folder, at) = (Folder::new(), free_port());
         let state = folder.0.join("state");
         // No test is about how much strangers may send, unless it says so.
@@ -53,8 +58,12 @@ impl Program {
             state = state.display(),
         );
         fs::write(folder.0.join("denwa.conf"), text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_denwa"));
-        command.arg("run").arg("--config").arg(folder.0.join("denwa.conf"));
+        let (denwa, config) = (env!("CARGO_BIN_EXE_denwa"), folder.0.join("denwa.conf"));
+        let mut command = Command::new(shell.map_or(denwa, |_| "sh"));
+        match shell {
+            Some(script) => command.args(["-c", script, denwa]).arg(config),
+            None => command.arg("run").arg("--config").arg(config),
+        };
         let mut keeper = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(keeper.stderr.take().unwrap());
         let (sender, said) = mpsc::channel();
