@@ -8,10 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use argh::FromArgs;
 use denwa::config::{self, Config, LogLevel};
-use denwa::console::{Log, Summary, own_addresses};
+use denwa::console::{Log, Records, Summary, own_addresses};
 use denwa::journal::{Clocks, Journal, Opened, State};
 use denwa::keeper::{self, Handover, Keeper};
-use denwa::switch::{Instant, Switch};
+use denwa::switch::{Event, Instant, Switch};
 use denwa::{media, net};
 
 /// The arguments of the program.
@@ -145,9 +145,20 @@ fn exchange() -> Done {
             (None, State::default(), Clocks { now: Instant::default(), wall })
         }
     };
+    let mut records = match has_state {
+        true => Records::start(&config, Log::new(&config))?,
+        false => Records::off(),
+    };
     let relay = media::Relay::start()?;
     let switch = Switch::restore(config, seed, state, clocks);
-    net::run(switch, sockets, journal, relay, Some(link), &mut |event| log.event(event))?;
+    let mut tell = |event: &Event| {
+        log.event(event);
+        if let Some(sentence) = records.event(event) {
+            log.say(LogLevel::Warn, sentence);
+        }
+    };
+    net::run(switch, sockets, journal, relay, Some(link), &mut tell)?;
+    drop(records);
     log.say(LogLevel::Info, "stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -1,9 +1,12 @@
-//! What people read: the log, and what a configuration means in words.
+//! What people read: the log, call records, and what a configuration means in words.
 
 mod addresses;
 mod ceiling;
+mod csv;
 mod line;
 mod news;
+mod records;
+mod rotation;
 mod summary;
 mod utc;
 mod words;
@@ -14,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use addresses::own_addresses;
 pub use line::{Names, line};
+pub use records::Records;
 pub use summary::Summary;
 
 use crate::config::{Config, LogLevel};
@@ -132,7 +136,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
+    pub(super) struct Shared(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Shared {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -145,7 +149,7 @@ mod tests {
     }
 
     impl Shared {
-        fn lines(&self) -> Vec<String> {
+        pub(super) fn lines(&self) -> Vec<String> {
             let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
             text.lines().map(str::to_owned).collect()
         }
