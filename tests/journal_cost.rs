@@ -135,7 +135,7 @@ fn ten_thousand_phones_are_back_soon() {
     let read = begin.elapsed();
     let restored = state.bindings.clone();
     let begin = begin + (begin.elapsed() - read);
-    let switch = Switch::restore(config, [8; 32], state, clocks);
+    let switch = Switch::restore(config, [8; 32], state, clocks, &[]);
     let all = begin.elapsed();
     let size = fs::metadata(folder.0.join("journal")).unwrap().len();
     println!("{PHONES} bindings, {} KiB: read after {read:?}, with timers and all after {all:?}", size >> 10);

@@ -89,7 +89,7 @@ impl Machine for Door {
                 self.late = self.late.max((now - self.next).as_millis() as u64);
                 self.next = now + Duration::from_millis(10);
             }
-            Input::Clock(_) | Input::Media(_) | Input::HangUp(_) => {}
+            Input::Clock(_) | Input::Media(_) | Input::HangUp(_) | Input::Reload(_) | Input::Operator(_) => {}
         }
     }
 
@@ -118,7 +118,16 @@ fn serves() {
     eprintln!("{}", sockets.udp[0].local_addr().unwrap());
     eprintln!("{}", sockets.tcp[0].local_addr().unwrap());
     let tell = &mut |event: &Event| eprintln!("{event:?}");
-    net::run(Door::default(), sockets, None, media::Relay::start().unwrap(), None, tell).unwrap();
+    net::run(
+        Door::default(),
+        sockets,
+        None,
+        media::Relay::start().unwrap(),
+        None,
+        net::Desk::default(),
+        tell,
+    )
+    .unwrap();
 }
 
 /// A process that serves, until the end of its test.

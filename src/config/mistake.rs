@@ -167,6 +167,12 @@ pub enum Reason {
 }
 
 impl Mistakes {
+    /// Whether the file may not be read by whoever tried.
+    pub fn is_forbidden(&self) -> bool {
+        let forbidden = Reason::Unreadable(io::ErrorKind::PermissionDenied);
+        self.kept.iter().any(|mistake| mistake.reason == forbidden)
+    }
+
     pub(super) fn new(file: &str) -> Mistakes {
         Mistakes { file: printable(file, 256), kept: Vec::new(), beyond: 0 }
     }

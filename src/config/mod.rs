@@ -17,6 +17,7 @@
 
 mod check;
 mod de;
+mod edit;
 mod file;
 mod first_run;
 mod help;
@@ -24,8 +25,10 @@ mod lines;
 mod mistake;
 mod nearest;
 mod network;
+mod password;
 mod reach;
 mod remarks;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -38,11 +41,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-pub use first_run::{HERE, find, first_run, welcome};
+pub use edit::{EditError, Edited, Meaning, add_extension, remove_extension, set_password};
+pub use first_run::{HERE, STATE_HERE, find, first_run, welcome};
 pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
 pub use network::Network;
+pub use settings::Settings;
 
 /// The largest file that is read, in bytes: [`MAX_EXTENSIONS`] with a few keys each fit.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -421,7 +426,7 @@ pub struct CallRecords {
 }
 
 /// How much of the cage must be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sandbox {
     /// An unprivileged user, Landlock and seccomp, or the exchange does not start.

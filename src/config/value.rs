@@ -95,7 +95,7 @@ fn time(word: &str) -> Result<Time, Why> {
 }
 
 /// As it is dialled.
-fn number(word: &str) -> Result<Number, Why> {
+pub(super) fn number(word: &str) -> Result<Number, Why> {
     // One could be dialled, but not written into a list, where a `#` before a word is a comment.
     Number::new(word).filter(|_| !word.starts_with('#')).ok_or_else(|| {
         format!(
@@ -250,7 +250,8 @@ fn password(text: &str) -> Result<Password, Why> {
     }
 }
 
-fn name(text: &str) -> Result<Name, Why> {
+/// How a person or a room is called.
+pub(super) fn name(text: &str) -> Result<Name, Why> {
     const LONGEST: usize = 64;
     match text.len() {
         _ if text.contains('\t') => Err("the name has a tab in it".into()),

@@ -14,8 +14,8 @@ pub(super) const HEADER: &str = "start,answer,end,duration_s,talked_s,from,to,an
      caller_packets,caller_lost,caller_jitter_ms,caller_round_trip_ms,\
      callee_packets,callee_lost,callee_jitter_ms,callee_round_trip_ms,call\r\n";
 
-/// The line of a call. All numbers are whole ones, which read the same in every country; what is not known, or did
-/// not happen, is empty.
+/// The line of a call. All numbers are whole ones, which read the same in every country; what is not known,
+/// or did not happen, is empty.
 pub(super) struct Row<'a>(pub(super) &'a CallRecord);
 
 impl fmt::Display for Row<'_> {
@@ -56,8 +56,8 @@ impl<T: fmt::Display> fmt::Display for Maybe<T> {
     }
 }
 
-/// A text, in quotes where it needs them (RFC 4180 §2). One that a spreadsheet would take for a formula is made
-/// none by an apostrophe before it; whoever dials `+81312345678` would be added up, or worse.
+/// A text, in quotes where it needs them (RFC 4180 §2). One that a spreadsheet would take for a formula is
+/// made none by an apostrophe before it; whoever dials `+81312345678` would be added up, or worse.
 struct Cell<'a>(&'a str);
 
 impl fmt::Display for Cell<'_> {

@@ -65,6 +65,9 @@ pub fn line(event: &Event, names: &Names) -> (LogLevel, String) {
                 Gone::Replaced => {
                     format!("{who} is gone from {at}: a newer registration took its place")
                 }
+                Gone::ExtensionRemoved => {
+                    format!("{who} is gone from {at}: there is no such extension any more")
+                }
             };
             (LogLevel::Info, said)
         }
@@ -83,10 +86,30 @@ pub fn line(event: &Event, names: &Names) -> (LogLevel, String) {
             let said = format!("{way} {}: {}", At(flow), StartLine(first_line));
             (LogLevel::Debug, said)
         }
+        Event::Reloaded(config) => {
+            let said = format!("goes on with another configuration: {}", Service(config));
+            (LogLevel::Info, said)
+        }
+        // Not for the log: who traces is told by another way.
+        Event::Traced { came, flow, .. } => {
+            let way = if *came { "from" } else { "to" };
+            (LogLevel::Debug, format!("a message {way} {} is traced", At(flow)))
+        }
         Event::Notice(text) => {
             let said = Foreign { text, most: 300 }.to_string();
             (LogLevel::Warn, said)
         }
+    }
+}
+
+/// What an exchange serves: `2 extensions, SIP on udp:5060 tcp:5060`.
+pub(super) struct Service<'a>(pub(super) &'a Config);
+
+impl fmt::Display for Service<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listen: Vec<String> = self.0.listen.iter().map(ToString::to_string).collect();
+        let extensions = Things(self.0.extensions.len() as u64, "extension");
+        write!(f, "{extensions}, SIP on {}", listen.join(" "))
     }
 }
 
@@ -192,6 +215,7 @@ impl fmt::Display for Why {
             Cause::Replaced => "another call took its place",
             Cause::Restarted => "it rang when the exchange was started again",
             Cause::Operator => "the operator ended it",
+            Cause::ExtensionRemoved => "an extension of it was removed",
         })
     }
 }

@@ -1,13 +1,17 @@
-//! What people read: the log, call records, and what a configuration means in words.
+//! What people read: the log, call records, what a configuration means in words, and what the operator's commands
+//! show.
 
 mod addresses;
 mod ceiling;
+pub mod control;
 mod csv;
 mod line;
 mod news;
+mod qr;
 mod records;
 mod rotation;
 mod summary;
+mod tail;
 mod utc;
 mod words;
 
@@ -17,14 +21,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use addresses::own_addresses;
 pub use line::{Names, line};
+pub use qr::Code;
 pub use records::Records;
 pub use summary::Summary;
+pub use tail::Tail;
+pub use utc::Utc;
+pub use words::Things;
 
 use crate::config::{Config, LogLevel};
 use crate::switch::Event;
 use ceiling::{Ceiling, LeftOut};
-use utc::Utc;
-use words::Things;
+use line::Service;
 
 /// The log: one short line for each thing that happened, with the time in UTC.
 ///
@@ -38,6 +45,7 @@ pub struct Log {
     level: LogLevel,
     names: Names,
     ceiling: Ceiling,
+    tail: Tail,
     to: Box<dyn Write + Send>,
     clock: Box<dyn Fn() -> Duration + Send>,
 }
@@ -63,9 +71,20 @@ impl Log {
             level: config.log,
             names: Names::of(config),
             ceiling: Ceiling::default(),
+            tail: Tail::default(),
             to: Box::new(to),
             clock: Box::new(clock),
         }
+    }
+
+    /// Another log on standard error, for another thread: its lines are among the last of this one.
+    pub fn beside(&self, config: &Config) -> Log {
+        Log { tail: self.tail(), ..Log::new(config) }
+    }
+
+    /// Its last lines, also those that will come.
+    pub fn tail(&self) -> Tail {
+        self.tail.clone()
     }
 
     /// Whether something of this level is written, or would be lost.
@@ -78,17 +97,26 @@ impl Log {
         for remark in config.remarks() {
             self.say(LogLevel::Warn, &remark);
         }
-        let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
-        let extensions = Things(config.extensions.len() as u64, "extension");
-        let (version, file, listen) = (env!("CARGO_PKG_VERSION"), file.display(), listen.join(" "));
-        let sentence = format!("denwa {version} runs {file}: {extensions}, SIP on {listen}");
+        let (version, file) = (env!("CARGO_PKG_VERSION"), file.display());
+        let sentence = format!("denwa {version} runs {file}: {}", Service(config));
         self.say(LogLevel::Info, &sentence);
     }
 
-    /// Writes what happened to the exchange.
+    /// Writes what happened to the exchange. Another configuration of its holds for the log from then on.
     pub fn event(&mut self, event: &Event) {
+        if let Event::Reloaded(config) = event {
+            self.reload(config);
+            for remark in config.remarks() {
+                self.say(LogLevel::Warn, &remark);
+            }
+        }
         let (level, sentence) = line(event, &self.names);
         self.say(level, &sentence);
+    }
+
+    /// Says as much, and calls extensions so, as another configuration wants it.
+    pub fn reload(&mut self, config: &Config) {
+        (self.level, self.names) = (config.log, Names::of(config));
     }
 
     /// Writes one sentence, which must hold nothing unprintable, unless the ceiling is reached.
@@ -125,6 +153,7 @@ impl Log {
         let line = format!("{now} {level:5} {sentence}\n");
         // Where the log cannot be written, there is nobody to be told, and calls go on.
         let _ = self.to.write_all(line.as_bytes());
+        self.tail.push(line.trim_end());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Call records: a line in a table for each call that has ended.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -10,7 +11,7 @@ use super::Log;
 use super::csv::{HEADER, Row};
 use super::rotation::Rotation;
 use super::words::Things;
-use crate::config::{Config, LogLevel};
+use crate::config::{CallRecords, Config, LogLevel};
 use crate::switch::{CallRecord, Event};
 
 /// How the file is called in the state folder; older ones are `calls.csv.1` and so on.
@@ -21,18 +22,26 @@ const WAITING: usize = 1_024;
 
 /// Writes call records, by a thread of its own. Dropping it waits until all is written.
 ///
-/// A file has a header and lines of RFC 4180, in UTF-8 and with times in UTC. What is in it survives a crash of
-/// denwa; of a power cut the system decides, as with any log.
+/// A file has a header and lines of RFC 4180, in UTF-8 and with times in UTC. What is in it survives a crash
+/// of denwa; of a power cut the system decides, as with any log.
 pub struct Records {
     writer: Option<Writer>,
+    /// How much is kept now; `None` for nothing.
+    most: Option<CallRecords>,
     is_full: bool,
 }
 
 struct Writer {
-    queue: SyncSender<Box<CallRecord>>,
+    queue: SyncSender<Entry>,
     /// How many did not fit the queue, and are not told of yet.
     left_out: Arc<AtomicU64>,
     thread: JoinHandle<()>,
+}
+
+/// A record, and how much is kept when it comes.
+struct Entry {
+    record: Box<CallRecord>,
+    most: CallRecords,
 }
 
 impl Records {
@@ -42,26 +51,35 @@ impl Records {
     /// # Errors
     /// The system has no room for a thread.
     pub fn start(config: &Config, log: Log) -> io::Result<Records> {
-        let Some(most) = config.call_records else { return Ok(Records::off()) };
-        let rotation = Rotation::new(config.state.join(NAME), HEADER, most);
-        let (queue, records) = sync_channel(WAITING);
+        let (queue, entries) = sync_channel(WAITING);
         let left_out = Arc::new(AtomicU64::new(0));
-        let counted = left_out.clone();
-        let work = move || write(&records, rotation, &counted, log);
+        let (path, counted) = (config.state.join(NAME), left_out.clone());
+        let work = move || write(&entries, path, &counted, log);
         let thread = thread::Builder::new().name("denwa-records".into()).stack_size(64 << 10).spawn(work)?;
-        Ok(Records { writer: Some(Writer { queue, left_out, thread }), is_full: false })
+        let writer = Some(Writer { queue, left_out, thread });
+        Ok(Records { writer, most: config.call_records, is_full: false })
     }
 
-    /// No records.
+    /// No records, for want of a folder.
     pub fn off() -> Records {
-        Records { writer: None, is_full: false }
+        Records { writer: None, most: None, is_full: false }
     }
 
-    /// Takes note of what happened to the exchange; never waits. Returns what people should know, once for
-    /// each time that too many records wait.
+    /// Takes note of what happened to the exchange, another configuration of it included; never waits.
+    /// Returns what people should know, once for each time that too many records wait.
     pub fn event(&mut self, event: &Event) -> Option<&'static str> {
-        let (Some(writer), Event::CallEnded(record)) = (&self.writer, event) else { return None };
-        let is_full = match writer.queue.try_send(Box::new(record.clone())) {
+        match event {
+            Event::Reloaded(config) => self.most = config.call_records,
+            Event::CallEnded(record) => return self.ended(record),
+            _ => {}
+        }
+        None
+    }
+
+    fn ended(&mut self, record: &CallRecord) -> Option<&'static str> {
+        let (Some(writer), Some(most)) = (&self.writer, self.most) else { return None };
+        let entry = Entry { record: Box::new(record.clone()), most };
+        let is_full = match writer.queue.try_send(entry) {
             Ok(()) => false,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 writer.left_out.fetch_add(1, Ordering::Relaxed);
@@ -85,10 +103,11 @@ impl Drop for Records {
 }
 
 /// What the thread does.
-fn write(records: &Receiver<Box<CallRecord>>, mut rotation: Rotation, left_out: &AtomicU64, mut log: Log) {
+fn write(entries: &Receiver<Entry>, path: PathBuf, left_out: &AtomicU64, mut log: Log) {
+    let mut rotation = Rotation::new(path, HEADER);
     let mut missing = 0;
-    for record in records {
-        match rotation.append(&Row(&record).to_string()) {
+    for Entry { record, most } in entries {
+        match rotation.append(&Row(&record).to_string(), most) {
             Ok(()) => {
                 missing += left_out.swap(0, Ordering::Relaxed);
                 if missing > 0 {
@@ -101,7 +120,7 @@ fn write(records: &Receiver<Box<CallRecord>>, mut rotation: Rotation, left_out: 
                     let path = rotation.path().display();
                     let sentence =
                         format!("{path} cannot be written: {error}; until it can, calls leave no record");
-                    log.say(LogLevel::Warn, &sentence);
+                    log.say(LogLevel::Error, &sentence);
                 }
                 missing += 1;
             }
@@ -113,7 +132,6 @@ fn write(records: &Receiver<Box<CallRecord>>, mut rotation: Rotation, left_out: 
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
     use std::time::Duration;
 
     use super::super::tests::Shared;
@@ -160,9 +178,17 @@ mod tests {
         assert_eq!(ends, ["call", "1", "2", "3"]);
         assert!(written.lines().is_empty());
 
-        let off = Config { call_records: None, ..config };
-        Records::start(&off, Log::to(&off, written)).unwrap().event(&ended(4));
-        assert_eq!(fs::read_to_string(state.join(NAME)).unwrap(), text);
+        // Without them, and then with them again.
+        let off = Config { call_records: None, ..config.clone() };
+        let mut records = Records::start(&off, Log::to(&off, written)).unwrap();
+        records.event(&ended(4));
+        records.event(&Event::Reloaded(config.into()));
+        records.event(&ended(5));
+        records.event(&Event::Reloaded(off.into()));
+        records.event(&ended(6));
+        drop(records);
+        let now = fs::read_to_string(state.join(NAME)).unwrap();
+        assert!(now.starts_with(&text) && now.ends_with(",5\r\n") && now.lines().count() == 5, "{now}");
         fs::remove_dir_all(state).unwrap();
     }
 
@@ -188,7 +214,7 @@ mod tests {
         let said: Vec<_> = written.lines().iter().map(|line| line[20..].to_owned()).collect();
         assert_eq!(said.len(), 2);
         assert!(
-            said[0].starts_with("warn  ") && said[0].contains("calls.csv cannot be written: No such file")
+            said[0].starts_with("error ") && said[0].contains("calls.csv cannot be written: No such file")
         );
         assert_eq!(said[1], "warn  call records are written again; 3 calls left none");
         assert_eq!(fs::read_to_string(state.join(NAME)).unwrap().lines().count(), 3);
@@ -197,12 +223,13 @@ mod tests {
 
     #[test]
     fn no_call_waits_for_a_disk_that_does_not_answer() {
-        let (queue, records) = sync_channel(WAITING);
+        let (queue, entries) = sync_channel(WAITING);
         let left_out = Arc::new(AtomicU64::new(0));
         // Nobody takes what waits.
         let thread = thread::spawn(|| ());
         let writer = Writer { queue, left_out: left_out.clone(), thread };
-        let mut handle = Records { writer: Some(writer), is_full: false };
+        let mut handle =
+            Records { writer: Some(writer), most: Config::default().call_records, is_full: false };
         let said: Vec<_> = (0..WAITING as u64 + 10).filter_map(|call| handle.event(&ended(call))).collect();
         assert_eq!(said.len(), 1, "once");
         // And then somebody does.
@@ -210,8 +237,7 @@ mod tests {
         fs::create_dir(&state).unwrap();
         drop(handle);
         let written = Shared::default();
-        let rotation = Rotation::new(state.join(NAME), HEADER, config.call_records.unwrap());
-        write(&records, rotation, &left_out, Log::to(&config, written.clone()));
+        write(&entries, state.join(NAME), &left_out, Log::to(&config, written.clone()));
         assert!(written.lines()[0].ends_with("10 calls left none"));
         assert_eq!(fs::read_to_string(state.join(NAME)).unwrap().lines().count(), WAITING + 1);
         fs::remove_dir_all(state).unwrap();

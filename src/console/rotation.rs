@@ -10,23 +10,23 @@ use crate::config::CallRecords;
 /// How much is read at once while the last whole line of a file is looked for.
 const STEP: u64 = 4_096;
 
-/// A file that is appended to until it is full: then it is renamed `.1`, what was `.1` becomes `.2`, and the oldest goes.
+/// A file that is appended to until it is full: then it is renamed `.1`, what was `.1` becomes `.2`, and the
+/// oldest goes.
 ///
-/// Each file begins with the header, and ends with a whole line however the last process ended. One that somebody
-/// moved away or emptied is begun anew; one whose header is another (of another version, or stored by a spreadsheet) is put
-/// among the old ones.
+/// Each file begins with the header, and ends with a whole line however the last process ended. One that
+/// somebody moved away or emptied is begun anew; one whose header is another (of another version, or stored
+/// by a spreadsheet) is put among the old ones.
 #[derive(Debug)]
 pub(super) struct Rotation {
     path: PathBuf,
     header: &'static str,
-    most: CallRecords,
     file: Option<File>,
 }
 
 impl Rotation {
     /// Files called `path` and so on; nothing is opened yet.
-    pub(super) fn new(path: PathBuf, header: &'static str, most: CallRecords) -> Rotation {
-        Rotation { path, header, most, file: None }
+    pub(super) fn new(path: PathBuf, header: &'static str) -> Rotation {
+        Rotation { path, header, file: None }
     }
 
     /// Where lines go.
@@ -34,20 +34,21 @@ impl Rotation {
         &self.path
     }
 
-    /// Appends a line. It is in the file, whole, or not at all; on the disk it is when the system wants.
+    /// Appends a line, to files that may be so large and so many. It is in the file whole or not at all; on
+    /// the disk it is when the system wants.
     ///
     /// # Errors
     /// The file cannot be opened, written or renamed. The next attempt starts anew.
-    pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
+    pub(super) fn append(&mut self, line: &str, most: CallRecords) -> io::Result<()> {
         let file = match self.file.take() {
             Some(file) if is_at(&file, &self.path) && file.metadata()?.len() > 0 => file,
-            _ => self.open()?,
+            _ => self.open(most.files)?,
         };
         let length = file.metadata()?.len();
-        let file = match length + line.len() as u64 > self.most.bytes && length > self.header.len() as u64 {
+        let file = match length + line.len() as u64 > most.bytes && length > self.header.len() as u64 {
             true => {
-                self.rotate()?;
-                self.open()?
+                self.rotate(most.files)?;
+                self.open(most.files)?
             }
             false => file,
         };
@@ -56,12 +57,12 @@ impl Rotation {
     }
 
     /// Opens the file and makes it one that can be appended to.
-    fn open(&self) -> io::Result<File> {
+    fn open(&self, files: u32) -> io::Result<File> {
         let file = self.open_any()?;
         let file = match is_headed(&file, self.header)? {
             true => file,
             false => {
-                self.rotate()?;
+                self.rotate(files)?;
                 self.open_any()?
             }
         };
@@ -82,7 +83,7 @@ impl Rotation {
     }
 
     /// Makes room for a new file.
-    fn rotate(&self) -> io::Result<()> {
+    fn rotate(&self, files: u32) -> io::Result<()> {
         let name = |number: u32| {
             let mut name = self.path.clone().into_os_string();
             if number > 0 {
@@ -91,11 +92,11 @@ impl Rotation {
             PathBuf::from(name)
         };
         // Also those of a time when there might be more.
-        let mut surplus = self.most.files.max(1) - 1;
+        let mut surplus = files.max(1) - 1;
         while gone(fs::remove_file(name(surplus)))? {
             surplus += 1;
         }
-        for number in (1..self.most.files).rev() {
+        for number in (1..files).rev() {
             gone(fs::rename(name(number - 1), name(number)))?;
         }
         Ok(())
@@ -180,8 +181,8 @@ mod tests {
             self.0.join("calls.csv")
         }
 
-        fn rotation(&self, bytes: u64, files: u32) -> Rotation {
-            Rotation::new(self.file(), HEADER, CallRecords { bytes, files })
+        fn rotation(&self) -> Rotation {
+            Rotation::new(self.file(), HEADER)
         }
 
         fn text(&self, name: &str) -> String {
@@ -203,11 +204,15 @@ mod tests {
         }
     }
 
+    fn of(bytes: u64, files: u32) -> CallRecords {
+        CallRecords { bytes, files }
+    }
+
     #[test]
     fn lines_follow_the_header_and_go_on_after_a_restart() {
         let folder = Folder::new("lines");
         for line in ["1,2\r\n", "3,4\r\n"] {
-            folder.rotation(100, 2).append(line).unwrap();
+            folder.rotation().append(line, of(100, 2)).unwrap();
         }
         assert_eq!(folder.text("calls.csv"), "a,b\r\n1,2\r\n3,4\r\n");
         let mode = fs::metadata(folder.file()).unwrap().mode();
@@ -217,25 +222,25 @@ mod tests {
     #[test]
     fn files_are_bounded_in_size_and_number() {
         let folder = Folder::new("bounded");
-        let mut rotation = folder.rotation(15, 3);
+        let (mut rotation, most) = (folder.rotation(), of(15, 3));
         for number in 1..=7 {
-            rotation.append(&format!("{number},0\r\n")).unwrap();
+            rotation.append(&format!("{number},0\r\n"), most).unwrap();
         }
         assert_eq!(folder.names(), ["calls.csv", "calls.csv.1", "calls.csv.2"]);
         assert_eq!(folder.text("calls.csv"), "a,b\r\n7,0\r\n");
         assert_eq!(folder.text("calls.csv.1"), "a,b\r\n5,0\r\n6,0\r\n");
         assert_eq!(folder.text("calls.csv.2"), "a,b\r\n3,0\r\n4,0\r\n");
         // With fewer files, those that are too many go with the next one.
-        let mut rotation = folder.rotation(15, 1);
-        rotation.append("8,0\r\n").unwrap();
+        let (mut rotation, most) = (folder.rotation(), of(15, 1));
+        rotation.append("8,0\r\n", most).unwrap();
         assert_eq!(folder.names().len(), 3);
-        rotation.append("9,0\r\n").unwrap();
+        rotation.append("9,0\r\n", most).unwrap();
         assert_eq!(
             (folder.names(), folder.text("calls.csv")),
             (vec!["calls.csv".into()], "a,b\r\n9,0\r\n".into())
         );
         // One that is too long by itself has a file of its own.
-        rotation.append("a line of more than fifteen bytes\r\n").unwrap();
+        rotation.append("a line of more than fifteen bytes\r\n", most).unwrap();
         assert_eq!(folder.text("calls.csv"), "a,b\r\na line of more than fifteen bytes\r\n");
     }
 
@@ -245,7 +250,7 @@ mod tests {
         let whole = "a,b\r\n1,2\r\n3,4\r\n";
         for length in 0..whole.len() {
             fs::write(folder.file(), &whole[..length]).unwrap();
-            folder.rotation(100, 2).append("5,6\r\n").unwrap();
+            folder.rotation().append("5,6\r\n", of(100, 2)).unwrap();
             let kept = length / 5 * 5;
             let expected = if kept == 0 { HEADER } else { &whole[..kept] };
             assert_eq!(folder.text("calls.csv"), format!("{expected}5,6\r\n"), "{length} bytes");
@@ -253,28 +258,28 @@ mod tests {
         assert_eq!(folder.names(), ["calls.csv"]);
         // As a power cut may leave it.
         fs::write(folder.file(), [whole.as_bytes(), &[0; 10_000]].concat()).unwrap();
-        folder.rotation(100, 2).append("5,6\r\n").unwrap();
+        folder.rotation().append("5,6\r\n", of(100, 2)).unwrap();
         assert_eq!(folder.text("calls.csv"), format!("{whole}5,6\r\n"));
     }
 
     #[test]
     fn what_somebody_else_did_to_the_file_does_no_harm() {
         let folder = Folder::new("touched");
-        let mut rotation = folder.rotation(100, 3);
-        rotation.append("1,2\r\n").unwrap();
+        let (mut rotation, most) = (folder.rotation(), of(100, 3));
+        rotation.append("1,2\r\n", most).unwrap();
         fs::rename(folder.file(), folder.0.join("mine.csv")).unwrap();
-        rotation.append("3,4\r\n").unwrap();
+        rotation.append("3,4\r\n", most).unwrap();
         assert_eq!(
             (folder.text("mine.csv"), folder.text("calls.csv")),
             ("a,b\r\n1,2\r\n".into(), "a,b\r\n3,4\r\n".into())
         );
         // Emptied in its place, it has no header; then a spreadsheet stores it with columns of its own.
         fs::write(folder.file(), "").unwrap();
-        rotation.append("5,6\r\n").unwrap();
+        rotation.append("5,6\r\n", most).unwrap();
         drop(rotation);
         assert_eq!(folder.text("calls.csv"), "a,b\r\n5,6\r\n");
         fs::write(folder.file(), "\"a\",\"b\"\n5,6\n").unwrap();
-        folder.rotation(100, 3).append("7,8\r\n").unwrap();
+        folder.rotation().append("7,8\r\n", of(100, 3)).unwrap();
         assert_eq!(folder.text("calls.csv"), "a,b\r\n7,8\r\n");
         assert_eq!(folder.text("calls.csv.1"), "\"a\",\"b\"\n5,6\n");
     }
@@ -282,13 +287,13 @@ mod tests {
     #[test]
     fn a_full_disk_and_no_folder_are_errors_until_it_is_right() {
         let folder = Folder::new("full");
-        let mut rotation = folder.rotation(100, 3);
+        let (mut rotation, most) = (folder.rotation(), of(100, 3));
         std::os::unix::fs::symlink("/dev/full", folder.file()).unwrap();
-        assert_eq!(rotation.append("1,2\r\n").unwrap_err().kind(), ErrorKind::StorageFull);
+        assert_eq!(rotation.append("1,2\r\n", most).unwrap_err().kind(), ErrorKind::StorageFull);
         fs::remove_dir_all(&folder.0).unwrap();
-        assert_eq!(rotation.append("1,2\r\n").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(rotation.append("1,2\r\n", most).unwrap_err().kind(), ErrorKind::NotFound);
         fs::create_dir_all(&folder.0).unwrap();
-        rotation.append("3,4\r\n").unwrap();
+        rotation.append("3,4\r\n", most).unwrap();
         assert_eq!(folder.text("calls.csv"), "a,b\r\n3,4\r\n");
     }
 }

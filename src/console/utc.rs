@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Seconds since 1970, shown as `2026-11-22 23:51:46`.
-pub(super) struct Utc(pub(super) u64);
+pub struct Utc(pub u64);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// A duration: `23 s`, `1 min 23 s`, `60 min`, `8 h`, `3 days 2 h`.
-pub(super) struct Time(pub(super) Duration);
+pub struct Time(pub Duration);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,6 +26,21 @@ impl fmt::Display for Time {
     }
 }
 
+/// A duration in one unit, rounded down, for columns: `23 s`, `43 min`, `7 h`, `3 days`.
+pub(super) struct Brief(pub(super) Duration);
+
+impl fmt::Display for Brief {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0..120 => write!(f, "{seconds} s"),
+            120..7_200 => write!(f, "{} min", seconds / 60),
+            7_200..172_800 => write!(f, "{} h", seconds / 3_600),
+            _ => write!(f, "{} days", seconds / 86_400),
+        }
+    }
+}
+
 /// A whole number, with a comma before each three digits: `4,150`.
 pub(super) struct Count(pub(super) u64);
 
@@ -39,7 +54,7 @@ impl fmt::Display for Count {
 }
 
 /// A number of things: `1 packet`, `2 packets`.
-pub(super) struct Things(pub(super) u64, pub(super) &'static str);
+pub struct Things(pub u64, pub &'static str);
 
 impl fmt::Display for Things {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,6 +150,15 @@ mod tests {
         assert_eq!(said(8 * 3_600_000 + 59_000), "8 h");
         assert_eq!(said(25 * 3_600_000 + 60_000), "25 h 1 min");
         assert_eq!(said(74 * 3_600_000), "3 days 2 h");
+    }
+
+    #[test]
+    fn durations_in_one_unit() {
+        let said = |seconds| Brief(Duration::from_secs(seconds)).to_string();
+        assert_eq!(said(119), "119 s");
+        assert_eq!(said(7_199), "119 min");
+        assert_eq!(said(172_799), "47 h");
+        assert_eq!(said(260_000), "3 days");
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Details {
         Some(self.0.swap_remove(at).refusal)
     }
 
+    /// The same, without forgetting it.
+    pub(super) fn get(&self, source: Prefix) -> Option<&Refusal> {
+        self.0.iter().find(|detail| detail.source == source).map(|detail| &detail.refusal)
+    }
+
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.0.clear();

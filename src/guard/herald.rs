@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::details::Details;
 use super::prefix::{Prefix, Source};
 use super::reason::{Reason, Words};
-use super::tally::{Count, Tally, Vain};
+use super::tally::{Count, NAMED, Tally, Vain};
 use super::{News, Refusal, Summary};
 use crate::time::Instant;
 
@@ -47,6 +47,14 @@ impl Herald {
             banned: VecDeque::new(),
             news: VecDeque::new(),
         }
+    }
+
+    /// Goes by other words. What was counted is told in those that it was counted by.
+    pub(super) fn reload(&mut self, now: Instant, words: Words) {
+        if let Some(since) = self.since.take() {
+            self.close(now - since);
+        }
+        self.words = words;
     }
 
     /// Counts something that was in vain.
@@ -108,7 +116,8 @@ impl Herald {
     fn close(&mut self, period: Duration) {
         let report = self.tally.close();
         for (source, count) in report.named {
-            let summary = self.summary(source, count, period);
+            let said = self.details.take(source);
+            let summary = self.summary(source, count, period, said);
             self.news.push_back(News::Summary(summary));
         }
         if report.packets > 0 {
@@ -118,8 +127,19 @@ impl Herald {
         self.details.clear();
     }
 
-    fn summary(&mut self, source: Prefix, count: Count, period: Duration) -> Summary {
-        let (why, agent, number) = match self.details.take(source) {
+    /// What would be told of the busiest if the period were over now.
+    pub(super) fn so_far(&self, now: Instant) -> Vec<Summary> {
+        let Some(since) = self.since else { return Vec::new() };
+        let busiest = self.tally.busiest().into_iter().take(NAMED);
+        busiest
+            .map(|(source, count)| {
+                self.summary(source, count, now - since, self.details.get(source).cloned())
+            })
+            .collect()
+    }
+
+    fn summary(&self, source: Prefix, count: Count, period: Duration, said: Option<Refusal>) -> Summary {
+        let (why, agent, number) = match said {
             Some(said) if count.reason == Reason::Refused => (said.why, said.agent, said.number),
             Some(said) => (self.words.say(count.reason), said.agent, said.number),
             None => (self.words.say(count.reason), String::new(), String::new()),

@@ -11,6 +11,7 @@
 mod access;
 mod bucket;
 mod details;
+mod edicts;
 mod herald;
 mod networks;
 mod offenders;
@@ -28,6 +29,8 @@ use std::time::Duration;
 use crate::config::{Config, Transport};
 use crate::time::Instant;
 use access::Lists;
+use edicts::Edicts;
+pub use edicts::MAX_EDICTS;
 use herald::Herald;
 pub use networks::Networks;
 use offenders::Offenders;
@@ -46,6 +49,7 @@ use tally::Vain;
 pub struct Guard {
     key: Key,
     lists: Lists,
+    edicts: Edicts,
     phones: Phones,
     offenders: Offenders,
     strangers: Strangers,
@@ -154,6 +158,17 @@ pub enum News {
     },
 }
 
+/// A source that is not heard for a while.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Banned {
+    /// Which.
+    pub source: Prefix,
+    /// How many wrong passwords it took; `None`: the operator said so.
+    pub failures: Option<u32>,
+    /// How long that still holds.
+    pub left: Duration,
+}
+
 /// What one source sent in vain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
@@ -182,12 +197,23 @@ impl Guard {
         Guard {
             key: Key::new(key),
             lists: Lists::new(config),
+            edicts: Edicts::default(),
             phones: Phones::new(config),
             offenders: Offenders::new(config.ban),
             strangers: Strangers::new(config),
             streams: Streams::new(),
             herald: Herald::new(Words::new(config)),
         }
+    }
+
+    /// Goes by the lists and budgets of another configuration. Phones, bans, and what everybody has used of
+    /// the budgets stay; where nobody is banned any more (`ban = never`), bans end.
+    pub fn reload(&mut self, now: Instant, config: &Config) {
+        self.lists = Lists::new(config);
+        self.phones.reload(config);
+        self.offenders.reload(config.ban);
+        self.strangers.reload(config);
+        self.herald.reload(now, Words::new(config));
     }
 
     /// Whether a datagram, or a message on a stream, may be read at all, and what is known of its
@@ -234,6 +260,17 @@ impl Guard {
         }
     }
 
+    /// A connection stands that was opened to another process. It costs nothing; one on which nobody has proved
+    /// who he is has as much time as a new one.
+    pub fn inherit(&mut self, now: Instant, stream: u64, source: IpAddr, proved: bool) {
+        let source = self.key.source(source);
+        // There are no more than there were.
+        let _ = self.streams.open(stream, source.prefix, self.phones.has(source), now);
+        if proved {
+            self.streams.proved(stream);
+        }
+    }
+
     /// A connection is closed, by whomever.
     pub fn closed(&mut self, stream: u64) {
         self.streams.forget(stream);
@@ -266,6 +303,51 @@ impl Guard {
         }
     }
 
+    /// The operator bans a source for a while, whoever is there: it is heard no more, and its connections are
+    /// closed. What was said of it before is replaced. `None`: there are [`MAX_EDICTS`] already.
+    pub fn ban(&mut self, now: Instant, address: IpAddr, time: Duration) -> Option<Prefix> {
+        let source = self.key.source(address).prefix;
+        self.edicts.ban(source, now, time).then(|| {
+            self.streams.banish(source);
+            source
+        })
+    }
+
+    /// The operator has a source heard again, or all of them, for whatever reason they were not. Which.
+    pub fn unban(&mut self, now: Instant, address: Option<IpAddr>) -> Vec<Prefix> {
+        let source = address.map(|address| self.key.source(address));
+        let mut lifted = self.edicts.lift(source.map(|source| source.prefix), now);
+        lifted.extend(self.offenders.lift(source, now));
+        lifted.sort_unstable();
+        lifted.dedup();
+        lifted
+    }
+
+    /// Who is not heard, the operator's edicts first.
+    pub fn bans(&self, now: Instant) -> Vec<Banned> {
+        let edicts = self.edicts.all(now);
+        let edicts = edicts.map(|(source, until)| Banned { source, failures: None, left: until - now });
+        let offenders = self.offenders.banned(now);
+        edicts
+            .chain(offenders.map(|(source, failures, until)| Banned {
+                source,
+                failures: Some(failures),
+                left: until - now,
+            }))
+            .collect()
+    }
+
+    /// The five sources that sent most in vain since people were last told, and since when. What they sent is
+    /// not forgotten by it.
+    pub fn vain(&self, now: Instant) -> Vec<Summary> {
+        self.herald.so_far(now)
+    }
+
+    /// Whether a phone is registered where an address belongs to.
+    pub fn is_phone(&self, source: IpAddr) -> bool {
+        self.phones.has(self.key.source(source))
+    }
+
     /// The next connection that took too long to authenticate, or whose source is not heard any
     /// more, and has to go.
     pub fn overdue(&mut self, now: Instant) -> Option<u64> {
@@ -283,8 +365,8 @@ impl Guard {
         self.streams.deadline().into_iter().chain(self.herald.deadline()).min()
     }
 
-    /// The way of a packet: lists first, which know no exception; then phones, who are never banned;
-    /// then bans, and at last the budgets of strangers.
+    /// The way of a packet: lists and edicts first, which know no exception; then phones, who are never
+    /// banned by anybody else; then bans, and at last the budgets of strangers.
     fn judge(
         &mut self,
         now: Instant,
@@ -294,6 +376,9 @@ impl Guard {
         source: Source,
     ) -> Result<Standing, Reason> {
         self.lists.admit(transport, local, remote)?;
+        if self.edicts.has(source.prefix, now) {
+            return Err(Reason::Edict);
+        }
         if let Some(verdict) = self.phones.packet(source, now) {
             return verdict.map(|()| Standing::Phone);
         }

@@ -1,6 +1,6 @@
 //! Who has the wrong password too often.
 
-use super::prefix::Source;
+use super::prefix::{Prefix, Source};
 use super::table::{Place, Table};
 use crate::config::Ban;
 use crate::time::Instant;
@@ -31,6 +31,14 @@ struct Offender {
 impl Offenders {
     pub(super) fn new(ban: Option<Ban>) -> Offenders {
         Offenders { ban, known: Table::new(Offender::default()), last: Instant(0) }
+    }
+
+    /// Goes by another rule. Whoever is banned stays so for the time that was said, unless nobody is to be.
+    pub(super) fn reload(&mut self, ban: Option<Ban>) {
+        self.ban = ban;
+        if ban.is_none() {
+            self.last = Instant(0);
+        }
     }
 
     /// Whether a source is not heard.
@@ -67,6 +75,23 @@ impl Offenders {
         Some(ban)
     }
 
+    /// Those that are banned, by how many failures and until when.
+    pub(super) fn banned(&self, now: Instant) -> impl Iterator<Item = (Prefix, u32, Instant)> {
+        let banned = self.known.iter().filter(move |(_, offender)| now < offender.banned_until);
+        banned.map(|(source, offender)| (source, offender.failures, offender.banned_until))
+    }
+
+    /// The operator pardons a source, or all. Which of them were banned.
+    pub(super) fn lift(&mut self, source: Option<Source>, now: Instant) -> Vec<Prefix> {
+        let lifted = self.banned(now).map(|(banned, ..)| banned);
+        let lifted = lifted.filter(|banned| source.is_none_or(|source| source.prefix == *banned)).collect();
+        match source {
+            Some(source) => self.pardon(source),
+            None => *self = Offenders::new(self.ban),
+        }
+        lifted
+    }
+
     /// Somebody there proved who they are: what failed before was a mistake.
     pub(super) fn authenticated(&mut self, source: Source, now: Instant) {
         if !self.is_banned(source, now) {
@@ -85,7 +110,7 @@ impl Offenders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::prefix::{Key, Prefix};
+    use crate::guard::prefix::Key;
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
@@ -138,6 +163,21 @@ mod tests {
         assert!(offenders.is_banned(source(1), Instant(1)));
         offenders.pardon(source(1));
         assert!(!offenders.is_banned(source(1), Instant(1)));
+    }
+
+    #[test]
+    fn the_operator_pardons_one_or_all() {
+        let mut offenders = Offenders::new(Some(BAN));
+        for n in 1..4 {
+            ban(&mut offenders, n, 0);
+        }
+        offenders.failed(source(4), Instant(0));
+        assert_eq!(offenders.banned(Instant(1)).count(), 3);
+        assert_eq!(offenders.lift(Some(source(2)), Instant(1)), [source(2).prefix]);
+        assert!(!offenders.is_banned(source(2), Instant(1)));
+        assert_eq!(offenders.lift(Some(source(4)), Instant(1)), []);
+        assert_eq!(offenders.lift(None, Instant(1)).len(), 2);
+        assert!(!offenders.is_banned(source(1), Instant(1)) && offenders.banned(Instant(1)).next().is_none());
     }
 
     #[test]

@@ -26,12 +26,12 @@ struct Site {
 
 impl Phones {
     pub(super) fn new(config: &Config) -> Phones {
-        let rate = config.rate_phone.0;
-        Phones {
-            known: SourceMap::default(),
-            budget: Budget::new(rate, Duration::from_secs(1), rate.saturating_mul(BURST)),
-            first: config.rate_stranger.0.saturating_mul(strangers::BURST),
-        }
+        Phones { known: SourceMap::default(), budget: budget(config), first: first(config) }
+    }
+
+    /// Goes by other budgets.
+    pub(super) fn reload(&mut self, config: &Config) {
+        (self.budget, self.first) = (budget(config), first(config));
     }
 
     /// Takes a packet out of the budget of a source; `None` if no phone is there.
@@ -65,6 +65,16 @@ impl Phones {
             }
         }
     }
+}
+
+fn budget(config: &Config) -> Budget {
+    let rate = config.rate_phone.0;
+    Budget::new(rate, Duration::from_secs(1), rate.saturating_mul(BURST))
+}
+
+/// How many tokens the first phone of a source brings.
+fn first(config: &Config) -> u32 {
+    config.rate_stranger.0.saturating_mul(strangers::BURST)
 }
 
 #[cfg(test)]

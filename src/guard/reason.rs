@@ -14,6 +14,8 @@ pub(super) enum Reason {
     NotAllowedAt(u8),
     /// In the `deny` of this one.
     DeniedAt(u8),
+    /// The operator said so.
+    Edict,
     /// Too many wrong passwords.
     Banned,
     /// A stranger is over its budget.
@@ -56,6 +58,7 @@ impl Words {
             Reason::Denied => "in `deny`".into(),
             Reason::NotAllowedAt(at) => format!("not in `listen.NAME.allow`{}", gate(at)),
             Reason::DeniedAt(at) => format!("in `listen.NAME.deny`{}", gate(at)),
+            Reason::Edict => "banned by the operator; `denwa unban` ends it".into(),
             Reason::Banned => "banned (ban)".into(),
             Reason::Stranger => format!("more than {} packets a second (rate.stranger)", self.stranger.0),
             Reason::Strangers => {

@@ -46,14 +46,19 @@ struct Buckets {
 
 impl Strangers {
     pub(super) fn new(config: &Config) -> Strangers {
-        let (one, all) = (config.rate_stranger.0, config.rate_strangers.0);
+        let [packets, all_packets] = budgets(config);
         Strangers {
             known: Table::new(Buckets::default()),
-            packets: Budget::new(one, SECOND, one.saturating_mul(BURST)),
+            packets,
             credits: Budget::new(CREDITS, MINUTE, CREDITS),
-            all_packets: (Budget::new(all, SECOND, all), Bucket::default()),
+            all_packets: (all_packets, Bucket::default()),
             all_credits: (Budget::new(ALL_CREDITS, MINUTE, ALL_CREDITS), Bucket::default()),
         }
+    }
+
+    /// Goes by other budgets. A bucket is as full as it was: each holds what comes in a fixed time.
+    pub(super) fn reload(&mut self, config: &Config) {
+        [self.packets, self.all_packets.0] = budgets(config);
     }
 
     /// Takes a packet out of the budgets of a source and of all, and says whether an answer to it may
@@ -90,6 +95,12 @@ impl Strangers {
         let (budget, bucket) = &mut self.all_credits;
         budget.take(bucket, now);
     }
+}
+
+/// The budget of each stranger, and that of all together.
+fn budgets(config: &Config) -> [Budget; 2] {
+    let (one, all) = (config.rate_stranger.0, config.rate_strangers.0);
+    [Budget::new(one, SECOND, one.saturating_mul(BURST)), Budget::new(all, SECOND, all)]
 }
 
 #[cfg(test)]

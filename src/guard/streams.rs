@@ -108,6 +108,13 @@ impl Streams {
         }
     }
 
+    /// A source is not heard any more, whoever is there: neither are connections that proved themselves.
+    pub(super) fn banish(&mut self, source: Prefix) {
+        self.condemn(source);
+        let proved = self.proved.extract_if(.., |_, of| *of == source);
+        self.condemned.extend(proved.map(|(stream, _)| stream));
+    }
+
     /// The next that has to go; it is forgotten.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<u64> {
         if let Some(stream) = self.condemned.pop_front() {
@@ -151,7 +158,7 @@ mod tests {
         streams.forget(4);
         streams.forget(99);
         assert_eq!(streams.deadline(), Some(Instant(32_002)));
-        assert_eq!(drain(&mut streams, 32_001), []);
+        assert!(drain(&mut streams, 32_001).is_empty());
         assert_eq!(drain(&mut streams, 32_002), [2]);
         assert_eq!(drain(&mut streams, 100_000), [3]);
         assert_eq!(streams.deadline(), None);
@@ -202,6 +209,19 @@ mod tests {
         assert_eq!(open(5_000, false), Some(65));
         assert_eq!(open(5_001, true), Some(66));
         assert_eq!(streams.strangers.len() + streams.phones.len(), MAX);
+    }
+
+    #[test]
+    fn those_of_the_banished_are_overdue_even_if_they_proved_themselves() {
+        let mut streams = Streams::new();
+        for stream in 1..=4 {
+            streams.open(stream, prefix((stream % 2) as u32), false, Instant(0));
+        }
+        streams.proved(1);
+        streams.proved(2);
+        streams.banish(prefix(1));
+        assert_eq!(drain(&mut streams, 0), [3, 1]);
+        assert_eq!(drain(&mut streams, 32_000), [4]);
     }
 
     #[test]

@@ -103,11 +103,17 @@ impl Tally {
         count.add(vain, reason);
     }
 
+    /// Who sent something, and what, the busiest first.
+    pub(super) fn busiest(&self) -> Vec<(Prefix, Count)> {
+        let counts = self.counts.iter().filter(|(_, count)| count.total() > 0);
+        let mut counts: Vec<(Prefix, Count)> = counts.map(|(source, count)| (source, *count)).collect();
+        counts.sort_unstable_by_key(|(source, count)| (Reverse(count.total()), *source));
+        counts
+    }
+
     /// Says what was counted, and begins anew.
     pub(super) fn close(&mut self) -> Report {
-        let counts = self.counts.iter().filter(|(_, count)| count.total() > 0);
-        let mut named: Vec<(Prefix, Count)> = counts.map(|(source, count)| (source, *count)).collect();
-        named.sort_unstable_by_key(|(source, count)| (Reverse(count.total()), *source));
+        let mut named = self.busiest();
         let rest = named.split_off(named.len().min(NAMED));
         rest.iter().for_each(|(_, count)| self.marks.set(count.mark));
         // Who was displaced and came back in force is not one of the others.

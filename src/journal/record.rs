@@ -43,6 +43,8 @@ pub enum Record {
     Numbered(u64),
     /// What an extension has used of its limits.
     Used(Used),
+    /// Who speaks in the call of this number is so now.
+    Locks(Kept),
 }
 
 /// How soon a record has to be where.
@@ -58,6 +60,27 @@ pub(super) enum Urgency {
 }
 
 impl Record {
+    /// Whether it means nothing when all calls are over.
+    pub fn is_of_call(&self) -> bool {
+        match self {
+            Record::Call(_)
+            | Record::CallOver(_)
+            | Record::CallGone(_)
+            | Record::Invite(..)
+            | Record::InviteGone(_)
+            | Record::Locks(_) => true,
+            Record::Secret(_)
+            | Record::Started(_)
+            | Record::Clock(_)
+            | Record::Bound(_)
+            | Record::Refreshed(_)
+            | Record::Extended(_)
+            | Record::Unbound(_)
+            | Record::Numbered(_)
+            | Record::Used(_) => false,
+        }
+    }
+
     pub(super) fn urgency(&self) -> Urgency {
         match self {
             Record::Secret(_) | Record::Started(_) | Record::Bound(_) | Record::Unbound(_) => Urgency::Synced,
@@ -66,7 +89,9 @@ impl Record {
             | Record::CallGone(_)
             | Record::Invite(..)
             | Record::InviteGone(_) => Urgency::Synced,
-            Record::Extended(_) | Record::Numbered(_) | Record::Used(_) => Urgency::Written,
+            Record::Extended(_) | Record::Numbered(_) | Record::Used(_) | Record::Locks(_) => {
+                Urgency::Written
+            }
             // The grace of the record before makes up for a lost one.
             Record::Clock(_) | Record::Refreshed(_) => Urgency::Waits,
         }

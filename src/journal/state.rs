@@ -20,6 +20,8 @@ pub struct State {
     pub calls: BTreeMap<u64, Octets>,
     /// Those of them that have ended, and people know.
     pub over: BTreeSet<u64>,
+    /// Who speaks in calls, where that is not who their descriptions say.
+    pub locks: BTreeMap<u64, Octets>,
     /// INVITEs that are under way in them, or were lately, and in which.
     pub invites: BTreeMap<u64, (u64, Octets)>,
     /// How many calls there have been.
@@ -67,7 +69,12 @@ impl State {
                 self.numbered = self.numbered.max(id);
                 self.calls.remove(&id);
                 self.over.remove(&id);
+                self.locks.remove(&id);
                 self.invites.retain(|_, (call, _)| *call != id);
+            }
+            Record::Locks(Kept { id, at, form }) => {
+                self.last = self.last.max(at);
+                self.locks.insert(id, form);
             }
             Record::Invite(call, Kept { id, at, form }) => {
                 self.last = self.last.max(at);

@@ -4,13 +4,14 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Config, Listen, Transport};
-use crate::net::sys;
+use crate::net::{Standing, sys};
 
 /// How much the kernel keeps for a UDP socket while we are busy, in bytes; as much of it as
 /// net.core.rmem_max allows.
@@ -22,13 +23,17 @@ const SEND_BUFFER: usize = 1 << 20;
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// The sockets that SIP is spoken on. Those of IPv6 never carry IPv4.
+/// The sockets that SIP is spoken on, those of IPv6 never carry IPv4; and the operator's.
 #[derive(Debug, Default)]
 pub struct Sockets {
     /// Bound, nonblocking; those on a wildcard address tell where each datagram was sent to.
     pub udp: Vec<UdpSocket>,
     /// Listening, nonblocking.
     pub tcp: Vec<TcpListener>,
+    /// Where the operator's commands come, nonblocking; `None` where there is no state folder to have it in.
+    pub control: Option<UnixListener>,
+    /// Connections that another process has had; not bound here.
+    pub standing: Vec<Standing>,
     /// What people should know although it went well, e.g. that the machine has no IPv6.
     pub notices: Vec<String>,
 }
@@ -42,11 +47,16 @@ pub struct Sockets {
 /// The first socket that cannot be opened. What was opened before is closed again.
 pub fn bind(config: &Config) -> Result<Sockets, BindError> {
     raise_open_files();
+    bind_beside(config, &Sockets::default())
+}
+
+/// The same where some sockets are open already: those that are wanted again are the very same.
+pub(super) fn bind_beside(config: &Config, open: &Sockets) -> Result<Sockets, BindError> {
     let mut sockets = Sockets::default();
     for listen in &config.listen {
         match listen.address {
-            Some(address) => sockets.open(*listen, address)?,
-            None => sockets.open_both(*listen)?,
+            Some(address) => sockets.open(*listen, address, open)?,
+            None => sockets.open_both(*listen, open)?,
         }
     }
     Ok(sockets)
@@ -58,6 +68,8 @@ pub struct BindError {
     transport: Transport,
     address: SocketAddr,
     error: io::Error,
+    /// Whether it is us who have the port, on other addresses.
+    is_ours: bool,
 }
 
 impl BindError {
@@ -89,6 +101,10 @@ impl fmt::Display for BindError {
         let (address, port) = (self.address, self.address.port());
         write!(f, "listen = {name}:{address}: {}", self.error)?;
         match self.error.kind() {
+            io::ErrorKind::AddrInUse if self.is_ours => write!(
+                f,
+                "; denwa itself has {name} port {port} on other addresses, and such a change takes a restart"
+            ),
             io::ErrorKind::AddrInUse => write!(
                 f,
                 "; another program has {name} port {port} (`{show} 'sport = :{port}'` shows which): \
@@ -112,9 +128,9 @@ impl fmt::Display for BindError {
 
 impl Sockets {
     /// One socket on every address of each family. A missing family is told, unless both are.
-    fn open_both(&mut self, listen: Listen) -> Result<(), BindError> {
-        let v6 = self.open(listen, IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        let v4 = self.open(listen, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    fn open_both(&mut self, listen: Listen, open: &Sockets) -> Result<(), BindError> {
+        let v6 = self.open(listen, IpAddr::V6(Ipv6Addr::UNSPECIFIED), open);
+        let v4 = self.open(listen, IpAddr::V4(Ipv4Addr::UNSPECIFIED), open);
         match (v6, v4) {
             (Ok(()), Ok(())) => Ok(()),
             (Ok(()), Err(error)) | (Err(error), Ok(())) if error.is_family_missing() => {
@@ -126,15 +142,32 @@ impl Sockets {
         }
     }
 
-    /// One socket on one address.
-    fn open(&mut self, listen: Listen, address: IpAddr) -> Result<(), BindError> {
+    /// One socket on one address; the one of `open`, if there it is.
+    fn open(&mut self, listen: Listen, address: IpAddr, open: &Sockets) -> Result<(), BindError> {
         let transport = listen.transport;
         let address = SocketAddr::new(address, listen.port);
+        let is_it = |local: io::Result<SocketAddr>| local.is_ok_and(|local| local == address);
         let opened = match transport {
-            Transport::Udp => open_udp(address).map(|socket| self.udp.push(socket)),
-            Transport::Tcp => open_tcp(address).map(|socket| self.tcp.push(socket)),
+            Transport::Udp => match open.udp.iter().find(|socket| is_it(socket.local_addr())) {
+                Some(socket) => socket.try_clone(),
+                None => open_udp(address),
+            }
+            .map(|socket| self.udp.push(socket)),
+            Transport::Tcp => match open.tcp.iter().find(|socket| is_it(socket.local_addr())) {
+                Some(socket) => socket.try_clone(),
+                None => open_tcp(address),
+            }
+            .map(|socket| self.tcp.push(socket)),
         };
-        opened.map_err(|error| BindError { transport, address, error })
+        let is_ours = open.addresses().any(|(of, at)| of == transport && at.port() == listen.port);
+        opened.map_err(|error| BindError { transport, address, error, is_ours })
+    }
+
+    /// What is listened on.
+    fn addresses(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
+        let udp = self.udp.iter().filter_map(|socket| Some((Transport::Udp, socket.local_addr().ok()?)));
+        let tcp = self.tcp.iter().filter_map(|socket| Some((Transport::Tcp, socket.local_addr().ok()?)));
+        udp.chain(tcp)
     }
 }
 

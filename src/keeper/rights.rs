@@ -1,6 +1,8 @@
 //! What each of the two processes keeps of its rights.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Resource, getrlimit};
 
 use super::MAX_SOCKETS;
 use crate::config::Config;
@@ -28,17 +30,43 @@ pub(super) fn prepare_state(config: &Config, user: Option<&User>) -> Result<Opti
 }
 
 /// Cuts the keeper's rights to what it needs and, since a child can have no more, what the exchange does.
-pub(super) fn confine(config: &Config, user: Option<&User>, has_state: bool) -> Result<Achieved, Error> {
+/// `path` is where the configuration is, which it may read again, as far as its user can; `program` is where this
+/// program is. What takes its place there can be executed, and so can all else in that folder: what it is
+/// to be, only root and the keeper's own user can say, who may execute more than that anyway. The exchange
+/// may execute nothing.
+pub(super) fn confine(
+    config: &Config,
+    path: &Path,
+    program: &Path,
+    user: Option<&User>,
+    has_state: bool,
+) -> Result<Achieved, Error> {
     let state = [config.state.as_path()];
+    // Folders, since files are replaced by others of their name.
+    let mut read = folders_of(path);
+    // The exchange says there by which name it runs.
+    read.push(PathBuf::from("/etc/passwd"));
+    let read: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
+    let mut execute = vec![Path::new("/proc/self/exe")];
+    execute.extend(program.parent());
     sandbox::confine_keeper(&Rights {
         level: config.sandbox,
         user,
-        // The exchange says there by which name it runs.
-        read: &[Path::new("/etc/passwd")],
+        read: &read,
         write: if has_state { &state } else { &[] },
-        execute: &[Path::new("/proc/self/exe")],
+        execute: &execute,
         open_files: open_files(config),
     })
+}
+
+/// The folder in which a file is, and that in which it really is if it is a link.
+fn folders_of(path: &Path) -> Vec<PathBuf> {
+    let really = path.canonicalize().ok();
+    let folder = |path: &Path| match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Some(PathBuf::from(".")),
+        folder => folder.map(Path::to_owned),
+    };
+    [folder(path), really.as_deref().and_then(folder)].into_iter().flatten().collect()
 }
 
 /// Locks the exchange into its cage. It must come before its first thread and its first packet.
@@ -58,6 +86,11 @@ pub fn enter_cage(config: &Config, has_state: bool) -> Result<Achieved, Error> {
         execute: &[],
         open_files: open_files(config),
     })
+}
+
+/// Whether an exchange may need more files than any can have since the keeper gave up its rights.
+pub(super) fn needs_more_files(config: &Config) -> bool {
+    getrlimit(Resource::Nofile).maximum.is_some_and(|most| most < open_files(config))
 }
 
 /// The most files and sockets that an exchange has open: what it listens on, connections, the relay's ports.

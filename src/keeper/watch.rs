@@ -1,4 +1,4 @@
-//! The keeper's life: it waits for signals, for the exchange's one word and end, and for time.
+//! The keeper's life: it waits for signals, for the exchange's few words and end, for commands, and for time.
 
 use std::fmt;
 use std::io;
@@ -12,6 +12,10 @@ use rustix::process::{self, WaitOptions, WaitStatus};
 
 use super::backoff::{Again, Backoff};
 use super::child::Exchange;
+use super::door::Door;
+use super::handover::Past;
+use super::orders::Reload;
+use super::upgrade::Upgrade;
 use super::{Keeper, StartError};
 use crate::config::LogLevel;
 use crate::net::sys::{Signal, Signals};
@@ -21,8 +25,9 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 impl Keeper {
     /// Starts the exchange and keeps it running until somebody wants it stopped: SIGINT and SIGTERM are
-    /// forwarded to it, and SIGHUP like SIGINT. Returns with the status that says how the exchange
-    /// ended; in a shell's manner 128 and the signal's number if it was killed.
+    /// forwarded to it, and so is SIGHUP as SIGINT if the terminal that it was started on is closed; any other
+    /// SIGHUP has the configuration read again. Returns with the status that says how the exchange ended; in a
+    /// shell's manner 128 and the signal's number if it was killed.
     ///
     /// An exchange that ends before the first one was ready is not started again: it has said why on
     /// standard error.
@@ -33,23 +38,40 @@ impl Keeper {
     /// without.
     pub fn run(self) -> Result<ExitCode, StartError> {
         let signals = Signals::catch_with_children().map_err(StartError::System)?;
-        let exchange = self.binary.start(&self.parcel);
+        let mut past = Past { since: self.since, exchanges: 0 };
+        let exchange = self.binary.start(&self.parcel, past);
+        past.exchanges += 1;
         let exchange =
             exchange.map_err(|error| StartError::Execute { program: self.binary.path(), error })?;
         let state = State::Running(exchange);
-        let mut watch =
-            Watch { keeper: self, state, backoff: Backoff::default(), was_ready: false, stop: Stop::Not };
+        let mut watch = Watch {
+            keeper: self,
+            state,
+            past,
+            backoff: Backoff::default(),
+            was_ready: false,
+            stop: Stop::Not,
+            wished: None,
+            reload: None,
+            upgrade: None,
+            orders: 0,
+        };
         loop {
             watch.wait(&signals).map_err(StartError::System)?;
             watch.listen();
-            while let Some(signal) = signals.next() {
+            watch.attend_heir();
+            watch.attend();
+            while let Some(signal) = watch.wished.take().or_else(|| signals.next()) {
                 if let Some(code) = watch.forward(signal) {
                     return Ok(code);
                 }
             }
             // Not only at SIGCHLD, which may be lost when very many signals come.
             while let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG) {
-                // Another one was an orphan's, if we are a container's first process.
+                if watch.upgrade.as_ref().is_some_and(|upgrade| upgrade.is(pid)) {
+                    watch.heir_ended(&End::of(status).to_string());
+                }
+                // Another one has handed over, or was an orphan's if we are a container's first process.
                 if watch.exchange().is_some_and(|exchange| exchange.pid == pid)
                     && let Some(code) = watch.ended(status)
                 {
@@ -61,16 +83,28 @@ impl Keeper {
     }
 }
 
-struct Watch {
-    keeper: Keeper,
-    state: State,
+/// The keeper and what it has to do with.
+pub(super) struct Watch {
+    pub(super) keeper: Keeper,
+    pub(super) state: State,
+    /// What was before the next exchange.
+    pub(super) past: Past,
     backoff: Backoff,
     /// Whether any exchange has been ready.
     was_ready: bool,
-    stop: Stop,
+    pub(super) stop: Stop,
+    /// What a command wants that a signal could have said.
+    pub(super) wished: Option<Signal>,
+    /// What the exchange was asked to go on with.
+    pub(super) reload: Option<Reload>,
+    /// What is to take over from the exchange.
+    pub(super) upgrade: Option<Upgrade>,
+    /// How many orders there have been.
+    pub(super) orders: u8,
 }
 
-enum State {
+/// Whether there is an exchange.
+pub(super) enum State {
     /// There is an exchange that was not reaped.
     Running(Exchange),
     /// The next one is started then.
@@ -79,7 +113,7 @@ enum State {
 
 /// Whether somebody wants it stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stop {
+pub(super) enum Stop {
     Not,
     /// It was told, and has time until then.
     Until(Instant),
@@ -95,33 +129,39 @@ impl Watch {
         }
     }
 
-    /// Waits for a signal, a report, or time.
+    /// Waits for a signal, a report, a command, or time.
     fn wait(&self, signals: &Signals) -> io::Result<()> {
         let until = match (&self.state, self.stop) {
             (State::Waiting(until), _) => Some(*until),
             (State::Running(_), Stop::Until(until)) => Some(until),
             (State::Running(_), Stop::Not | Stop::Killed) => None,
         };
+        let reload = self.reload.as_ref().map(|reload| reload.until);
+        let guest = self.keeper.door.as_ref().and_then(Door::deadline);
+        let heir = self.upgrade.as_ref().and_then(Upgrade::deadline);
+        let until = [until, reload, guest, heir].into_iter().flatten().min();
         let time = until.map(|until| until.saturating_duration_since(Instant::now()));
         let time =
             time.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() });
-        let first = PollFd::new(signals, PollFlags::IN);
-        let woken = match self.exchange().and_then(Exchange::report) {
-            Some(report) => {
-                poll(&mut [first, PollFd::from_borrowed_fd(report.as_fd(), PollFlags::IN)], time.as_ref())
-            }
-            None => poll(&mut [first], time.as_ref()),
-        };
-        match woken {
+        let report = self.exchange().and_then(Exchange::report);
+        let door = self.keeper.door.as_ref().and_then(Door::awaited);
+        let [heir, words] = self.upgrade.as_ref().map_or([None, None], Upgrade::awaited);
+        let awaited = [Some(signals.as_fd()), report, door, heir, words].into_iter().flatten();
+        let mut awaited: heapless::Vec<PollFd<'_>, 5> =
+            awaited.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        match poll(&mut awaited, time.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Hears whether the exchange is ready.
+    /// Hears whether the exchange is ready, and what it says to an order.
     fn listen(&mut self) {
-        if let State::Running(exchange) = &mut self.state {
-            self.was_ready |= exchange.is_ready();
+        let State::Running(exchange) = &mut self.state else { return };
+        let answer = exchange.hear();
+        self.was_ready |= exchange.is_ready;
+        if let Some(is_done) = answer {
+            self.reloaded(is_done);
         }
     }
 
@@ -130,8 +170,14 @@ impl Watch {
         let signal = match signal {
             Signal::Interrupt => process::Signal::INT,
             Signal::Terminate => process::Signal::TERM,
+            Signal::HangUp if self.keeper.terminal.is_gone() => process::Signal::INT,
+            Signal::HangUp => {
+                self.reload_from_file();
+                return None;
+            }
             Signal::Child => return None,
         };
+        self.disinherit();
         let State::Running(exchange) = &self.state else {
             self.keeper.log.say(LogLevel::Info, "stopped");
             return Some(ExitCode::SUCCESS);
@@ -148,6 +194,12 @@ impl Watch {
         // Its last word may not have been read.
         self.listen();
         let end = End::of(status);
+        if end == End::Status(0) && self.stop == Stop::Not && self.upgrade.is_some() {
+            // The heir has told it first.
+            self.succeed();
+            return None;
+        }
+        self.disinherit();
         if self.stop != Stop::Not {
             // It may not have come so far as to catch signals.
             let obeyed = [process::Signal::INT, process::Signal::TERM]
@@ -171,8 +223,12 @@ impl Watch {
     /// Starts the exchange if it is time, or kills it.
     fn on_time(&mut self) {
         let now = Instant::now();
+        if self.reload.as_ref().is_some_and(|reload| reload.until <= now) {
+            self.give_up_reload();
+        }
+        self.give_up_heir(now);
         match &self.state {
-            State::Waiting(until) if *until <= now => match self.keeper.binary.start(&self.keeper.parcel) {
+            State::Waiting(until) if *until <= now => match self.start() {
                 Ok(exchange) => self.state = State::Running(exchange),
                 Err(error) => self.start_again(&format!("the exchange cannot be started ({error})")),
             },
@@ -187,6 +243,13 @@ impl Watch {
         }
     }
 
+    /// Starts the next exchange.
+    fn start(&mut self) -> io::Result<Exchange> {
+        let exchange = self.keeper.binary.start(&self.keeper.parcel, self.past)?;
+        self.past.exchanges = self.past.exchanges.saturating_add(1);
+        Ok(exchange)
+    }
+
     /// Says what happened, and has the exchange started again, now or soon.
     fn start_again(&mut self, what_happened: &str) {
         let now = Instant::now();
@@ -194,6 +257,7 @@ impl Watch {
         let again = self.backoff.died(since, now);
         self.keeper.log.say(LogLevel::Error, &format!("{what_happened}; it is started again{again}"));
         self.state = State::Waiting(now + again.wait);
+        self.give_up_reload();
     }
 }
 

@@ -27,7 +27,8 @@ pub(super) struct LiveEnd {
     sequence: Sequence,
     jitter: Jitter,
     round_trip: RoundTrip,
-    /// When it last spoke or, since nobody can have spoken before that, when its promise began, in milliseconds.
+    /// When it last spoke or, since nobody can have spoken before that, when its promise began, in
+    /// milliseconds.
     heard: u64,
     /// Whether silence in this window was told.
     told: bool,
@@ -132,8 +133,8 @@ impl LiveEnd {
         }
     }
 
-    /// Whether this second may bear one more packet. Two calls whose SDP points at each other's relay ports would
-    /// otherwise send a single packet round and round, as fast as the machine can.
+    /// Whether this second may bear one more packet. Two calls whose SDP points at each other's relay ports
+    /// would otherwise send a single packet round and round, as fast as the machine can.
     fn within_budget(&mut self, now: u64) -> bool {
         let (second, packets) = &mut self.second;
         if *second != now / 1_000 {

@@ -19,11 +19,11 @@ const VERSION: u8 = 1;
 /// Packets that come meanwhile wait in the sockets, more than a hundred of voice in each.
 #[derive(Debug, Default)]
 pub struct Legacy {
-    /// The sessions as they are, with locks, counters and what is known of sequence, jitter and round trip, and events
-    /// that nobody drained yet. For the next relay only; some 170 bytes for each end of a stream.
+    /// The sessions as they are, with locks, counters and what is known of sequence, jitter and round trip,
+    /// and events that nobody drained yet. For the next relay only; some 170 bytes for each end of a stream.
     pub state: Vec<u8>,
-    /// Their sockets, two for each end, in the order that the state knows. More than 253 have to travel by several
-    /// messages (`SCM_MAX_FD`, unix(7)).
+    /// Their sockets, two for each end, in the order that the state knows. More than 253 have to travel by
+    /// several messages (`SCM_MAX_FD`, unix(7)).
     pub sockets: Vec<OwnedFd>,
 }
 

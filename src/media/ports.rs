@@ -1,7 +1,7 @@
 //! Which ports the relay may use, and which are free: a pure table, so that the switch can know
 //! the port before the INVITE leaves, and answer 503 itself when there is none.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::config::PortRange;
 
@@ -37,6 +37,8 @@ pub struct PortAllocator {
     used: Vec<u64>,
     in_use: usize,
     pairs: usize,
+    /// Ports that are given out and lie outside the range, since it was another one then.
+    outside: BTreeSet<u16>,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,7 @@ impl PortAllocator {
             used: vec![0; usize::from(pairs).div_ceil(64)],
             in_use: 0,
             pairs: usize::from(pairs),
+            outside: BTreeSet::new(),
         }
     }
 
@@ -82,28 +85,57 @@ impl PortAllocator {
         Some(self.base + 2 * pair)
     }
 
-    /// Gives out this very port, since a call already has it. One outside of the range is left alone, as
-    /// [`PortAllocator::release`] does: the call keeps it, and nobody else will get it.
-    pub fn claim(&mut self, port: u16) {
-        let pair = port.saturating_sub(self.base) / 2;
-        let bit = 1 << (pair % 64);
-        let is_one = port >= self.base && (port - self.base) % 2 == 0 && usize::from(pair) < self.pairs;
-        match self.used.get_mut(usize::from(pair / 64)) {
-            Some(word) if is_one && *word & bit == 0 => *word |= bit,
-            _ => return,
+    /// Goes over to another range. What is given out stays so until it is released, wherever it lies; what
+    /// rests goes on resting, if it lies within the range.
+    pub fn change(&mut self, range: PortRange) {
+        let mut next = PortAllocator::new(range);
+        let used = (0..self.pairs as u16).filter(|pair| self.is_used(*pair)).map(|pair| self.base + 2 * pair);
+        for port in used.chain(self.outside.iter().copied()) {
+            next.claim(port);
         }
-        self.in_use += 1;
-        self.ready.retain(|ready| *ready != pair);
-        self.resting.retain(|resting| resting.pair != pair);
+        for resting in &self.resting {
+            let pair = next.pair_of(self.base + 2 * resting.pair).filter(|pair| !next.is_used(*pair));
+            next.resting.extend(pair.map(|pair| Resting { pair, ..*resting }));
+        }
+        let rests: BTreeSet<u16> = next.resting.iter().map(|resting| resting.pair).collect();
+        next.ready.retain(|pair| !rests.contains(pair));
+        *self = next;
+    }
+
+    /// Gives out this very port, since a call already has it, wherever it lies.
+    pub fn claim(&mut self, port: u16) {
+        let is_new = match self.pair_of(port) {
+            None => self.outside.insert(port),
+            Some(pair) if self.is_used(pair) => false,
+            Some(pair) => {
+                self.used[usize::from(pair / 64)] |= 1 << (pair % 64);
+                self.ready.retain(|ready| *ready != pair);
+                self.resting.retain(|resting| resting.pair != pair);
+                true
+            }
+        };
+        self.in_use += usize::from(is_new);
+    }
+
+    fn is_used(&self, pair: u16) -> bool {
+        self.used[usize::from(pair / 64)] >> (pair % 64) & 1 == 1
+    }
+
+    /// Which pair of the range a port is the even one of.
+    fn pair_of(&self, port: u16) -> Option<u16> {
+        let offset = port.checked_sub(self.base)?;
+        (offset % 2 == 0 && usize::from(offset / 2) < self.pairs).then_some(offset / 2)
     }
 
     /// Takes a port back. One that is not given out is left alone, so releasing twice does no harm.
     pub fn release(&mut self, port: u16, now: u64) {
-        let Some(offset) = port.checked_sub(self.base) else { return };
-        let pair = offset / 2;
+        let Some(pair) = self.pair_of(port) else {
+            self.in_use -= usize::from(self.outside.remove(&port));
+            return;
+        };
         let bit = 1 << (pair % 64);
         match self.used.get_mut(usize::from(pair / 64)) {
-            Some(word) if offset % 2 == 0 && *word & bit != 0 => *word &= !bit,
+            Some(word) if *word & bit != 0 => *word &= !bit,
             _ => return,
         }
         self.in_use -= 1;
@@ -164,6 +196,32 @@ mod tests {
         assert_eq!(ports.allocate(12), Some(40004));
         assert_eq!(ports.allocate(12), None);
         assert_eq!(ports.in_use(), 3);
+    }
+
+    #[test]
+    fn another_range_leaves_what_is_given_out() {
+        let mut ports = ports(40000, 40007);
+        let given: Vec<u16> = (0..3).map(|_| ports.allocate(0).unwrap()).collect();
+        assert_eq!(given, [40000, 40002, 40004]);
+        ports.release(40004, 5);
+        ports.change(PortRange { first: 40002, last: 40009 });
+        assert_eq!((ports.in_use(), ports.capacity()), (2, 4));
+        // 40002 is in use, and 40004 rests.
+        assert_eq!([0; 3].map(|_| ports.allocate(10)), [Some(40006), Some(40008), Some(40004)]);
+        assert_eq!(ports.allocate(10), None);
+        // What lies outside is taken back, once, and not given out again.
+        ports.release(40000, 20);
+        ports.release(40000, 20);
+        assert_eq!((ports.in_use(), ports.allocate(20)), (4, None));
+        ports.change(PortRange { first: 50000, last: 50003 });
+        assert_eq!((ports.in_use(), ports.capacity()), (4, 2));
+        for port in [40002, 40004, 40006, 40008] {
+            ports.release(port, 30);
+        }
+        assert_eq!((ports.in_use(), ports.allocate(30)), (0, Some(50000)));
+        ports.change(PortRange { first: 40000, last: 40001 });
+        ports.change(PortRange { first: 50000, last: 50003 });
+        assert_eq!([0; 2].map(|_| ports.allocate(40)), [Some(50002), None]);
     }
 
     #[test]

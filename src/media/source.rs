@@ -80,8 +80,8 @@ impl Source {
         }
     }
 
-    /// Where packets go, if that is to be told: it differs from what was told last or, where nothing was, from what
-    /// the SDP says.
+    /// Where packets go, if that is to be told: it differs from what was told last or, where nothing was,
+    /// from what the SDP says.
     pub(super) fn take_news(&mut self) -> Option<SocketAddr> {
         if !std::mem::take(&mut self.news) {
             return None;

@@ -32,6 +32,11 @@ impl Clock {
         self.first + self.start.elapsed()
     }
 
+    /// What the clock on the wall says, in milliseconds since 1970.
+    pub(super) fn wall(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+    }
+
     /// When a moment comes, for timers.
     pub(super) fn when(&self, moment: Instant) -> time::Instant {
         self.start + (moment - self.first)

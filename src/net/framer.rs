@@ -80,6 +80,14 @@ impl Framer {
         Ok(())
     }
 
+    /// What has come and was not handed over: for another framer, which then goes on as this one would.
+    pub fn begun(&self) -> Vec<u8> {
+        match self.held.is_empty() {
+            true => b"\r\n\r\n".get(..self.ping).unwrap_or_default().to_vec(),
+            false => self.held.clone(),
+        }
+    }
+
     /// How many bytes of an incomplete message are held; 0 between messages.
     pub fn held(&self) -> usize {
         self.held.len()

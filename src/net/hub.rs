@@ -4,7 +4,10 @@
 use std::future::Future;
 use std::io;
 use std::mem;
-use std::net::UdpSocket;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,20 +16,29 @@ use smol::Timer;
 
 use super::Machine;
 use super::clock::Clock;
+use super::estate::{Estate, Standing};
 use super::measuring::Measuring;
+use super::operators::Operators;
 use super::streams::Streams;
 use super::sys::Inbox;
+use super::trace::Tracer;
 use super::trouble::{Trouble, Troubles};
 use super::udp::{Udp, Unsent};
-use crate::journal::{Journal, News};
+use crate::config::Config;
+use crate::journal::{Journal, News, Opened};
+use crate::keeper;
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
 
+/// How long the journal may be in the hands of another process that ends.
+const LOCKED: Duration = Duration::from_secs(1);
+
 /// The machine, its clock, and where its outputs go.
 pub(super) struct Hub<'a, M> {
-    machine: M,
+    pub(super) machine: M,
     journal: Option<Journal>,
-    relay: media::Relay,
+    /// `None` only where it was left to another process.
+    relay: Option<media::Relay>,
     tell: &'a mut dyn FnMut(&Event),
     clock: Clock,
     /// The UDP sockets.
@@ -45,23 +57,29 @@ pub(super) struct Hub<'a, M> {
     pub(super) measuring: Measuring,
     /// What went wrong in here, and who knows of it.
     troubles: Troubles,
+    /// Whether what must survive cannot be written down at present.
+    pub(super) is_unwritable: bool,
+    /// Who commands.
+    pub(super) operators: Operators,
+    /// Who of them traces.
+    pub(super) tracers: Vec<Tracer>,
 }
 
 impl<'a, M: Machine> Hub<'a, M> {
     pub(super) fn new(
         machine: M,
-        udp: Vec<UdpSocket>,
         journal: Option<Journal>,
         relay: media::Relay,
+        operators: Operators,
         tell: &'a mut dyn FnMut(&Event),
-    ) -> io::Result<Self> {
-        Ok(Hub {
+    ) -> Self {
+        Hub {
             clock: Clock::start(machine.start()),
             machine,
             journal,
-            relay,
+            relay: Some(relay),
             tell,
-            udp: udp.into_iter().map(Udp::new).collect::<io::Result<_>>()?,
+            udp: Vec::new(),
             streams: Streams::default(),
             alarm: Alarm::new(),
             events: Vec::new(),
@@ -69,7 +87,10 @@ impl<'a, M: Machine> Hub<'a, M> {
             reports: Vec::new(),
             measuring: Measuring::default(),
             troubles: Troubles::default(),
-        })
+            is_unwritable: false,
+            operators,
+            tracers: Vec::new(),
+        }
     }
 
     /// Tells the machine what time it is, and whoever has to know what it says to that.
@@ -78,13 +99,15 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.flush(now);
     }
 
-    /// Receives what is there on a UDP socket, at most [`super::sys::BATCH`] datagrams, and does all that comes
-    /// of it. Returns how many there were.
+    /// Receives what is there on the UDP socket with this address, at most [`super::sys::BATCH`] datagrams, and
+    /// does all that comes of it. Returns how many there were.
     ///
     /// # Errors
     ///
-    /// Those of [`Inbox::receive`].
-    pub(super) fn receive(&mut self, index: usize, inbox: &mut Inbox) -> io::Result<usize> {
+    /// Those of [`Inbox::receive`], and [`io::ErrorKind::NotFound`] if there is no such socket any more.
+    pub(super) fn receive(&mut self, bound: SocketAddr, inbox: &mut Inbox) -> io::Result<usize> {
+        let index = self.udp.iter().position(|udp| udp.bound() == bound);
+        let index = index.ok_or(io::ErrorKind::NotFound)?;
         let count = inbox.receive(&*self.udp[index].socket)?;
         let now = self.now();
         for datagram in inbox.datagrams() {
@@ -100,15 +123,43 @@ impl<'a, M: Machine> Hub<'a, M> {
         Ok(count)
     }
 
+    /// Goes on with another configuration, with these UDP sockets besides, and then without those that are not
+    /// `kept`: what is said because of the change still goes out by them.
+    pub(super) fn reload(
+        &mut self,
+        config: Box<Config>,
+        opened: Vec<Udp>,
+        kept: impl Fn(SocketAddr) -> bool,
+    ) {
+        let now = self.now();
+        self.udp.extend(opened);
+        if let Some(journal) = &mut self.journal {
+            journal.set_interval(config.sync);
+        }
+        self.handle(now, Input::Reload(config));
+        self.flush(now);
+        self.udp.retain(|udp| kept(udp.bound()));
+    }
+
+    /// What becomes readable when the relay reports.
+    pub(super) fn reports(&self) -> io::Result<OwnedFd> {
+        match &self.relay {
+            Some(relay) => relay.as_fd().try_clone_to_owned(),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     /// Has the relay measure; returns the number of its answer.
     pub(super) fn measure(&mut self) -> u64 {
-        self.measuring.ask(&self.relay)
+        self.measuring.ask(self.relay.as_ref())
     }
 
     /// Feeds what the relay reports.
     pub(super) fn report(&mut self) {
         let mut reports = mem::take(&mut self.reports);
-        self.relay.drain(&mut reports);
+        if let Some(relay) = &self.relay {
+            relay.drain(&mut reports);
+        }
         let now = self.now();
         for event in reports.drain(..) {
             match event {
@@ -141,6 +192,76 @@ impl<'a, M: Machine> Hub<'a, M> {
         calls
     }
 
+    /// Whether nothing is under way that another process would not know of.
+    pub(super) fn is_settled(&self) -> bool {
+        self.machine.is_settled()
+    }
+
+    /// Goes on with the connections that another process has had. Those for which the system has no room end.
+    pub(super) fn inherit(&mut self, streams: Vec<Standing>) {
+        let now = self.now();
+        for standing in streams {
+            let id = standing.flow.stream;
+            if self.streams.inherit(now, standing).is_err() {
+                self.handle(now, Input::Closed(id));
+            }
+        }
+    }
+
+    /// Leaves everything to another process, and waits until that has taken over. If it does not, all is as
+    /// it was, but that the relay reports by another descriptor.
+    ///
+    /// # Errors
+    ///
+    /// Why it has not.
+    pub(super) fn bequeath(&mut self, heir: &UnixStream) -> io::Result<()> {
+        let now = self.now();
+        self.flush(now);
+        let journal = self.journal.take().map(|journal| {
+            let (folder, interval) = (journal.folder().to_owned(), journal.interval());
+            // If the disk has trouble, the other one will see it too.
+            let _ = journal.close(now);
+            (folder, interval)
+        });
+        let mut estate = Estate { streams: self.streams.standing(), ..Estate::default() };
+        self.machine.snapshot(&mut |record| estate.records.push(record.clone()));
+        estate.relay = self.relay.take().map(media::Relay::leave).unwrap_or_default();
+        let Err(error) = estate.leave(heir) else { return Ok(()) };
+        self.relay = Some(media::Relay::start_with(estate.relay)?);
+        self.measuring.ask_again(self.relay.as_ref());
+        if let Some((folder, interval)) = journal {
+            self.resume(now, &folder, interval);
+        }
+        Err(error)
+    }
+
+    /// Goes on with a journal that another process may have had meanwhile.
+    fn resume(&mut self, now: Instant, folder: &Path, interval: Duration) {
+        let begin = std::time::Instant::now();
+        loop {
+            match Journal::open(folder, keeper::pid(), interval, self.clock.wall()) {
+                Ok(Opened { mut journal, .. }) => {
+                    journal.write_anew(now);
+                    self.journal = Some(journal);
+                    break;
+                }
+                // The other one may not have quite ended.
+                Err(_) if begin.elapsed() < LOCKED => std::thread::sleep(Duration::from_millis(10)),
+                Err(error) => {
+                    let sentence = format!("what changes from now on is lost at a restart: {error}");
+                    self.events.push(Event::Notice(sentence));
+                    break;
+                }
+            }
+        }
+        self.flush(now);
+    }
+
+    /// Whether there is a journal.
+    pub(super) fn is_recording(&self) -> bool {
+        self.journal.is_some()
+    }
+
     /// Whether there is no call and nothing that waits to be sent.
     pub(super) fn is_quiet(&self) -> bool {
         self.machine.calls() == 0 && !self.streams.is_unsent()
@@ -167,6 +288,7 @@ impl<'a, M: Machine> Hub<'a, M> {
                     Transport::Tcp => self.streams.queue(flow.stream, bytes),
                 },
                 Output::Close(id) => self.streams.dismiss(now, id),
+                Output::Event(Event::Traced { came, flow, bytes }) => self.traced(now, came, flow, &bytes),
                 Output::Event(event) => self.events.push(event),
             }
         }
@@ -188,8 +310,10 @@ impl<'a, M: Machine> Hub<'a, M> {
         }
         self.record(now);
         // All at once: the relay is a thread, and each time that it wakes costs more than what it does.
-        if !self.commands.is_empty() {
-            self.relay.send_all(self.commands.drain(..));
+        if !self.commands.is_empty()
+            && let Some(relay) = &self.relay
+        {
+            relay.send_all(self.commands.drain(..));
         }
         for index in 0..self.udp.len() {
             if let Some(Unsent { count, to, error }) = self.udp[index].flush() {
@@ -217,9 +341,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         match news {
             None => {}
             Some(News::Recovered) => {
+                self.is_unwritable = false;
                 self.events.push(Event::Notice(format!("the state folder {folder} can be written again")));
             }
             Some(News::Failed(error)) => {
+                self.is_unwritable = true;
                 let sentence = format!(
                     "the state folder {folder} cannot be written: {error}; until it can, what changes is lost at \
                      a restart"

@@ -10,14 +10,13 @@ use super::hub::Hub;
 use crate::media::{Measured, Relay};
 
 /// How each end of each session is: a measurement that the relay made after it was asked for.
-#[cfg_attr(not(test), expect(dead_code, reason = "for whoever serves the operator"))]
 pub(super) async fn measured<M: Machine>(hub: &RefCell<Hub<'_, M>>) -> Rc<[Measured]> {
     let number = hub.borrow_mut().measure();
     poll_fn(|cx| hub.borrow_mut().measuring.poll(number, cx)).await
 }
 
-/// What was asked and answered. Who asks while an answer is on its way shares it, so that however many ask, the
-/// relay measures one at a time.
+/// What was asked and answered. Who asks while an answer is on its way shares it, so that however many ask,
+/// the relay measures one at a time.
 #[derive(Default)]
 pub(super) struct Measuring {
     newest: Rc<[Measured]>,
@@ -30,11 +29,20 @@ pub(super) struct Measuring {
 
 impl Measuring {
     /// Asks the relay, unless it has not answered yet; returns the number of the answer.
-    pub(super) fn ask(&mut self, relay: &Relay) -> u64 {
-        if !std::mem::replace(&mut self.is_asked, true) {
+    pub(super) fn ask(&mut self, relay: Option<&Relay>) -> u64 {
+        if !std::mem::replace(&mut self.is_asked, true)
+            && let Some(relay) = relay
+        {
             relay.measure();
         }
         self.answers + 1
+    }
+
+    /// Asks another relay for the answer that is awaited, if one is.
+    pub(super) fn ask_again(&mut self, relay: Option<&Relay>) {
+        if std::mem::take(&mut self.is_asked) {
+            self.ask(relay);
+        }
     }
 
     /// Takes the relay's answer.
@@ -60,12 +68,13 @@ impl Measuring {
 mod tests {
     use super::*;
     use crate::media::{Counters, SessionId, Side};
+    use crate::net::operators::Operators;
 
     #[test]
     fn whoever_asks_meanwhile_shares_the_answer() {
         let (relay, mut measuring) = (Relay::start().unwrap(), Measuring::default());
         let mut cx = Context::from_waker(Waker::noop());
-        assert_eq!((measuring.ask(&relay), measuring.ask(&relay)), (1, 1));
+        assert_eq!((measuring.ask(Some(&relay)), measuring.ask(Some(&relay))), (1, 1));
         assert!(measuring.poll(1, &mut cx).is_pending());
         let one = Measured {
             session: SessionId(1),
@@ -80,7 +89,7 @@ mod tests {
         };
         measuring.answer(vec![one]);
         assert_eq!(measuring.poll(1, &mut cx), Poll::Ready(Rc::from([one])));
-        assert_eq!(measuring.ask(&relay), 2, "the next one wants to know how it is now");
+        assert_eq!(measuring.ask(Some(&relay)), 2, "the next one wants to know how it is now");
         assert!(measuring.poll(2, &mut cx).is_pending());
     }
 
@@ -112,7 +121,8 @@ mod tests {
         }
 
         let mut tell = |_: &_| ();
-        let hub = Hub::new(Deaf, Vec::new(), None, Relay::start().unwrap(), &mut tell).unwrap();
+        let operators = Operators::new(crate::net::Desk::default());
+        let hub = Hub::new(Deaf, None, Relay::start().unwrap(), operators, &mut tell);
         let hub = RefCell::new(hub);
         let report = async {
             loop {

@@ -20,29 +20,40 @@
 //! about 1 KiB besides, so that all of them together stay below 13 MiB.
 
 mod clock;
+pub mod descriptors;
+mod estate;
 pub mod framer;
 mod hub;
+mod listen;
 mod measuring;
+mod operators;
 mod serve;
 mod stream;
 mod streams;
 pub mod sys;
+mod trace;
 mod trouble;
 mod udp;
 
 use std::cell::RefCell;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use smol::future::{or, yield_now};
-use smol::{Async, LocalExecutor, Timer};
+use smol::{Async, LocalExecutor, Task, Timer};
 
 use crate::journal::{Journal, Record};
-use crate::keeper::{Link, Sockets};
+use crate::keeper::{Link, Order, Sockets};
 use crate::media;
 use crate::switch::{Event, Input, Instant, Output, Switch};
+pub use estate::{Estate, Predecessor, Standing};
 use hub::Hub;
+use listen::Listening;
+pub use operators::Desk;
+use operators::Operators;
 pub use streams::CONNECTIONS_MAX;
 use sys::{BATCH, Inbox, Signal, Signals};
 
@@ -56,8 +67,20 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// time after 500 ms (T1), and the relay's last report completes the call's record.
 const LAST_WORDS: Duration = Duration::from_millis(600);
 
+/// How long a moment is waited for in which nothing is under way, before another process takes over.
+const UNSETTLED: Duration = Duration::from_secs(5);
+
 /// How many tasks of a kind run before others, and what is newly ready, get their turn.
 const TURNS: usize = 8;
+
+/// How the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to stop, or its keeper is gone.
+    Stopped,
+    /// Another process goes on.
+    HandedOver,
+}
 
 /// What the loop drives; [`Switch`] is one.
 pub trait Machine {
@@ -75,6 +98,15 @@ pub trait Machine {
     fn calls(&self) -> usize;
     /// Gives all records of what must survive.
     fn snapshot(&self, each: &mut dyn FnMut(&Record));
+    /// The exchange that operators look into, if it is one.
+    fn exchange(&self) -> Option<&Switch> {
+        None
+    }
+    /// Whether these records are all that another process needs to go on: nothing is just being asked or
+    /// answered.
+    fn is_settled(&self) -> bool {
+        true
+    }
 }
 
 impl Machine for Switch {
@@ -101,16 +133,26 @@ impl Machine for Switch {
     fn snapshot(&self, each: &mut dyn FnMut(&Record)) {
         Switch::snapshot(self, each);
     }
+
+    fn is_settled(&self) -> bool {
+        Switch::is_settled(self)
+    }
+
+    fn exchange(&self) -> Option<&Switch> {
+        Some(self)
+    }
 }
 
 /// Runs the exchange until it is told to stop: SIGINT ends the calls first and waits for that, at
 /// most 5 s or until the second SIGINT; SIGTERM stops at once and leaves the calls to whoever
-/// comes next. SIGHUP, from a terminal that is closed, does what SIGINT does. It also stops at once
-/// when its `keeper`, if it has one, is gone: that one is told when all is ready, and might have been
-/// told to stop in a way that nobody can pass on (SIGKILL).
+/// comes next. It also stops at once when its `keeper`, if it has one, is gone: that one is told when all is
+/// ready, and might have been told to stop in a way that nobody can pass on (SIGKILL). What the keeper wants
+/// meanwhile is done ([`Order`]).
 ///
 /// What must survive is written to the `journal`, if there is one, before anything is sent that says so;
 /// at the end it is waited for until it is on the disk.
+///
+/// Operators come by [`Sockets::control`], if there is one; `desk` is what they may know besides.
 ///
 /// `tell` is given what people should know, after it was done.
 ///
@@ -119,20 +161,17 @@ impl Machine for Switch {
 /// When the system refuses what the loop cannot live without, e.g. epoll.
 pub fn run(
     machine: impl Machine,
-    sockets: Sockets,
+    mut sockets: Sockets,
     journal: Option<Journal>,
     relay: media::Relay,
     keeper: Option<Link>,
+    desk: Desk,
     tell: &mut dyn FnMut(&Event),
-) -> io::Result<()> {
+) -> io::Result<End> {
     let signals = Async::new(Signals::catch()?)?;
     let keeper = keeper.map(Async::new).transpose()?;
-    let reports = Async::new(relay.as_fd().try_clone_to_owned()?)?;
-    let mut listeners = Vec::new();
-    for listener in sockets.tcp {
-        listeners.push(Async::new(listener)?);
-    }
-    let hub = RefCell::new(Hub::new(machine, sockets.udp, journal, relay, tell)?);
+    let control = sockets.control.take().map(Async::new).transpose()?;
+    let hub = RefCell::new(Hub::new(machine, journal, relay, Operators::new(desk), tell));
     hub.borrow_mut().start();
     let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
     let scratch = RefCell::new(vec![0; serve::READ_SIZE]);
@@ -140,14 +179,20 @@ pub fn run(
     // Connections have an executor of their own: when a thousand of them have something to say, what
     // came by datagram does not wait for all of them.
     let (executor, crowd) = (LocalExecutor::new(), LocalExecutor::new());
-    let sockets = hub.borrow().udp.len();
-    for index in 0..sockets {
-        executor.spawn(receive(&hub, &inbox, index)).detach();
+    let mut listening = Listening::new(
+        |bound| executor.spawn(receive(&hub, &inbox, bound)),
+        |listener| executor.spawn(serve::accept(&hub, listener)),
+    );
+    hub.borrow_mut().inherit(std::mem::take(&mut sockets.standing));
+    listening.start(&hub, sockets)?;
+    let start_reporting = || -> io::Result<Task<()>> {
+        let reports = Async::new(hub.borrow().reports()?)?;
+        Ok(executor.spawn(report(&hub, reports)))
+    };
+    let reporting = start_reporting()?;
+    if let Some(control) = control {
+        executor.spawn(operators::accept(&hub, control)).detach();
     }
-    for listener in listeners {
-        executor.spawn(serve::accept(&hub, listener)).detach();
-    }
-    executor.spawn(report(&hub, reports)).detach();
     executor.spawn(tick(&hub)).detach();
 
     let work = async {
@@ -159,6 +204,9 @@ pub fn run(
                 for id in hub.borrow_mut().streams.newcomers.drain(..) {
                     crowd.spawn(serve::serve(&hub, &scratch, id)).detach();
                 }
+                for (id, socket) in hub.borrow_mut().operators.newcomers.drain(..) {
+                    crowd.spawn(operators::serve(&hub, id, socket)).detach();
+                }
             }
             for _ in 0..TURNS {
                 is_busy |= crowd.try_tick();
@@ -169,23 +217,26 @@ pub fn run(
             }
         }
     };
-    let stopped = or(stop(&hub, signals), orphaned(keeper.as_ref()));
+    let stopped =
+        or(stop(&hub, signals), obey(&hub, keeper.as_ref(), &mut listening, reporting, start_reporting));
     if let Some(keeper) = &keeper {
         keeper.get_ref().ready();
     }
     let stopped = smol::block_on(or(stopped, work));
+    drop(listening);
     drop((executor, crowd));
     hub.into_inner().leave();
     stopped
 }
 
 /// Feeds what comes by one UDP socket.
-async fn receive<M: Machine>(hub: &RefCell<Hub<'_, M>>, inbox: &RefCell<Inbox>, index: usize) {
-    let socket = hub.borrow().udp[index].socket.clone();
+async fn receive<M: Machine>(hub: &RefCell<Hub<'_, M>>, inbox: &RefCell<Inbox>, bound: SocketAddr) {
+    let socket = hub.borrow().udp.iter().find(|udp| udp.bound() == bound).map(|udp| udp.socket.clone());
+    let Some(socket) = socket else { return };
     let mut failures = 0;
     let mut flood = Flood::default();
     loop {
-        let received = hub.borrow_mut().receive(index, &mut inbox.borrow_mut());
+        let received = hub.borrow_mut().receive(bound, &mut inbox.borrow_mut());
         match received {
             Ok(BATCH) => {
                 failures = 0;
@@ -265,9 +316,9 @@ async fn tick<M: Machine>(hub: &RefCell<Hub<'_, M>>) {
 }
 
 /// Ends when the process should.
-async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) -> io::Result<()> {
+async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) -> io::Result<End> {
     if next_signal(&signals).await? == Signal::Terminate {
-        return Ok(());
+        return Ok(End::Stopped);
     }
     let calls = hub.borrow_mut().hang_up();
     let ended = async {
@@ -277,15 +328,15 @@ async fn stop<M: Machine>(hub: &RefCell<Hub<'_, M>>, signals: Async<Signals>) ->
         if calls > 0 {
             Timer::after(LAST_WORDS).await;
         }
-        Ok(())
+        Ok(End::Stopped)
     };
     let late = async {
         Timer::after(FAREWELL).await;
-        Ok(())
+        Ok(End::Stopped)
     };
     let again = async {
         next_signal(&signals).await?;
-        Ok(())
+        Ok(End::Stopped)
     };
     or(ended, or(late, again)).await
 }
@@ -295,19 +346,62 @@ async fn next_signal(signals: &Async<Signals>) -> io::Result<Signal> {
     loop {
         match signals.get_ref().next() {
             Some(signal @ (Signal::Interrupt | Signal::Terminate)) => return Ok(signal),
-            Some(Signal::Child) => {}
+            // The keeper's.
+            Some(Signal::Child | Signal::HangUp) => {}
             None => signals.readable().await?,
         }
     }
 }
 
-/// Ends when the keeper is gone; never if there was none.
-async fn orphaned(keeper: Option<&Async<Link>>) -> io::Result<()> {
+/// Does what the keeper wants, and ends when it is gone; never if there was none.
+async fn obey<M: Machine>(
+    hub: &RefCell<Hub<'_, M>>,
+    keeper: Option<&Async<Link>>,
+    listening: &mut Listening<impl Fn(SocketAddr) -> Task<()>, impl Fn(Async<TcpListener>) -> Task<()>>,
+    mut reporting: Task<()>,
+    start_reporting: impl Fn() -> io::Result<Task<()>>,
+) -> io::Result<End> {
     let Some(keeper) = keeper else {
         return std::future::pending().await;
     };
-    while !keeper.get_ref().has_ended() {
-        keeper.readable().await?;
+    loop {
+        match keeper.get_ref().next() {
+            Ok(None) => keeper.readable().await?,
+            Ok(Some(Order::Reload { config, sockets, number })) => {
+                let is_done = listening.reload(hub, config, sockets).is_ok();
+                keeper.get_ref().answer(number, is_done);
+            }
+            Ok(Some(Order::Bequeath(heir))) => {
+                if bequeath(hub, heir).await? {
+                    return Ok(End::HandedOver);
+                }
+                reporting = start_reporting()?;
+            }
+            // It also takes the task that reports with it.
+            Err(_) => {
+                drop(reporting);
+                return Ok(End::Stopped);
+            }
+        }
     }
-    Ok(())
+}
+
+/// Leaves everything to the exchange at the other end, when that can take over and nothing is under way, or has
+/// not ceased to be for 5 s. Whether it has taken over.
+async fn bequeath<M: Machine>(hub: &RefCell<Hub<'_, M>>, heir: UnixStream) -> io::Result<bool> {
+    let heir = Async::new(heir)?;
+    let mut word = [0];
+    if heir.read_with(|mut heir| heir.read_exact(&mut word)).await.is_err() || word != [estate::CAN] {
+        return Ok(false);
+    }
+    let settled = async {
+        while !hub.borrow().is_settled() {
+            Timer::after(Duration::from_millis(5)).await;
+        }
+    };
+    let late = async {
+        Timer::after(UNSETTLED).await;
+    };
+    or(settled, late).await;
+    Ok(hub.borrow_mut().bequeath(heir.get_ref()).is_ok())
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::net::sockopt;
 use smol::Async;
 
+use super::estate::Standing;
 use super::framer::Framer;
 use crate::switch::{Flow, Instant};
 
@@ -101,6 +102,28 @@ impl Stream {
             is_answered: false,
             is_dismissed: false,
             waker: None,
+        })
+    }
+
+    /// A connection that another process has had.
+    pub(super) fn inherited(standing: Standing) -> io::Result<Stream> {
+        let Standing { flow, socket, begun, unsent, is_heard, is_answered } = standing;
+        let mut stream = Stream { unsent, is_heard, is_answered, ..Stream::new(socket, flow)? };
+        // Nothing in it is complete.
+        let _ = stream.framer.feed(&begun, |_| true);
+        Ok(stream)
+    }
+
+    /// What another process needs to go on with it; nothing if it is being closed.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        let socket = self.socket.get_ref().try_clone().ok().filter(|_| self.is_open())?;
+        Some(Standing {
+            flow: self.flow,
+            socket,
+            begun: self.framer.begun(),
+            unsent: self.unsent.clone(),
+            is_heard: self.is_heard,
+            is_answered: self.is_answered,
         })
     }
 

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::estate::Standing;
 use super::framer::Framer;
 use super::stream::{Stream, Wake};
 use crate::switch::{Flow, Instant, StreamId};
@@ -79,6 +80,28 @@ impl Streams {
         self.expect(id, Some(now + FIRST_BYTE));
         self.newcomers.push(id);
         Ok(())
+    }
+
+    /// Takes in a connection that another process has had, under the number that it had there.
+    pub(super) fn inherit(&mut self, now: Instant, standing: Standing) -> io::Result<()> {
+        let (id, is_heard) = (standing.flow.stream, standing.is_heard);
+        let stream = Stream::inherited(standing)?;
+        self.count = self.count.max(id.0);
+        self.held += stream.memory();
+        let is_begun = stream.framer.held() > 0;
+        self.open.insert(id, stream);
+        if !is_heard {
+            self.expect(id, Some(now + FIRST_BYTE));
+        } else if is_begun {
+            self.expect(id, Some(now + MESSAGE));
+        }
+        self.newcomers.push(id);
+        Ok(())
+    }
+
+    /// All connections that can be gone on with.
+    pub(super) fn standing(&self) -> Vec<Standing> {
+        self.open.values().filter_map(Stream::standing).collect()
     }
 
     /// A connection.

@@ -432,10 +432,12 @@ fn control_len<T>() -> usize {
 /// What the system or the operator asks a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGINT; or SIGHUP, when the terminal is closed.
+    /// SIGINT.
     Interrupt,
     /// SIGTERM.
     Terminate,
+    /// SIGHUP: the terminal is closed, or somebody wants the configuration to be read again.
+    HangUp,
     /// SIGCHLD: a child has ended. One may stand for several.
     Child,
 }
@@ -491,7 +493,8 @@ impl Signals {
         loop {
             match io::Read::read(&mut &self.read, &mut byte) {
                 Ok(1) => match i32::from(byte[0]) {
-                    libc::SIGINT | libc::SIGHUP => return Some(Signal::Interrupt),
+                    libc::SIGINT => return Some(Signal::Interrupt),
+                    libc::SIGHUP => return Some(Signal::HangUp),
                     libc::SIGTERM => return Some(Signal::Terminate),
                     libc::SIGCHLD => return Some(Signal::Child),
                     _ => {}

@@ -31,6 +31,11 @@ impl Udp {
         Ok(Udp { socket, bound, pending: Vec::new() })
     }
 
+    /// What it is bound to.
+    pub(super) fn bound(&self) -> SocketAddr {
+        self.bound
+    }
+
     /// Whether this is the socket that a flow came by: 2 for its own address, 1 for all, 0 if not.
     pub(super) fn fits(&self, local: SocketAddr) -> u8 {
         if self.bound == local {

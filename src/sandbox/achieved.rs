@@ -38,6 +38,8 @@ impl Achieved {
 pub(super) struct Bars {
     /// The name of the unprivileged user.
     pub(super) user: Result<String, String>,
+    /// Whether ports below 1024 can be bound: the one capability that may be left.
+    pub(super) low_ports: bool,
     pub(super) landlock: Result<Domain, String>,
     /// `None` for who does without.
     pub(super) seccomp: Option<Result<(), String>>,
@@ -59,7 +61,10 @@ impl Bars {
         if let Ok(user) = &self.user {
             holding.push(format!("user {user}"));
         }
-        holding.push("no capabilities".into());
+        holding.push(match self.low_ports {
+            true => "no capabilities but CAP_NET_BIND_SERVICE".into(),
+            false => "no capabilities".into(),
+        });
         if let Ok(domain) = &self.landlock {
             holding.push(domain.to_string());
         }
@@ -99,6 +104,7 @@ mod tests {
     fn all() -> Bars {
         Bars {
             user: Ok("denwa".into()),
+            low_ports: false,
             landlock: Ok(Domain { abi: 7, ports: true }),
             seccomp: Some(Ok(())),
             open_files: OpenFiles { wanted: 4096, given: 4096 },
@@ -119,6 +125,7 @@ mod tests {
     fn what_is_missing_stands_out() {
         let bars = Bars {
             user: Err("it is root".into()),
+            low_ports: false,
             landlock: Err("too old".into()),
             seccomp: Some(Err("not built in".into())),
             open_files: OpenFiles { wanted: 4096, given: 1024 },
@@ -134,12 +141,14 @@ mod tests {
 
     #[test]
     fn the_keeper_has_its_own_measure() {
-        let bars = Bars { landlock: Ok(Domain { abi: 7, ports: false }), seccomp: None, ..all() };
+        let bars =
+            Bars { low_ports: true, landlock: Ok(Domain { abi: 7, ports: false }), seccomp: None, ..all() };
         let achieved = Achieved::with(bars);
         assert!(achieved.is_complete());
         assert_eq!(
             achieved.to_string(),
-            "sandbox: user denwa, no capabilities, Landlock ABI 7 (files, signals), no core dumps"
+            "sandbox: user denwa, no capabilities but CAP_NET_BIND_SERVICE, Landlock ABI 7 (files, signals), no \
+             core dumps"
         );
     }
 

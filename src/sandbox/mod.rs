@@ -7,7 +7,7 @@
 //!
 //! | what is gone | by | since Linux |
 //! |---|---|---|
-//! | being root, and every capability | the user, `capset`, `no_new_privs` | 3.5 |
+//! | being root, and every capability (the keeper: but `CAP_NET_BIND_SERVICE`) | the user, `capset`, `no_new_privs` | 3.5 |
 //! | all files but those in [`Rights`] | Landlock ABI 1 (3: truncation as well) | 5.13 (6.2) |
 //! | TCP ports to bind | Landlock ABI 4 | 6.7 |
 //! | signals and abstract sockets to others | Landlock ABI 6 | 6.12 |
@@ -29,6 +29,8 @@ mod state;
 mod user;
 
 use std::path::Path;
+
+use rustix::thread::CapabilitySet;
 
 pub use achieved::Achieved;
 pub use error::Error;
@@ -58,9 +60,9 @@ pub struct Rights<'a> {
     pub open_files: u64,
 }
 
-/// Leaves the keeper only what it needs: it becomes the user of `rights`, has no capabilities any more
-/// (its ports are bound and its configuration is read by then), and touches no files but those in
-/// `rights`. No child of its can have more.
+/// Leaves the keeper only what it needs: it becomes the user of `rights`, keeps no capability but that of
+/// binding ports below 1024, if it had that one (a later configuration may want one), and touches no files
+/// but those in `rights`. No child of its can have more, and none has the capability.
 ///
 /// # Errors
 ///
@@ -97,12 +99,17 @@ fn confine(rights: &Rights, who: Who) -> Result<Achieved, Error> {
     }
     let open_files = limits::open_files(rights.open_files)?;
     privileges::empty_bounding_set();
+    let kept = match who {
+        Who::Keeper => CapabilitySet::NET_BIND_SERVICE,
+        Who::Exchange => CapabilitySet::empty(),
+    };
+    privileges::hold_capabilities()?;
     let user = privileges::leave_root(rights.user);
     let name = user.as_ref().map_or("root", |name| name);
     for folder in rights.write {
         state::check(folder, name)?;
     }
-    privileges::give_up_capabilities()?;
+    let low_ports = !privileges::give_up_capabilities(kept)?.is_empty();
     privileges::gain_none()?;
     // After the change of user, which sets it as well.
     limits::no_core_dumps()?;
@@ -111,7 +118,7 @@ fn confine(rights: &Rights, who: Who) -> Result<Achieved, Error> {
         Who::Keeper => None,
         Who::Exchange => Some(seccomp::install()),
     };
-    let bars = Bars { user, landlock, seccomp, open_files };
+    let bars = Bars { user, low_ports, landlock, seccomp, open_files };
     match bars.missing() {
         missing if rights.level == Sandbox::Require && !missing.is_empty() => Err(Error::Incomplete(missing)),
         _ => Ok(Achieved::with(bars)),

@@ -4,9 +4,9 @@ use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
-    set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 use super::limits::failed;
@@ -54,14 +54,23 @@ pub(super) fn empty_bounding_set() {
     }
 }
 
-/// Gives up all capabilities, also for programs executed from here.
-pub(super) fn give_up_capabilities() -> Result<(), Error> {
-    const WHAT: &str = "giving up capabilities";
+const WHAT: &str = "giving up capabilities";
+
+/// Lets capabilities outlive the change of user, until [`give_up_capabilities`].
+pub(super) fn hold_capabilities() -> Result<(), Error> {
+    set_keep_capabilities(true).map_err(failed(WHAT))
+}
+
+/// Gives up all capabilities but those of `kept` that the process has; and all for programs executed from
+/// here. Returns what it still has.
+pub(super) fn give_up_capabilities(kept: CapabilitySet) -> Result<CapabilitySet, Error> {
     // Before Linux 4.3 there is no ambient set, and nothing in it.
     let _ = clear_ambient_capability_set();
-    let none = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    set_capabilities(None, sets).map_err(failed(WHAT))
+    let kept = capabilities(None).map_err(failed(WHAT))?.permitted & kept;
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).map_err(failed(WHAT))?;
+    set_keep_capabilities(false).map_err(failed(WHAT))?;
+    Ok(kept)
 }
 
 /// Executing a program gains no rights from now on, whatever its setuid bit says.

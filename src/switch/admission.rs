@@ -3,6 +3,8 @@
 use super::Switch;
 use super::event::Event;
 use super::flow::{Flow, StreamId};
+use super::negotiation::is_private;
+use crate::config::Number;
 use crate::guard::{Lesson, Opening, Refusal, Standing};
 use crate::sip::{Host, Message, Name, NameAddr, StartLine, Uri, printable, unescape};
 
@@ -13,6 +15,7 @@ impl Switch {
     /// A datagram or a message came. It passes the guard's lists and budgets, then it is read, and
     /// then it must be from somebody who knows us, if silence is wanted.
     pub(super) fn packet(&mut self, flow: Flow, bytes: &[u8]) {
+        self.notice_outside(&flow);
         let standing = self.guard.packet(self.io.now, flow.transport, flow.local, flow.remote);
         let Some(standing) = standing else { return };
         self.io.trace(true, flow, bytes);
@@ -32,8 +35,17 @@ impl Switch {
         }
     }
 
+    /// Remembers that somebody outside has ever reached us, heard or not: if nobody has, a firewall may be in
+    /// the way.
+    fn notice_outside(&mut self, flow: &Flow) {
+        if self.outside.is_none() && !is_private(flow.source()) && flow.source() != flow.local.ip() {
+            self.outside = Some(self.io.now);
+        }
+    }
+
     /// A connection was opened.
     pub(super) fn opened(&mut self, flow: Flow) {
+        self.notice_outside(&flow);
         match self.guard.opened(self.io.now, flow.stream.0, flow.local, flow.remote) {
             Opening::Admitted => {}
             Opening::InsteadOf(oldest) => self.close(StreamId(oldest)),
@@ -61,6 +73,7 @@ impl Switch {
             self.close(StreamId(stream));
         }
         while let Some(news) = self.guard.news(now) {
+            self.note_news(&news);
             self.io.tell(Event::Guard(news));
         }
     }
@@ -116,6 +129,8 @@ impl Switch {
         let ours = names.iter().flatten().find(|name| self.config.extensions.contains_key(name.as_str()));
         let number = ours.or(names[1].as_ref()).cloned().unwrap_or_default();
         let refusal = Refusal { known: ours.is_some(), ..refusal(flow, request, &number, why) };
+        let caller = names[0].clone().filter(|_| ours.is_some()).unwrap_or_default();
+        self.note_refusal(&refusal, &caller);
         self.io.teach(Lesson::Refused(refusal));
     }
 
@@ -129,15 +144,24 @@ impl Switch {
         why: &str,
         known: bool,
     ) {
-        let refusal = refusal(reply, Some(request), number, why);
-        self.io.teach(Lesson::Refused(Refusal { answered: true, known, ..refusal }));
+        let refusal = Refusal { answered: true, known, ..refusal(reply, Some(request), number, why) };
+        self.note_refusal(&refusal, &from_number(request));
+        self.io.teach(Lesson::Refused(refusal));
+    }
+
+    /// Remembers, without telling, that a request of an extension that proved itself is refused.
+    pub(super) fn note(&mut self, reply: &Flow, request: &Message<'_>, number: &Number, why: &str) {
+        let refusal =
+            Refusal { answered: true, known: true, ..refusal(reply, Some(request), number.as_str(), why) };
+        self.note_refusal(&refusal, number.as_str());
     }
 
     /// Tells of a request that gets no answer, though whoever sent it knows us.
     pub(super) fn unanswered(&mut self, reply: &Flow, request: &Message<'_>, number: &str, why: &str) {
         let known = self.config.extensions.contains_key(number);
-        let refusal = refusal(reply, Some(request), number, why);
-        self.io.teach(Lesson::Refused(Refusal { known, ..refusal }));
+        let refusal = Refusal { known, ..refusal(reply, Some(request), number, why) };
+        self.note_refusal(&refusal, &from_number(request));
+        self.io.teach(Lesson::Refused(refusal));
     }
 
     /// Closes a connection, of which net will not tell us again.
@@ -154,6 +178,12 @@ fn has_credit(standing: Standing) -> bool {
         Standing::Phone => true,
         Standing::Stranger { credit } => credit,
     }
+}
+
+/// Whom a request says to be from, at most 64 characters.
+fn from_number(request: &Message<'_>) -> String {
+    let number = request.from().and_then(|from| from.sip_uri()).and_then(|uri| uri.number());
+    printable(number.unwrap_or_default().as_bytes(), 64)
 }
 
 /// What people are told of a request that is turned away: not answered, not known to be ours.

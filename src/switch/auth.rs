@@ -90,26 +90,33 @@ struct Uses {
 
 impl Authenticator {
     pub(super) fn new(config: &Config) -> Authenticator {
-        let md5_only = config.extensions.values().filter(|e| e.digest == DigestOffer::Md5).count() as u64;
-        let md5_only = (md5_only, config.extensions.len().max(1) as u64);
-        let realm = Authenticator::realm(config).as_bytes();
-        let ha1 = |(number, extension): (&Number, &crate::config::Extension)| {
-            let ha1 = Ha1::new(number.as_str().as_bytes(), realm, extension.password.reveal().as_bytes());
-            (number.clone(), (ha1, Networks::new(&extension.allow)))
-        };
-        let known = config.extensions.iter().map(ha1).collect();
-        let nobody = Ha1::new(b"", realm, b"");
-        Authenticator {
+        let mut authenticator = Authenticator {
             challenges: 0,
-            known,
-            nobody,
-            md5_only,
+            known: BTreeMap::new(),
+            nobody: Ha1::new(b"", b"", b""),
+            md5_only: (0, 1),
             used: Table::default(),
             order: VecDeque::new(),
             forgotten: None,
             unanswered: Hints::default(),
             proved: Hints::default(),
-        }
+        };
+        authenticator.reload(config);
+        authenticator
+    }
+
+    /// Goes by the passwords of another configuration. Which nonces were used, and what is known of how
+    /// phones take challenges, stays.
+    pub(super) fn reload(&mut self, config: &Config) {
+        let md5_only = config.extensions.values().filter(|e| e.digest == DigestOffer::Md5).count() as u64;
+        self.md5_only = (md5_only, config.extensions.len().max(1) as u64);
+        let realm = Authenticator::realm(config).as_bytes();
+        let ha1 = |(number, extension): (&Number, &crate::config::Extension)| {
+            let ha1 = Ha1::new(number.as_str().as_bytes(), realm, extension.password.reveal().as_bytes());
+            (number.clone(), (ha1, Networks::new(&extension.allow)))
+        };
+        self.known = config.extensions.iter().map(ha1).collect();
+        self.nobody = Ha1::new(b"", realm, b"");
     }
 
     /// The digest realm.

@@ -9,7 +9,7 @@ use super::flow::Flow;
 use super::negotiation::Negotiation;
 use super::registrar::BindingId;
 use crate::config::Number;
-use crate::media::{Counters, Side};
+use crate::media::{Counters, Lock, Side};
 use crate::time::Instant;
 
 /// The most dialogs of one call: a branch may fork further on, and each To tag is one. Beyond, a
@@ -113,6 +113,9 @@ pub(super) struct Call {
     pub(super) ports: Vec<Option<(u16, u16)>>,
     /// What the relay was told last; `None` if it has no session.
     pub(super) relayed: Option<Vec<Option<crate::media::Stream>>>,
+    /// Who speaks, where that is not who the descriptions say; one for each of the relay's sockets at most, all
+    /// of the windows that there are.
+    pub(super) locks: Vec<Lock>,
     /// What is to be told when the relay has counted.
     pub(super) record: Option<CallRecord>,
     /// Why it ends as soon as it may.
@@ -175,6 +178,16 @@ impl Call {
                 (leg == 0 || d.leg == leg) && *d.ends[me].tag == *own && *d.ends[they].tag == *others
             })
             .map(|at| (at, side))
+    }
+
+    /// The relay has told who speaks.
+    pub(super) fn locked(&mut self, lock: Lock) {
+        let place = |lock: &Lock| (lock.stream, lock.side, lock.component);
+        // Of an end's two windows the older one is past.
+        self.locks.retain(|known| {
+            place(known) != place(&lock) && (known.stream != lock.stream || known.window == lock.window)
+        });
+        self.locks.push(lock);
     }
 
     /// Whether it has ended, and people were told.

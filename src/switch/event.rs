@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::flow::{Flow, StreamId};
-use crate::config::Number;
+use crate::config::{Config, Number};
 use crate::guard::News;
 use crate::journal::Record;
 use crate::media;
@@ -32,6 +32,23 @@ pub enum Input<'a> {
     Tick,
     /// End every call with BYE, for a reason that is logged.
     HangUp(&'static str),
+    /// Go on with another configuration.
+    Reload(Box<Config>),
+    /// The operator wants something.
+    Operator(Operation),
+}
+
+/// What the operator wants of a running exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// End these calls.
+    End(Vec<u64>),
+    /// Do not hear a source (the address's [`crate::guard::Prefix`]) for a while.
+    Ban(IpAddr, Duration),
+    /// Hear it again, or all.
+    Unban(Option<IpAddr>),
+    /// Whether [`Event::Traced`] is wanted.
+    Trace(bool),
 }
 
 /// One thing that the exchange wants done. Drained in this order: records, media, sends, events, so that
@@ -92,6 +109,18 @@ pub enum Event {
         /// hold credentials.
         first_line: String,
     },
+    /// The exchange goes on with this configuration; events before it are about the one before.
+    Reloaded(Box<Config>),
+    /// A message came or went, for an operator who traces; only after [`Operation::Trace`]. It has all that
+    /// the message has, credentials too: nobody may see it as it is.
+    Traced {
+        /// Whether it came.
+        came: bool,
+        /// Between whom.
+        flow: Flow,
+        /// All of it.
+        bytes: Vec<u8>,
+    },
     /// Anything else that needs a look, a sentence.
     Notice(String),
 }
@@ -105,6 +134,8 @@ pub enum Gone {
     Expired,
     /// Another phone of the extension took its place.
     Replaced,
+    /// The configuration does not have the extension any more.
+    ExtensionRemoved,
 }
 
 /// Who calls whom.
@@ -166,4 +197,6 @@ pub enum Cause {
     Operator,
     /// It rang when the exchange was started again.
     Restarted,
+    /// The configuration does not have the extension of one side any more.
+    ExtensionRemoved,
 }

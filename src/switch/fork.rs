@@ -332,7 +332,7 @@ impl Switch {
             }
             Some(Owner::Hangup(_) | Owner::Nobody) => {}
             None => {
-                self.registrar.answered(client);
+                self.registrar.answered(self.io.now, client);
             }
         }
     }

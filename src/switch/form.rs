@@ -12,7 +12,7 @@ use super::fork::{Branch, BranchState, Fork, Kind};
 use super::negotiation::{Lines, Negotiation};
 use crate::config::{Config, NatMedia, Number};
 use crate::journal;
-use crate::media::Side;
+use crate::media::{Lock, Side};
 use crate::time::Instant;
 
 /// Another one means that what follows is read differently; nothing of another version is read.
@@ -208,6 +208,21 @@ fn write(form: &impl Serialize, out: &mut Vec<u8>) {
     }
 }
 
+/// Writes the form of who speaks in a call at the end of `out`; nothing if all is as the descriptions say.
+pub(super) fn write_locks(locks: &[Lock], out: &mut Vec<u8>) {
+    if !locks.is_empty() {
+        write(&(VERSION, locks), out);
+    }
+}
+
+/// Reads the form of who speaks in a call; nothing if it cannot be read.
+pub(super) fn read_locks(form: &[u8]) -> Vec<Lock> {
+    match postcard::from_bytes(form) {
+        Ok((VERSION, locks)) => locks,
+        _ => Vec::new(),
+    }
+}
+
 /// Reads the form of a call. Flows of streams have none, since streams do not survive. `None`: it cannot be
 /// read, or belongs to an extension that there is no more.
 pub(super) fn read_call(config: &Config, id: u64, form: &[u8]) -> Option<Call> {
@@ -231,6 +246,7 @@ pub(super) fn read_call(config: &Config, id: u64, form: &[u8]) -> Option<Call> {
         fork: 0,
         ports: form.ports.into_owned(),
         relayed: None,
+        locks: Vec::new(),
         record: None,
         ending: None,
         replaced: form.replaced,

@@ -36,6 +36,7 @@ impl Switch {
             cause => cause,
         };
         let record = call.record(now, wall, cause);
+        self.note_call(id, cause);
         let reports = self.retire(id);
         match self.calls.get_mut(&id).filter(|_| reports) {
             Some(call) => call.record = Some(record),

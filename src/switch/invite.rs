@@ -188,6 +188,7 @@ impl Switch {
                 fork: 0,
                 ports: Vec::new(),
                 relayed: None,
+                locks: Vec::new(),
                 record: None,
                 ending: None,
                 talked: None,

@@ -45,6 +45,8 @@ pub(super) struct Io {
     pub(super) wall: i128,
     /// Whether each message is told: the log is at `debug`.
     trace: bool,
+    /// Whether an operator wants to see each message.
+    pub(super) is_traced: bool,
     timers: Timers<Timer>,
     records: VecDeque<Record>,
     media: VecDeque<media::Command>,
@@ -60,6 +62,7 @@ impl Io {
             now: Instant::default(),
             wall: 0,
             trace,
+            is_traced: false,
             timers: Timers::new(),
             records: VecDeque::new(),
             media: VecDeque::new(),
@@ -72,6 +75,11 @@ impl Io {
     /// The time since 1970, as far as the wall clock is to be trusted.
     pub(super) fn unix_time(&self) -> Duration {
         Duration::from_millis((i128::from(self.now.0) + self.wall).max(0) as u64)
+    }
+
+    /// Whether each message is told from now on.
+    pub(super) fn trace_all(&mut self, trace: bool) {
+        self.trace = trace;
     }
 
     pub(super) fn arm(&mut self, after: Duration, timer: Timer) {
@@ -107,6 +115,9 @@ impl Io {
             let line = bytes.trim_ascii_start().split(|&b| b == b'\r' || b == b'\n').next();
             let first_line = printable(line.unwrap_or_default(), 160);
             self.events.push_back(Event::Message { came, flow, first_line });
+        }
+        if self.is_traced {
+            self.events.push_back(Event::Traced { came, flow, bytes: bytes.to_vec() });
         }
     }
 

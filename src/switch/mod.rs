@@ -10,13 +10,15 @@
 //! `auth` asks who speaks, and `register`, or a `fork` with its branches, takes it. The fork of an
 //! INVITE makes a `call`, with a leg for each phone; requests inside its dialogs find it by the
 //! `token` that denwa wrote into Record-Route, and `dialog` sends them on. `negotiation` and
-//! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end. `survival` is
-//! about the next process, which goes on where this one ends.
+//! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end. `reload`
+//! goes over to another configuration; `survival` is about the next process, which goes on where this one ends.
 
 mod admission;
+pub mod annals;
 mod answer;
 mod auth;
 mod call;
+mod codec;
 mod date;
 mod dialog;
 mod echo;
@@ -31,9 +33,11 @@ mod invite;
 mod io;
 mod ledger;
 mod negotiation;
+mod operate;
 mod register;
 mod registrar;
 mod relaying;
+mod reload;
 mod request;
 mod ring;
 mod route;
@@ -45,12 +49,13 @@ mod timer;
 mod token;
 mod transaction;
 mod usage;
+pub mod view;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 pub use crate::time::Instant;
-pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Output};
+pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Operation, Output};
 pub use flow::{Flow, StreamId, Transport};
 
 use crate::config::{Config, LogLevel};
@@ -86,6 +91,10 @@ pub struct Switch {
     usage: usage::Usage,
     /// Addresses of ours that packets came to.
     addresses: BTreeSet<IpAddr>,
+    /// What went wrong lately.
+    annals: annals::Annals,
+    /// When the first packet came from outside: from a public address that is not ours.
+    outside: Option<Instant>,
     /// The last `Date` line, and the second that it is for.
     date: (u64, Vec<u8>),
     made: u64,
@@ -118,6 +127,8 @@ impl Switch {
             ended: VecDeque::new(),
             live: 0,
             addresses: BTreeSet::new(),
+            annals: annals::Annals::default(),
+            outside: None,
             date: (0, Vec::new()),
             made: 0,
             calls_made: 0,
@@ -136,6 +147,8 @@ impl Switch {
             Input::Clock(unix) => self.clock(unix),
             Input::Tick => {}
             Input::HangUp(why) => self.hang_up_all(why),
+            Input::Reload(config) => self.reload(*config),
+            Input::Operator(operation) => self.operate(operation),
         }
         while let Some(timer) = self.io.due() {
             self.timer(timer);
@@ -161,6 +174,16 @@ impl Switch {
     /// How many calls have not ended.
     pub fn calls(&self) -> usize {
         self.live
+    }
+
+    /// Whether nothing is under way that [`Switch::snapshot`] does not tell of: no call rings, and whoever asks,
+    /// here or there, was answered.
+    pub fn is_settled(&self) -> bool {
+        let rings = |call: &call::Call| match call.phase {
+            call::Phase::Ringing | call::Phase::Up { acknowledged: false, .. } => true,
+            call::Phase::Up { .. } | call::Phase::Over => false,
+        };
+        !self.servers.has_pending() && !self.clients.has_pending() && !self.calls.values().any(rings)
     }
 
     /// Whether nothing is kept of anybody: no transaction, no call, no binding. What only helps to judge,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::call::Leg;
+use super::codec::Codec;
 use crate::media::{Admit, End, MAX_STREAMS, Remote, Side};
 use crate::sip::sdp::{Kind, Sdp};
 
@@ -28,6 +29,8 @@ pub(super) struct Line {
     /// Its author promises a steady stream of sound.
     sends: bool,
     receives: bool,
+    /// For people to read.
+    pub(super) codec: Codec,
 }
 
 impl Lines {
@@ -41,6 +44,7 @@ impl Lines {
             mux: media.rtcp_mux,
             sends: media.kind == Kind::Audio && media.direction.sends() && media.rtp().is_some(),
             receives: media.direction.receives(),
+            codec: Codec::of(media),
         };
         Lines(sdp.media().iter().take(MAX_STREAMS).map(line).collect())
     }
@@ -126,7 +130,7 @@ pub(super) fn end(
 }
 
 /// Whether an address means nothing on the Internet.
-fn is_private(ip: IpAddr) -> bool {
+pub(super) fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             let [a, b, ..] = ip.octets();

@@ -46,15 +46,25 @@ impl Switch {
                     (200, reason_phrase(200))
                 }
                 Err(Refusal::TooBrief) => {
+                    self.note(
+                        &reply,
+                        request,
+                        number,
+                        "it wants to register for too short a time (register-expires)",
+                    );
                     let least = self.config.register_expires.min.as_secs();
                     headers.extend_from_slice(format!("Min-Expires: {least}\r\n").as_bytes());
                     (423, reason_phrase(423))
                 }
                 Err(Refusal::Full) => {
+                    self.note(&reply, request, number, "as many phones are registered as may be");
                     headers.extend_from_slice(b"Retry-After: 60\r\n");
                     (503, reason_phrase(503))
                 }
-                Err(Refusal::Bad(reason)) => (400, reason),
+                Err(Refusal::Bad(reason)) => {
+                    self.note(&reply, request, number, &format!("its REGISTER is of no use: {reason}"));
+                    (400, reason)
+                }
                 Err(Refusal::OutOfOrder) => (500, "Request Out Of Order"),
             };
         let tag = self.secret.tag(&[request.call_id(), request.from_tag()]);
@@ -81,6 +91,7 @@ impl Switch {
         gone: Vec<(Flow, Gone)>,
     ) {
         for (flow, cause) in gone {
+            self.note_gone(number, &flow, cause);
             self.io.tell(Event::Unregistered { extension: number.clone(), flow, cause });
         }
         for id in came {
@@ -113,6 +124,7 @@ impl Switch {
         match due {
             None => {}
             Some(Due::Expired(extension, flow)) => {
+                self.note_gone(&extension, &flow, Gone::Expired);
                 self.io.tell(Event::Unregistered { extension, flow, cause: Gone::Expired });
             }
             // Mappings and firewalls forget after 30 s and more, over IPv6 as well. This is no
@@ -138,7 +150,7 @@ impl Switch {
                     headers: &[],
                 };
                 self.io.send(binding.flow, options.print());
-                self.registrar.pinged(id, client);
+                self.registrar.pinged(self.io.now, id, client);
             }
         }
     }

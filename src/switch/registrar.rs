@@ -1,6 +1,7 @@
 //! Who is where: bindings of extensions to contacts (RFC 3261 §10, RFC 5626, RFC 3327).
 
 mod survival;
+mod view;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -28,6 +29,9 @@ const MAX_BINDINGS: usize = 32_768;
 /// The most bytes that one binding's contact, instance and path may take together.
 const MAX_BINDING: usize = 2048;
 
+/// How much of what a phone calls itself is kept, in bytes.
+const MAX_AGENT: usize = 64;
+
 /// One phone of an extension.
 #[derive(Clone, Debug)]
 pub(super) struct Binding {
@@ -44,7 +48,7 @@ pub(super) struct Binding {
     pub(super) q: u16,
     /// How the phone is reached.
     pub(super) flow: Flow,
-    /// Whether the flow's stream still stands; always true for datagrams.
+    /// Whether the flow's stream still stands; for datagrams, whether we listen where they came to.
     pub(super) connected: bool,
     /// Whether the contact is another address than the one that it sends from.
     pub(super) behind_nat: bool,
@@ -59,10 +63,17 @@ pub(super) struct Binding {
     cseq: u32,
     /// When its timer comes next.
     wake: Instant,
-    /// The OPTIONS that was sent last, if it was not answered yet.
-    ping: Option<ClientId>,
+    /// The OPTIONS that was sent last, if it was not answered yet, and when that was.
+    ping: Option<(ClientId, Instant)>,
     /// OPTIONS in a row that were not answered.
     unanswered: u32,
+    /// How long the phone took to answer the last OPTIONS that it answered.
+    pub(super) round_trip: Option<Duration>,
+    /// What the phone calls itself, at most [`MAX_AGENT`] bytes of whatever it sent; for people to read, and
+    /// not known after a restart until it registers again.
+    pub(super) agent: Box<[u8]>,
+    /// Since when it has been registered from there.
+    pub(super) since: Instant,
 }
 
 impl Binding {
@@ -102,6 +113,9 @@ impl Binding {
             wake: Instant(u64::MAX),
             ping: None,
             unanswered: 0,
+            round_trip: None,
+            agent: Box::default(),
+            since: Instant::default(),
         }
     }
 
@@ -373,6 +387,11 @@ impl Registrar {
                 (contact.param("q").map_or(1000, preference), uri.host != Host::Ip(flow.source()));
             is_news |= (binding.q, binding.behind_nat) != (q, behind_nat);
             (binding.q, binding.behind_nat) = (q, behind_nat);
+            if known.is_none() || before != flow {
+                (binding.since, binding.round_trip) = (now, None);
+            }
+            let agent = request.first(Name::UserAgent).unwrap_or_default();
+            renew(&mut binding.agent, agent.get(..MAX_AGENT).unwrap_or(agent));
             binding.connected = true;
             binding.expires = now + lifetime;
             binding.grace = lifetime;
@@ -403,7 +422,7 @@ impl Registrar {
         self.records.push(Record::Unbound(binding.id));
         self.left(binding.flow);
         self.numbers.remove(&binding.id);
-        if let Some(ping) = binding.ping {
+        if let Some((ping, _)) = binding.ping {
             self.pings.remove(&ping);
         }
     }
@@ -467,10 +486,10 @@ impl Registrar {
     }
 
     /// OPTIONS was sent to a binding.
-    pub(super) fn pinged(&mut self, id: BindingId, ping: ClientId) {
+    pub(super) fn pinged(&mut self, now: Instant, id: BindingId, ping: ClientId) {
         let Some(binding) = self.get_mut(id) else { return };
-        let before = binding.ping.replace(ping);
-        if let Some(before) = before {
+        let before = binding.ping.replace((ping, now));
+        if let Some((before, _)) = before {
             binding.unanswered += 1;
             self.pings.remove(&before);
         }
@@ -478,13 +497,30 @@ impl Registrar {
     }
 
     /// A response came to a request that is no transaction. True: it was OPTIONS to a binding.
-    pub(super) fn answered(&mut self, ping: ClientId) -> bool {
+    pub(super) fn answered(&mut self, now: Instant, ping: ClientId) -> bool {
         let Some(id) = self.pings.remove(&ping) else { return false };
         if let Some(binding) = self.get_mut(id) {
-            binding.ping = None;
+            binding.round_trip = binding.ping.take().map(|(_, sent)| now - sent);
             binding.unanswered = 0;
         }
         true
+    }
+
+    /// Goes by another configuration: bindings of extensions that it does not have are gone, and are returned.
+    /// Phones on UDP can be called where it listens; connections stand, wherever they were accepted.
+    pub(super) fn reload(&mut self, config: &Config) -> Vec<(Number, Flow)> {
+        let removed = self.by_number.keys().filter(|number| !config.extensions.contains_key(*number));
+        let removed: Vec<Number> = removed.cloned().collect();
+        let mut gone = Vec::new();
+        for number in removed {
+            let list = self.by_number.get(&number).into_iter().flatten();
+            gone.extend(list.map(|binding| (number.clone(), binding.flow)));
+            self.drop_where(&number, |_| true);
+        }
+        for binding in self.by_number.values_mut().flatten().filter(|binding| !binding.flow.is_reliable()) {
+            binding.connected = config.listens(binding.flow.transport, binding.flow.local);
+        }
+        gone
     }
 
     /// A stream is gone. Its bindings stay, so that the phone finds its calls again when it

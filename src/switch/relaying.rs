@@ -221,7 +221,12 @@ impl Switch {
                 }
                 self.end_call(session.0, Cause::MediaTimeout);
             }
-            media::Event::Locked { .. } => {}
+            media::Event::Locked { session, lock } => {
+                if let Some(call) = self.calls.get_mut(&session.0).filter(|call| call.relayed.is_some()) {
+                    call.locked(lock);
+                    self.record_locks(session.0);
+                }
+            }
             // The operator asked, not the switch.
             media::Event::Measured(_) => {}
             media::Event::Closed { session, a, b } => {
@@ -229,6 +234,7 @@ impl Switch {
                 if let Some(mut record) = record {
                     record.caller_media = a;
                     record.callee_media = b;
+                    self.note_sound(&record);
                     self.io.tell(Event::CallEnded(record));
                 }
             }

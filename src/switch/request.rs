@@ -171,10 +171,12 @@ impl Switch {
         let verdict = self.auth.judge(&self.secret, &self.config, self.io.now, source, request);
         match &verdict {
             Verdict::Is(number) => {
+                self.annals.unproved.answered(source, number.as_str());
                 self.io.teach(Lesson::Authenticated { source, stream: reply.stream.0 });
                 return Some(number.clone());
             }
             Verdict::Wrong { claimed, outside, .. } => {
+                self.annals.unproved.answered(source, claimed);
                 let known = self.config.extensions.contains_key(claimed.as_str());
                 // The same work for those that exist and those that do not.
                 let why = match outside {
@@ -188,10 +190,23 @@ impl Switch {
                 let number = printable(claimed.as_bytes(), 64);
                 self.io.teach(Lesson::Failed { source, number });
             }
-            Verdict::Missing | Verdict::Stale => {}
+            Verdict::Missing | Verdict::Stale => self.note_unproved(&reply, request),
         }
         self.challenge(reply, request, credit, &verdict);
         None
+    }
+
+    /// Remembers an extension that has still to prove itself.
+    fn note_unproved(&mut self, reply: &Flow, request: &Message<'_>) {
+        let claimed = match request.method() {
+            Some(Method::Register) => request.to(),
+            _ => request.from(),
+        };
+        let number = claimed.and_then(|address| address.sip_uri()).and_then(|uri| uri.number());
+        if let Some(number) = number.filter(|number| self.config.extensions.contains_key(number.as_str())) {
+            let agent = || printable(request.first(Name::UserAgent).unwrap_or_default(), 64);
+            self.annals.unproved.asked(self.io.now, reply.remote, &number, agent);
+        }
     }
 
     /// Whether an extension may write this From: its own number, or none (RFC 3261 §22, RFC 3323).

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::Switch;
 use super::call::{Call, Phase};
 use super::event::{Cause, Event};
+use super::flow::Flow;
 use super::fork::{ELSEWHERE, Fork, Kind, NO_REASON};
 use super::form;
 use super::io::Timer;
@@ -22,7 +23,7 @@ use super::timer::T1_64;
 use super::transaction::Owner;
 use crate::config::Config;
 use crate::journal::{Clocks, Kept, Octets, Record, Secret, State};
-use crate::media::Side;
+use crate::media::{self, SessionId, Side};
 use crate::sip::Message;
 
 /// How many numbers of client transactions a millisecond has. As long as fewer are made, which is far above
@@ -34,15 +35,18 @@ impl Switch {
     /// these `clocks` ([`State::resume`]). `seed` is 32 random bytes of its own: the secrets that last are
     /// those of the other one.
     ///
-    /// Phones on UDP can be called at once if we still listen where they were registered; those on TCP when
-    /// they have come back. Bindings and calls of extensions that there are no more are gone.
-    pub fn restore(config: Config, seed: [u8; 32], state: State, clocks: Clocks) -> Switch {
+    /// `streams` are connections that the other one has handed over, and that stand.
+    ///
+    /// Phones on UDP can be called at once if we still listen where they were registered; those on TCP too if
+    /// their connection stands, else when they have come back. Bindings and calls of extensions that there are
+    /// no more are gone.
+    pub fn restore(config: Config, seed: [u8; 32], state: State, clocks: Clocks, streams: &[Flow]) -> Switch {
         let lasting = state.secret.map_or(seed, |Secret(lasting)| lasting);
         let mut switch = Switch::with_secret(config, secret::Secret::new(lasting, seed));
         switch.io.now = clocks.now;
         switch.io.wall = i128::from(clocks.wall) - i128::from(clocks.now.0);
         switch.clients_made = clocks.now.0.wrapping_mul(CLIENTS_A_MILLISECOND);
-        switch.registrar.restore(&switch.config, clocks.now, state.bindings.into_values());
+        switch.registrar.restore(&switch.config, clocks.now, state.bindings.into_values(), streams);
         for (after, binding) in switch.registrar.all_wakes(&switch.config, clocks.now) {
             switch.io.arm(after, Timer::Binding(binding));
         }
@@ -58,10 +62,19 @@ impl Switch {
             switch.forks.recall(id, &form);
             switch.restore_invite(id, call, &form);
         }
+        for (id, Octets(form)) in state.locks {
+            if let Some(call) = switch.calls.get_mut(&id) {
+                call.locks = form::read_locks(&form);
+            }
+        }
         for id in switch.calls.ids() {
             switch.resume(id, state.over.contains(&id));
         }
         switch.consult();
+        for flow in streams {
+            let proved = switch.registrar.knows(flow);
+            switch.guard.inherit(clocks.now, flow.stream.0, flow.source(), proved);
+        }
         switch
     }
 
@@ -79,6 +92,9 @@ impl Switch {
             }
             if self.calls.get(&id).is_some_and(Call::is_told) {
                 each(&Record::CallOver(id));
+            }
+            if let Some(record) = self.locks(id) {
+                each(&record);
             }
         }
         for id in self.forks.ids().into_iter().filter(|id| self.forks.is_noted(*id)) {
@@ -132,6 +148,19 @@ impl Switch {
                 (None, _) => {}
             }
         }
+    }
+
+    /// Puts on record who speaks in a call.
+    pub(super) fn record_locks(&mut self, id: u64) {
+        if let Some(record) = self.locks(id).filter(|_| self.calls.is_noted(id)) {
+            self.io.record(record);
+        }
+    }
+
+    fn locks(&self, id: u64) -> Option<Record> {
+        let mut bytes = Vec::new();
+        form::write_locks(&self.calls.get(&id)?.locks, &mut bytes);
+        (!bytes.is_empty()).then(|| Record::Locks(self.kept(id, &bytes)))
     }
 
     fn kept(&self, id: u64, bytes: &[u8]) -> Kept {
@@ -237,6 +266,10 @@ impl Switch {
             false => self.acknowledged(id),
         }
         self.apply_media(id, dialog);
+        let locks = self.calls.get(&id).map(|call| call.locks.clone());
+        for lock in locks.into_iter().flatten() {
+            self.io.media(media::Command::Lock { session: SessionId(id), lock });
+        }
         self.io.arm_for(since + self.config.call_limit, Timer::CallLimit(id));
     }
 

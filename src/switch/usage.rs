@@ -109,6 +109,11 @@ impl Usage {
         }
     }
 
+    /// Extensions that a configuration does not have are forgotten.
+    pub(super) fn reload(&mut self, config: &Config) {
+        self.0.retain(|number, _| config.extensions.contains_key(number));
+    }
+
     /// A call that an extension began has ended.
     pub(super) fn end(&mut self, number: &Number) {
         if let Some(used) = self.0.get_mut(number) {

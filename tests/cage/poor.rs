@@ -310,9 +310,10 @@ fn keeper(scene: &Scene) -> Verdict {
     assert_has(
         &output,
         &[
-            "sandbox: user nobody, no capabilities, Landlock ABI ",
-            "capabilities: 0\n",
-            "low port: false",
+            "sandbox: user nobody, no capabilities but CAP_NET_BIND_SERVICE, Landlock ABI ",
+            "capabilities: 1024\n",
+            "\nlow port: true",
+            "child's low port: false",
             // Only root may read these.
             "settings: false",
             "shadow: false",
@@ -335,7 +336,7 @@ fn inside_keeper(scene: &Scene) -> ExitCode {
         with_rights(scene, Sandbox::Require, Some(&nobody()), &[Path::new(MYSELF)], sandbox::confine_keeper);
     println!("{}", confined.unwrap());
     println!("capabilities: {}", capabilities(None).unwrap().permitted.bits());
-    println!("low port: {}", (1..1024).any(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok()));
+    println!("low port: {}", has_low_port());
     let settings = scene.settings().join("denwa.conf");
     println!("settings: {}", fs::read(&settings).is_ok());
     println!("write settings: {}", fs::OpenOptions::new().append(true).open(&settings).is_ok());
@@ -350,7 +351,12 @@ fn inside_keeper(scene: &Scene) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn has_low_port() -> bool {
+    (1..1024).any(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok())
+}
+
 fn inside_keepers_child() -> ExitCode {
+    println!("child's low port: {}", has_low_port());
     let has = capabilities(None).unwrap();
     let all = (0..64).map(|bit| CapabilitySet::from_bits_retain(1 << bit));
     let bounding = all.take_while(|one| capability_is_in_bounding_set(*one).is_ok());

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use denwa::config::{Config, DigestOffer, NatMedia, NoAnswer, PortRange, Transport};
+use denwa::switch::{Cause, Event};
 
 use crate::digest::Algorithm;
 use crate::network::Weather;
@@ -47,6 +48,7 @@ fn no_crash_loses_a_call() {
     let census = play_days("crashes", live_with_crashes);
     if let Some(census) = census {
         assert!(census.survivors > 5_000 && census.answered > 500, "{census:?}");
+        assert!(census.relocked > 100, "{census:?}");
     }
 }
 
@@ -112,13 +114,24 @@ struct Census {
     strangers: [u64; 3],
     /// Bindings that survived a restart.
     survivors: u64,
+    /// Reloads, and calls that they ended.
+    reloads: [u64; 2],
+    /// Locks on who speaks that did.
+    relocked: u64,
 }
 
 impl Census {
     fn count(&mut self, town: &Town) {
         self.steps += town.steps;
         self.survivors += town.survivors;
+        self.relocked += town.relay.relocked;
         self.media_compared += town.laws.compared;
+        for event in &town.events {
+            self.reloads[0] += u64::from(matches!(event, Event::Reloaded(_)));
+            let removed = Cause::ExtensionRemoved;
+            self.reloads[1] +=
+                u64::from(matches!(event, Event::CallEnded(record) if record.cause == removed));
+        }
         let strangers = &town.hospitality.census;
         for (all, more) in
             self.strangers.iter_mut().zip([strangers.visits, strangers.answered, strangers.longer])
@@ -150,6 +163,7 @@ impl Census {
             let times = self.outcomes.get(outcome).copied().unwrap_or(0);
             assert!(times > 10, "only {times} times {outcome}");
         }
+        assert!(self.reloads[0] > 500 && self.reloads[1] > 10, "{self:?}");
         assert!(self.strangers.iter().all(|times| *times > 100), "{self:?}");
         assert!(self.answered > 500 && self.media_compared > 10_000, "{self:?}");
     }
@@ -371,6 +385,9 @@ fn live(town: &mut Town, rng: &mut Rng) {
     if rng.percent(50) {
         plan_visits(town, rng);
     }
+    if rng.percent(30) {
+        plan_reloads(town, rng);
+    }
     town.run(Duration::from_secs(DAY + 60));
     clear_up(town);
 }
@@ -424,6 +441,25 @@ fn clear_up(town: &mut Town) {
     }
     town.run(Duration::from_secs(30 * 60));
     town.check_quiet();
+}
+
+/// The operator changes the configuration now and then: anything but where phones find the exchange.
+fn plan_reloads(town: &mut Town, rng: &mut Rng) {
+    for _ in 0..rng.between(1, 4) {
+        let (mut config, _) = make_exchange(rng);
+        if rng.percent(40) {
+            config.extensions.remove(rng.pick(&NUMBERS));
+            config.groups.values_mut().for_each(|members| {
+                members.retain(|member| config.extensions.contains_key(member.as_str()));
+            });
+        }
+        let before = town.config();
+        config.domain = before.domain.clone();
+        config.stealth &= config.domain.is_some();
+        config.advertise = before.advertise.clone();
+        let at = Duration::from_millis(rng.between(0, DAY * 1000));
+        town.plan(at, 0, Deed::Reload(Box::new(config)));
+    }
 }
 
 /// Strangers come, one by one or in a storm.

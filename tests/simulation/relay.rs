@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use denwa::config::PortRange;
-use denwa::media::{Command, Counters, End, Event, Far, MAX_STREAMS, SessionId, Side, Stream};
+use denwa::media::{
+    Admit, Command, Component, Counters, End, Event, Far, Lock, MAX_STREAMS, SessionId, Side, Stream,
+};
 use denwa::switch::Instant;
 
 /// How long the relay takes to close a session.
@@ -14,7 +16,8 @@ const CLOSING: Duration = Duration::from_millis(3);
 const MERCY: Duration = Duration::from_secs(40);
 
 pub struct Relay {
-    ports: PortRange,
+    /// Where media ports may be, or could be before a reload.
+    pub ranges: Vec<PortRange>,
     /// Each address that media may use, as the phones see it and as it is.
     addresses: Vec<(IpAddr, IpAddr)>,
     sessions: BTreeMap<SessionId, Session>,
@@ -27,6 +30,10 @@ pub struct Relay {
     pub fail_next: bool,
     /// How many sessions there ever were.
     pub opened: usize,
+    /// Who was locked where no description says, and told; all of it is to be there again after a crash.
+    told: BTreeMap<(SessionId, u8, bool), Lock>,
+    /// How many locks came back.
+    pub relocked: u64,
 }
 
 #[derive(Default)]
@@ -36,6 +43,8 @@ struct Session {
     /// was reported.
     silent: BTreeMap<(usize, bool), Silence>,
     reported: Option<Instant>,
+    /// Who is locked.
+    locks: BTreeMap<(u8, bool), Lock>,
 }
 
 struct Silence {
@@ -47,7 +56,7 @@ struct Silence {
 impl Relay {
     pub fn new(ports: PortRange, addresses: Vec<(IpAddr, IpAddr)>) -> Relay {
         Relay {
-            ports,
+            ranges: vec![ports],
             addresses,
             sessions: BTreeMap::new(),
             closing: BTreeMap::new(),
@@ -55,6 +64,8 @@ impl Relay {
             failed: Vec::new(),
             fail_next: false,
             opened: 0,
+            told: BTreeMap::new(),
+            relocked: 0,
         }
     }
 
@@ -78,6 +89,7 @@ impl Relay {
     pub fn apply(&mut self, now: Instant, command: Command) -> Result<(), String> {
         match command {
             Command::Close { session } => {
+                self.told.retain(|(id, ..), _| *id != session);
                 let gone = self.sessions.remove(&session).ok_or(format!("{session:?} is not open"))?;
                 self.ended.retain(|(_, until)| *until > now);
                 for (.., end) in ends_of(&gone.streams) {
@@ -105,9 +117,23 @@ impl Relay {
                 entry.note_windows(now);
                 self.check()
             }
-            // Nobody here speaks from where his SDP does not say.
-            Command::Lock { .. } => Ok(()),
+            Command::Lock { session, lock } => {
+                let entry = self.sessions.get_mut(&session).ok_or(format!("{session:?} is not open"))?;
+                entry.locks.insert((lock.stream, lock.side == Side::A), lock);
+                self.relocked += 1;
+                Ok(())
+            }
         }
+    }
+
+    /// After a crash, who was locked in a window that goes on has to be so again.
+    pub fn check_locks(&self) -> Option<String> {
+        self.ends().find_map(|(id, index, side, end)| {
+            let place = (index as u8, side == Side::A);
+            let told = self.told.get(&(id, place.0, place.1)).filter(|lock| lock.window == end.window)?;
+            let is_there = self.sessions.get(&id).is_some_and(|s| s.locks.get(&place) == Some(told));
+            (!is_there).then(|| format!("{told:?} of {id:?} did not come back"))
+        })
     }
 
     /// The process ends, and all sessions with it.
@@ -132,6 +158,20 @@ impl Relay {
         });
         for (id, session) in &mut self.sessions {
             for (index, side, end) in ends_of(&session.streams) {
+                let place = (index as u8, side == Side::A);
+                let window = end.window;
+                let is_locked = session.locks.get(&place).is_some_and(|lock| lock.window == window);
+                if end.remote.is_none() && !is_locked && speaks(seen_at(&self.addresses, end.local)) {
+                    let ip = match end.admit {
+                        Admit::Address(ip) => ip,
+                        Admit::Anyone => IpAddr::from([203, 0, 113, 99]),
+                    };
+                    let source = SocketAddr::new(ip, 50_000 + (window % 10_000) as u16);
+                    let lock = Lock { stream: place.0, side, component: Component::Rtp, window, source };
+                    session.locks.insert(place, lock);
+                    self.told.insert((*id, place.0, place.1), lock);
+                    events.push(Event::Locked { session: *id, lock });
+                }
                 let Some(limit) = end.silence else { continue };
                 let Some(silence) = session.silent.get_mut(&(index, side == Side::A)) else {
                     continue;
@@ -180,7 +220,7 @@ impl Relay {
             if local.port() % 2 != 0 {
                 return Err(format!("{local} of {id:?} is odd"));
             }
-            if local.port() < self.ports.first || local.port() >= self.ports.last {
+            if !self.ranges.iter().any(|ports| (ports.first..ports.last).contains(&local.port())) {
                 return Err(format!("{local} of {id:?} is outside of media-ports"));
             }
             if !self.addresses.iter().any(|(_, own)| *own == local.ip()) {

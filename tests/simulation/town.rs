@@ -47,6 +47,8 @@ pub enum Deed {
         asleep: Duration,
         power_cut: bool,
     },
+    /// The exchange goes on with another configuration.
+    Reload(Box<Config>),
 }
 
 /// What becomes of the ladder of messages.
@@ -273,6 +275,7 @@ impl Town {
             }
             Deed::FailRelay => self.relay.fail_next = true,
             Deed::Restart { asleep, power_cut } => self.restart(asleep, power_cut),
+            Deed::Reload(config) => self.reload(*config),
         }
         self.collect(id);
         self.relay_reports();
@@ -400,8 +403,35 @@ impl Town {
         seed.fill_with(|| self.rng.next() as u8);
         self.keep(Record::Started(clocks));
         self.survivors += self.kept.bindings.len() as u64;
-        self.switch = Switch::restore(self.config.clone(), seed, self.kept.clone(), clocks);
+        self.switch = Switch::restore(self.config.clone(), seed, self.kept.clone(), clocks, &[]);
         self.feed(Input::Tick);
+        if !power_cut {
+            self.violations.extend(self.relay.check_locks());
+        }
+    }
+
+    /// The exchange goes on with another configuration. Phones of extensions that are removed do not know.
+    fn reload(&mut self, config: Config) {
+        for id in 0..self.phones.len() {
+            let number = self.phones[id].spec.number.clone();
+            if !config.extensions.contains_key(number.as_str()) {
+                self.disturb(id);
+                self.forget_bindings(&number);
+            }
+            let spec = &self.phones[id].spec;
+            let place = self.places.iter().find(|place| place.public == spec.server);
+            if place.is_some_and(|place| !config.listens(spec.transport, place.local)) {
+                self.disturb(id);
+            }
+        }
+        self.relay.ranges.push(config.media_ports);
+        (self.config, self.stealth) = (config.clone(), config.stealth);
+        self.feed(Input::Reload(Box::new(config)));
+    }
+
+    /// What the exchange goes by.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// What is on record comes to this.
@@ -440,8 +470,8 @@ impl Town {
             }
         }
         let kept = &self.kept;
-        if (&held.calls, &held.over, &held.invites, &held.used)
-            != (&kept.calls, &kept.over, &kept.invites, &kept.used)
+        if (&held.calls, &held.over, &held.locks, &held.invites, &held.used)
+            != (&kept.calls, &kept.over, &kept.locks, &kept.invites, &kept.used)
         {
             let what = |state: &State| {
                 format!("{:?} {:?} {:?} {:?}", state.calls, state.over, state.invites, state.used)

@@ -72,6 +72,8 @@ pub struct Media<'a> {
     pub crypto: bool,
     /// `a=fingerprint` (RFC 8122): DTLS is offered.
     pub fingerprint: bool,
+    /// What `a=rtpmap` calls the first format: `opus/48000/2`.
+    pub encoding: Option<&'a [u8]>,
     formats: &'a [u8],
 }
 
@@ -214,15 +216,21 @@ impl<'a> Media<'a> {
             bundle_only: false,
             crypto: false,
             fingerprint: session.fingerprint,
+            encoding: None,
             formats: words.rest(),
         })
     }
 
-    fn attribute(&mut self, value: &[u8]) {
+    fn attribute(&mut self, value: &'a [u8]) {
         if let Some(direction) = Direction::parse(value) {
             self.direction = direction;
         } else if let Some(rtcp) = value.strip_prefix(b"rtcp:") {
             self.rtcp = Rtcp::parse(rtcp);
+        } else if let Some(map) = value.strip_prefix(b"rtpmap:") {
+            let mut words = tokens(map);
+            if words.next().is_some_and(|format| self.formats().next() == Some(format)) {
+                self.encoding = self.encoding.or(words.next());
+            }
         } else if value == b"rtcp-mux" {
             self.rtcp_mux = true;
         } else if value == b"bundle-only" {

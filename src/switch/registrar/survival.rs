@@ -1,8 +1,10 @@
 //! What is written down of bindings, and how they come back.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::flow::Flow;
+use super::super::flow::{Flow, StreamId};
 use super::{Binding, BindingId, MAX_BINDINGS, Registrar};
 use crate::config::{Config, Number};
 use crate::journal::{self, Record, Refresh, Term};
@@ -16,6 +18,9 @@ pub(super) struct Noted {
     expires: Instant,
     grace: Duration,
 }
+
+/// Connections by our end and the other one.
+type Standing = BTreeMap<(SocketAddr, SocketAddr), StreamId>;
 
 impl Noted {
     /// Whether a binding that ends then is made up for by one half, or the whole (1), of the grace.
@@ -69,10 +74,16 @@ impl Binding {
         Term::new(self.cseq, now, self.expires - now, self.grace)
     }
 
-    /// The binding that was written down. Streams have ended, and where we do not listen any more nobody
-    /// can be called.
-    fn restored(config: &Config, kept: journal::Binding) -> Binding {
-        let flow = Flow::from(kept.flow);
+    /// The binding that was written down. Streams have ended but those that `standing` knows by their ends, and
+    /// where we do not listen any more nobody can be called.
+    fn restored(config: &Config, kept: journal::Binding, standing: &Standing) -> Binding {
+        let mut flow = Flow::from(kept.flow);
+        let stream = standing.get(&(flow.local, flow.remote)).filter(|_| flow.is_reliable());
+        flow.stream = stream.copied().unwrap_or_default();
+        let connected = match flow.is_reliable() {
+            true => stream.is_some(),
+            false => config.listens(flow.transport, flow.local),
+        };
         let expires = kept.term.expires();
         let noted = Noted { at: kept.term.at, expires, grace: kept.term.grace() };
         Binding {
@@ -83,7 +94,7 @@ impl Binding {
             path: kept.path.0,
             q: kept.q,
             flow,
-            connected: !flow.is_reliable() && config.listens(flow.transport, flow.local),
+            connected,
             behind_nat: kept.behind_nat,
             expires,
             grace: kept.term.grace(),
@@ -94,6 +105,9 @@ impl Binding {
             wake: Instant(u64::MAX),
             ping: None,
             unanswered: 0,
+            round_trip: None,
+            agent: Box::default(),
+            since: kept.term.at,
         }
     }
 }
@@ -105,23 +119,28 @@ impl Registrar {
     }
 
     /// Takes in what was written down of an exchange before, in the order in which it came: what still
-    /// holds, belongs to an extension that there is, and finds room.
+    /// holds, belongs to an extension that there is, and finds room. `streams` are connections that stand.
     pub(in super::super) fn restore(
         &mut self,
         config: &Config,
         now: Instant,
         kept: impl Iterator<Item = journal::Binding>,
+        streams: &[Flow],
     ) {
+        let standing = streams.iter().map(|flow| ((flow.local, flow.remote), flow.stream)).collect();
         for kept in kept {
             self.made = self.made.max(kept.id);
             let number = Number::new(&kept.number).filter(|number| config.extensions.contains_key(number));
-            let binding = Binding::restored(config, kept);
+            let binding = Binding::restored(config, kept, &standing);
             let has_room = self.numbers.len() < MAX_BINDINGS;
             let Some(number) = number.filter(|_| has_room && binding.expires > now) else {
                 self.records.push(Record::Unbound(binding.id));
                 continue;
             };
             self.came(binding.flow);
+            if binding.flow.is_reliable() && binding.connected {
+                self.streams.entry(binding.flow.stream.0).or_default().push(binding.id);
+            }
             self.numbers.insert(binding.id, number.clone());
             self.by_number.entry(number).or_default().push(binding);
         }

@@ -68,6 +68,11 @@ impl Client {
 }
 
 impl Clients {
+    /// Whether any request waits for its final response.
+    pub(in crate::switch) fn has_pending(&self) -> bool {
+        self.table.values().any(Client::is_pending)
+    }
+
     pub(in crate::switch) fn new() -> Clients {
         Clients { table: Table::default(), finished: VecDeque::new() }
     }

@@ -53,6 +53,11 @@ impl Servers {
         self.table.is_empty()
     }
 
+    /// Whether any request waits for its final response.
+    pub(in crate::switch) fn has_pending(&self) -> bool {
+        self.table.keys().any(|key| self.is_open(*key))
+    }
+
     /// Whether there is room for one more, if need be in the place of a finished one.
     pub(in crate::switch) fn has_room(&mut self) -> bool {
         if self.table.len() >= MAX_TRANSACTIONS {

@@ -2,6 +2,7 @@
 
 mod calls;
 mod registration;
+mod reload;
 mod strangers;
 mod talks;
 mod trouble;

@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../folder/mod.rs"]
 mod folder;
+mod orders;
+mod upgrade;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -266,16 +269,8 @@ fn one_that_dies_again_and_again_is_waited_for() {
 }
 
 #[test]
-fn sigterm_and_sigint_and_a_closed_terminal_stop_it() {
-    // Whoever is started so that SIGHUP is ignored keeps to it.
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
-    let no_hup = u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 != 0;
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        if signal == Signal::HUP && no_hup {
-            println!("SIGHUP was skipped: these tests run with it ignored");
-            continue;
-        }
+fn sigterm_and_sigint_stop_it() {
+    for signal in [Signal::TERM, Signal::INT] {
         let program = Program::start();
         let exchange = program.exchange();
         program.signal(signal);
@@ -300,7 +295,7 @@ fn the_second_sigint_reaches_it_too() {
     let program = Program::start();
     let phone = asker();
     phone.set_read_timeout(Some(SOON)).unwrap();
-    call_echo(&phone, program.at);
+    call_echo(&phone, program.at, 9);
     program.signal(Signal::INT);
     let bye = answer(&phone).unwrap();
     assert!(bye.starts_with("BYE "), "{bye}");
@@ -312,19 +307,87 @@ fn the_second_sigint_reaches_it_too() {
     assert!(said.ends_with("info  stopped"), "{said}");
 }
 
-/// Calls the echo test, and is answered.
-fn call_echo(phone: &UdpSocket, at: SocketAddr) {
+/// The header with which an extension answers a challenge.
+fn credentials(number: &str, challenge: &str, method: &str, uri: &str) -> String {
+    let named = |name: &str| {
+        let (_, rest) = challenge.split_once(&format!("{name}=\"")).unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let (realm, nonce) = (named("realm"), named("nonce"));
+    let (algorithm, name) = match challenge.contains("SHA-256") {
+        true => (Algorithm::Sha256, "SHA-256"),
+        false => (Algorithm::Md5, "MD5"),
+    };
+    let header = if method == "REGISTER" { "Authorization" } else { "Proxy-Authorization" };
+    let ha1 = Ha1::new(number.as_bytes(), realm.as_bytes(), PASSWORD.as_bytes());
+    let response =
+        digest::respond(algorithm, &ha1, method.as_bytes(), uri.as_bytes(), nonce.as_bytes(), &Qop::None);
+    format!(
+        "{header}: Digest username=\"{number}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+         response=\"{}\", algorithm={name}\r\n",
+        response.unwrap()
+    )
+}
+
+/// A call with the echo test.
+struct Talk {
+    /// Where the phone is, and the exchange.
+    own: SocketAddr,
+    at: SocketAddr,
+    /// The echo test's To, with its tag, and its Contact.
+    to: String,
+    contact: String,
+    /// Where it hears.
+    sound: SocketAddr,
+}
+
+impl Talk {
+    /// Whether a packet of sound comes back.
+    fn echoes(&self, from: &UdpSocket, sequence: u16) -> bool {
+        let mut packet = [0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4].to_vec();
+        packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+        packet.extend([0xd5; 160]);
+        from.send_to(&packet, self.sound).unwrap();
+        let mut buffer = [0; 300];
+        from.recv(&mut buffer).is_ok_and(|count| count == packet.len() && buffer[2..4] == packet[2..4])
+    }
+
+    /// Ends it, as its phone.
+    fn hang_up(&self, phone: &UdpSocket) {
+        let Talk { own, at, to, contact, .. } = self;
+        let bye = format!(
+            "BYE {contact} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK-echo-bye;rport\r\n\
+             From: <sip:101@{at}>;tag=1\r\nTo: {to}\r\nCall-ID: echo-{port}\r\nCSeq: 9 BYE\r\n\
+             Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+            port = own.port()
+        );
+        phone.send_to(bye.as_bytes(), at).unwrap();
+        loop {
+            let answer = answer(phone).expect("BYE is not answered");
+            if answer.contains("CSeq: 9 BYE") {
+                return assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+            }
+        }
+    }
+}
+
+/// Calls the echo test, and is answered; its sound comes from this port.
+fn call_echo(phone: &UdpSocket, at: SocketAddr, from: u16) -> Talk {
     let own = phone.local_addr().unwrap();
     let uri = format!("sip:114@{at}");
-    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-               m=audio 9 RTP/AVP 0\r\n";
+    let sdp = format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+         m=audio {from} RTP/AVP 0\r\n"
+    );
+    let sdp = sdp.as_str();
     let request = |method: &str, target: &str, number: usize, to: &str, more: &str, body: &str| {
         let branch = if method == "ACK" { number + 10 } else { number };
         format!(
             "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK-echo-{branch};rport\r\n\
-             From: <sip:101@{at}>;tag=1\r\nTo: {to}\r\nCall-ID: echo\r\nCSeq: {number} {method}\r\n\
+             From: <sip:101@{at}>;tag=1\r\nTo: {to}\r\nCall-ID: echo-{port}\r\nCSeq: {number} {method}\r\n\
              Contact: <sip:101@{own}>\r\nMax-Forwards: 70\r\n{more}Content-Length: {}\r\n\r\n{body}",
-            body.len()
+            body.len(),
+            port = own.port()
         )
     };
     let typed = "Content-Type: application/sdp\r\n";
@@ -332,20 +395,7 @@ fn call_echo(phone: &UdpSocket, at: SocketAddr) {
     phone.send_to(request("INVITE", &uri, 1, &nobody, typed, sdp).as_bytes(), at).unwrap();
     let challenge = answer(phone).unwrap();
     assert!(challenge.starts_with("SIP/2.0 407"), "{challenge}");
-    let named = |text: &str, name: &str| {
-        let (_, rest) = text.split_once(&format!("{name}=\"")).unwrap();
-        rest.split_once('"').unwrap().0.to_owned()
-    };
-    let (realm, nonce) = (named(&challenge, "realm"), named(&challenge, "nonce"));
-    let algorithm = if challenge.contains("SHA-256") { Algorithm::Sha256 } else { Algorithm::Md5 };
-    let name = if challenge.contains("SHA-256") { "SHA-256" } else { "MD5" };
-    let ha1 = Ha1::new(b"101", realm.as_bytes(), PASSWORD.as_bytes());
-    let response =
-        digest::respond(algorithm, &ha1, b"INVITE", uri.as_bytes(), nonce.as_bytes(), &Qop::None).unwrap();
-    let authorization = format!(
-        "Proxy-Authorization: Digest username=\"101\", realm=\"{realm}\", nonce=\"{nonce}\", \
-         uri=\"{uri}\", response=\"{response}\", algorithm={name}\r\n{typed}"
-    );
+    let authorization = format!("{}{typed}", credentials("101", &challenge, "INVITE", &uri));
     phone.send_to(request("ACK", &uri, 1, &nobody, "", "").as_bytes(), at).unwrap();
     phone.send_to(request("INVITE", &uri, 2, &nobody, &authorization, sdp).as_bytes(), at).unwrap();
     let accepted = loop {
@@ -358,6 +408,9 @@ fn call_echo(phone: &UdpSocket, at: SocketAddr) {
     let header = |name: &str| accepted.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     let (to, contact) = (header("To: "), header("Contact: <").trim_end_matches('>'));
     phone.send_to(request("ACK", contact, 2, to, "", "").as_bytes(), at).unwrap();
+    let port = header("m=audio ").split(' ').next().unwrap().parse().unwrap();
+    let sound = SocketAddr::from(([127, 0, 0, 1], port));
+    Talk { own, at, to: to.into(), contact: contact.into(), sound }
 }
 
 #[test]
@@ -451,12 +504,17 @@ fn low_ports_need_no_root_in_the_exchange() {
     command.arg("run").arg("--config").arg(config);
     let program = Program::launch(command, folder, at);
     let exchange = program.exchange();
-    for process in [exchange, Pid::from_child(&program.keeper)] {
+    // That one may bind more of them, if a later configuration wants it.
+    const NET_BIND_SERVICE: u64 = 1 << 10;
+    for (process, kept) in [(exchange, 0), (Pid::from_child(&program.keeper), NET_BIND_SERVICE)] {
         let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap();
         let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
         assert!(!users.split_ascii_whitespace().any(|uid| uid == "0"), "{users}");
-        let capabilities = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).unwrap();
-        assert_eq!(capabilities.trim().trim_matches('0'), "");
+        for set in ["CapPrm:", "CapEff:", "CapInh:", "CapBnd:", "CapAmb:"] {
+            let capabilities = status.lines().find_map(|line| line.strip_prefix(set)).unwrap();
+            let kept = if ["CapPrm:", "CapEff:"].contains(&set) { kept } else { 0 };
+            assert_eq!(u64::from_str_radix(capabilities.trim(), 16).unwrap(), kept, "{set}");
+        }
     }
     kill_process(exchange, Signal::KILL).unwrap();
     program.exchange_after(Some(exchange));

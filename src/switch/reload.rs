@@ -1,0 +1,88 @@
+//! Another configuration, while calls go on.
+
+use super::Switch;
+use super::call::Phase;
+use super::event::{Cause, Event, Gone};
+use super::fork::{BranchState, NO_REASON};
+use super::io::Timer;
+use crate::config::{Config, LogLevel, Number};
+use crate::media::Side;
+
+impl Switch {
+    /// Goes on with another configuration. Whoever is registered, speaks or is banned stays so, except that:
+    ///
+    /// - the phones and calls of extensions that it does not have are gone;
+    /// - phones on UDP that are registered where it does not listen cannot be called, as if they had been
+    ///   disconnected; where it listens again, they can.
+    ///
+    /// What a call has it keeps: its media ports, the way it was forwarded, its place in the hour. A changed
+    /// password is asked for at the next request. What is a limit to a call in progress holds within 32 s,
+    /// `media-timeout` from its next offer and answer on.
+    pub(super) fn reload(&mut self, config: Config) {
+        self.config = config;
+        let now = self.io.now;
+        self.io.trace_all(self.config.log >= LogLevel::Debug);
+        self.ports.change(self.config.media_ports);
+        self.auth.reload(&self.config);
+        self.guard.reload(now, &self.config);
+        for (extension, flow) in self.registrar.reload(&self.config) {
+            self.io.tell(Event::Unregistered { extension, flow, cause: Gone::ExtensionRemoved });
+        }
+        self.end_removed();
+        self.usage.reload(&self.config);
+        for (after, binding) in self.registrar.all_wakes(&self.config, now) {
+            self.io.arm(after, Timer::Binding(binding));
+        }
+        self.io.tell(Event::Reloaded(Box::new(self.config.clone())));
+    }
+
+    /// Ends what extensions have to do with that there are no more.
+    fn end_removed(&mut self) {
+        for id in self.calls.ids() {
+            let Some(call) = self.calls.get(&id) else { continue };
+            let is_removed = |leg: usize| {
+                let extension = call.legs.get(leg).and_then(|leg| leg.extension.as_ref());
+                extension.is_some_and(|number| self.is_removed(number))
+            };
+            match call.phase {
+                Phase::Over => {}
+                _ if self.is_removed(&call.from) || is_removed(0) => {
+                    self.end_call(id, Cause::ExtensionRemoved);
+                }
+                Phase::Up { dialog, .. } if is_removed(call.leg_index(dialog, Side::B)) => {
+                    self.end_call(id, Cause::ExtensionRemoved);
+                }
+                Phase::Up { .. } => {}
+                Phase::Ringing => self.silence_removed(id, call.fork),
+            }
+        }
+    }
+
+    /// Phones of extensions that there are no more ring no longer. If no other does, the call is over.
+    fn silence_removed(&mut self, id: u64, fork: u64) {
+        self.with_fork(fork, |switch, fork| {
+            let mut silenced = false;
+            for branch in &mut fork.branches {
+                if !branch.number.as_ref().is_some_and(|number| switch.is_removed(number)) {
+                    continue;
+                }
+                let before = branch.state;
+                if matches!(before, BranchState::Trying | BranchState::Ringing) {
+                    branch.state = BranchState::Unwanted(NO_REASON);
+                    silenced = true;
+                }
+                if before == BranchState::Ringing {
+                    switch.clients.cancel(&mut switch.io, branch.client, NO_REASON);
+                }
+            }
+            if silenced && fork.is_done() && !fork.answered {
+                switch.answer_fork(fork, 480, b"");
+                switch.call_over(id, Cause::ExtensionRemoved);
+            }
+        });
+    }
+
+    fn is_removed(&self, number: &Number) -> bool {
+        !self.config.extensions.contains_key(number)
+    }
+}
