@@ -40,6 +40,8 @@ struct Program {
     keeper: Child,
     said: Receiver<String>,
     at: SocketAddr,
+    /// What it said when it ran.
+    runs: String,
 }
 
 impl Program {
@@ -61,8 +63,8 @@ impl Program {
         let stderr = BufReader::new(keeper.stderr.take().unwrap());
         let (sender, said) = mpsc::channel();
         thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let program = Program { keeper, said, at };
-        program.expect("runs");
+        let mut program = Program { keeper, said, at, runs: String::new() };
+        program.runs = program.expect(" runs ");
         program
     }
 
@@ -253,13 +255,13 @@ fn a_call_leaves_a_line_that_says_who_when_why_and_how_it_sounded() {
     assert!(cell(1, "duration_s").parse::<u64>().unwrap() <= 10);
     assert!(cell(1, "talked_s").parse::<u64>().unwrap() <= 10);
     assert!(cell(1, "caller_jitter_ms").parse::<u64>().unwrap() < 1_000);
-    for name in ["start", "answer", "end"] {
-        let moment = cell(1, name);
-        assert!(moment.len() == 20 && moment.starts_with("20") && moment.ends_with('Z'), "{name}: {moment}");
-    }
+    // The same call has the same number in the log, and happened at the same time.
+    let ended = program.expect(&format!("call {}: 101 → 114 ended", cell(1, "call")));
+    let moment = |line: &str| line[..19].replace(' ', "T") + "Z";
+    let (first, last) = (moment(&program.runs), moment(&ended));
+    let moments = [&first, cell(1, "start"), cell(1, "answer"), cell(1, "end"), &last];
+    assert!(moments.is_sorted() && moments.iter().all(|moment| moment.len() == 20), "{moments:?}");
     assert_eq!((cell(2, "to"), cell(2, "answer"), cell(2, "talked_s")), ("'+102", "", ""));
-    // The same call has the same number in the log.
-    program.expect(&format!("call {}: 101 → 114 ended", rows[1].last().unwrap()));
     let mode = fs::metadata(folder.0.join("state/calls.csv")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     program.stop();

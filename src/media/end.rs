@@ -122,7 +122,11 @@ impl LiveEnd {
 
     /// The window and the source of a lock that is to be told.
     pub(super) fn take_news(&mut self, component: Component) -> Option<(u32, SocketAddr)> {
-        let source = self.source(component).take_news()?;
+        let said = self.wanted.remote.map(|remote| match component {
+            Component::Rtp => remote.rtp,
+            Component::Rtcp => remote.rtcp,
+        });
+        let source = self.source(component).take_news(said)?;
         Some((self.wanted.window, source))
     }
 
