@@ -11,12 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use argh::{EarlyExit, FromArgs};
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::control::Facts;
-use denwa::console::{Log, Summary, own_addresses};
+use denwa::console::{Log, Records, Summary, own_addresses};
 use denwa::journal::{Clocks, Journal, Opened, State};
 use denwa::keeper::{self, Handover, Keeper};
 use denwa::media;
 use denwa::net::{self, End, Estate, Predecessor};
-use denwa::switch::{Flow, Instant, Switch};
+use denwa::switch::{Event, Flow, Instant, Switch};
 use rustix::process::geteuid;
 
 /// The arguments of the program.
@@ -249,11 +249,24 @@ fn exchange() -> Done {
         state: config.state.display().to_string(),
     };
     let desk = net::Desk { facts, log: log.tail() };
+    let mut call_records = match has_state {
+        true => Records::start(&config, log.beside(&config))?,
+        false => Records::off(),
+    };
     let relay = media::Relay::start_with(relay)?;
     let flows: Vec<Flow> = streams.iter().map(|standing| standing.flow).collect();
     let switch = Switch::restore(config, seed, state, clocks, &flows);
     sockets.standing = streams;
-    match net::run(switch, sockets, journal, relay, Some(link), desk, &mut |event| log.event(event))? {
+    let mut tell = |event: &Event| {
+        log.event(event);
+        if let Some(sentence) = call_records.event(event) {
+            log.say(LogLevel::Warn, sentence);
+        }
+    };
+    let end = net::run(switch, sockets, journal, relay, Some(link), desk, &mut tell)?;
+    // All of them are written when this is over.
+    drop(call_records);
+    match end {
         End::Stopped => log.say(LogLevel::Info, "stopped"),
         End::HandedOver => log.say(LogLevel::Info, "a new process goes on"),
     }

@@ -14,6 +14,15 @@ impl fmt::Display for Utc {
     }
 }
 
+/// The same as ISO 8601 wants it: `2026-11-22T23:51:46Z`.
+pub(super) struct Iso(pub(super) u64);
+
+impl fmt::Display for Iso {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}Z", Utc(self.0).to_string().replace(' ', "T"))
+    }
+}
+
 /// Year, month and day of the proleptic Gregorian calendar, from days since 1970.
 ///
 /// Years are counted from March here, so that the leap day is the last of its year, and the
@@ -44,6 +53,7 @@ mod tests {
         assert_eq!(Utc(0).to_string(), "1970-01-01 00:00:00");
         assert_eq!(Utc(951_782_400).to_string(), "2000-02-29 00:00:00");
         assert_eq!(Utc(1_795_391_506).to_string(), "2026-11-22 23:51:46");
+        assert_eq!(Iso(1_795_391_506).to_string(), "2026-11-22T23:51:46Z");
         assert_eq!(Utc(4_107_542_399).to_string(), "2100-02-28 23:59:59");
         assert_eq!(Utc(4_107_542_400).to_string(), "2100-03-01 00:00:00");
     }
