@@ -271,7 +271,6 @@ impl Switch {
         let reason = match cause {
             Gone::Removed => return,
             Gone::Expired => "the phone did not register again in time".into(),
-            Gone::ExtensionRemoved => "the configuration does not have the extension any more".into(),
             Gone::Replaced => format!("a newer registration took its place (ext.{number}.max-contacts)"),
             Gone::ExtensionRemoved => format!("the configuration does not have it any more (ext.{number})"),
         };

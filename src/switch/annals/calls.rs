@@ -85,7 +85,6 @@ impl Switch {
             Cause::MediaTimeout => "no sound came any more (media-timeout)".into(),
             Cause::MediaFailed => "the relay could not open its ports (media-ports)".into(),
             Cause::SignallingTimeout => "a phone stopped answering".into(),
-            Cause::ExtensionRemoved => "the configuration does not have an extension of it any more".into(),
             Cause::Restarted => "the exchange was started again while it rang".into(),
             Cause::Operator if call.phase == Phase::Ringing => "the operator ended it while it rang".into(),
             Cause::Operator => "the operator ended it".into(),
