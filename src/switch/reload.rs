@@ -30,7 +30,6 @@ impl Switch {
             self.io.tell(Event::Unregistered { extension, flow, cause: Gone::ExtensionRemoved });
         }
         self.end_removed();
-        self.usage.reload(&self.config);
         for (after, binding) in self.registrar.all_wakes(&self.config, now) {
             self.io.arm(after, Timer::Binding(binding));
         }

@@ -52,7 +52,7 @@ impl Switch {
             switch.io.arm(after, Timer::Binding(binding));
         }
         for used in state.used.into_values() {
-            switch.usage.restore(&switch.config, used);
+            switch.usage.restore(used);
         }
         switch.calls_made = state.numbered;
         for (id, Octets(form)) in state.calls {

@@ -10,7 +10,8 @@ use crate::time::Instant;
 /// One hour, in milliseconds.
 const HOUR: u64 = 3_600_000;
 
-/// What each extension has used; at most one entry for each that there is.
+/// What each extension has used; at most one entry for each that there is or was. Whoever removes one and adds
+/// it again does not give it another hour.
 #[derive(Default)]
 pub(super) struct Usage(BTreeMap<Number, Used>);
 
@@ -101,17 +102,11 @@ impl Usage {
     }
 
     /// What was put on record.
-    pub(super) fn restore(&mut self, config: &Config, kept: journal::Used) {
-        let number = Number::new(&kept.number).filter(|number| config.extensions.contains_key(number));
-        if let Some(number) = number {
+    pub(super) fn restore(&mut self, kept: journal::Used) {
+        if let Some(number) = Number::new(&kept.number) {
             let used = self.0.entry(number).or_default();
             (used.hour, used.begun) = (kept.hour, kept.begun);
         }
-    }
-
-    /// Extensions that a configuration does not have are forgotten.
-    pub(super) fn reload(&mut self, config: &Config) {
-        self.0.retain(|number, _| config.extensions.contains_key(number));
     }
 
     /// A call that an extension began has ended.
