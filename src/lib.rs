@@ -13,6 +13,7 @@
 //! survive a crash, [`console`] tells people what happened. Two processes do all that: the [`keeper`]
 //! holds the listening sockets, and in the cage that [`sandbox`] builds the exchange serves them.
 
+pub mod atomic;
 pub mod config;
 pub mod console;
 pub mod guard;

@@ -8,23 +8,31 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use argh::FromArgs;
+use argh::{EarlyExit, FromArgs};
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::control::Facts;
-use denwa::console::{Log, Summary, own_addresses};
+use denwa::console::{Log, Records, Summary, own_addresses};
 use denwa::journal::{Clocks, Journal, Opened, State};
 use denwa::keeper::{self, Handover, Keeper};
 use denwa::media;
 use denwa::net::{self, End, Estate, Predecessor};
-use denwa::switch::{Flow, Instant, Switch};
+use denwa::switch::{Event, Flow, Instant, Switch};
+use rustix::process::geteuid;
 
 /// The arguments of the program.
 #[derive(FromArgs)]
 #[argh(
     description = "denwa is a whole telephone exchange: SIP phones register at it, call each other\nthrough it, and it carries their sound. Without a command it runs.",
-    note = "Without a configuration, {command_name} writes `denwa.conf` into the current folder, with two\nextensions and an echo test, starts on it, and prints what to type into a phone.",
     example = "Start an exchange in the current folder:\n  $ {command_name}",
-    example = "See what a configuration means, or what is wrong with it:\n  $ {command_name} check denwa.conf"
+    example = "Add a third phone, and see what to type into it:\n  $ {command_name} add 103 Living room",
+    example = "After a change of the configuration, see what it means or what is wrong with it, and have the\n  exchange that runs go on with it:\n  $ {command_name} check\n  $ {command_name} reload",
+    example = "Keep all of it safe:\n  $ {command_name} backup denwa.backup",
+    note = "On its first start {command_name} writes `denwa.conf` into the current folder, with two extensions\nand an echo test, and prints what to type into two phones. The file explains itself, and all\nelse begins there: it is one `key = value` a line.",
+    note = "In a firewall, open UDP and TCP port 5060, and the UDP ports 40000 to 40999.",
+    note = "Each command explains itself as well: {command_name} add --help",
+    error_code(0, "It is done."),
+    error_code(1, "It could not be done; standard error says why."),
+    error_code(2, "No denwa runs that could be asked.")
 )]
 struct Arguments {
     /// print the version and stop
@@ -52,19 +60,26 @@ enum Command {
     Ban(cli::act::Ban),
     Unban(cli::act::Unban),
     Bans(cli::look::Bans),
+    Add(cli::Add),
+    Passwd(cli::Passwd),
+    Remove(cli::Remove),
     Reload(cli::keeper::Reload),
-    Stop(cli::keeper::Stop),
     Upgrade(cli::keeper::Upgrade),
+    Stop(cli::keeper::Stop),
+    Backup(cli::Backup),
+    Restore(cli::Restore),
 }
 
-/// Run the exchange in the foreground; the log goes to standard error. Ctrl-C ends all calls and
-/// stops; SIGTERM stops at once; SIGHUP reads the configuration again. A second process serves, and is
-/// started again if it dies.
+/// Run the exchange until it is stopped, as without a command.
 #[derive(FromArgs)]
 #[argh(
     subcommand,
     name = "run",
-    note = "Without --config: denwa.conf in the current folder, else /etc/denwa/denwa.conf, else a new\ndenwa.conf is written into the current folder."
+    note = "The log goes to standard error. Ctrl-C ends all calls and stops; SIGTERM stops at once; SIGHUP\nreads the configuration again. A second process, `denwa --exchange`, serves the phones, and is\nstarted again if it dies.",
+    note = "Without --config: denwa.conf in the current folder, else /etc/denwa/denwa.conf, else a new\ndenwa.conf is written into the current folder. What must survive a restart is kept in the folder\nthat it names (`state`): in /var/lib/denwa, or, where an ordinary user has it written, beside it.",
+    example = "As a service:\n  $ {command_name} --config /etc/denwa/denwa.conf",
+    error_code(0, "It was told to stop."),
+    error_code(1, "It cannot start; the last line says why.")
 )]
 struct Run {
     /// the configuration
@@ -72,21 +87,27 @@ struct Run {
     config: Option<PathBuf>,
 }
 
-/// Tell what a configuration means, or all that is wrong with it. Exits with 0 or 1, and starts
-/// nothing.
+/// Tell what a configuration means, or all that is wrong with it.
 #[derive(FromArgs)]
-#[argh(subcommand, name = "check")]
+#[argh(
+    subcommand,
+    name = "check",
+    note = "Nothing is started or changed. Each mistake is told with its line, the reason, and what was\nprobably meant. A line that begins with `Look:` is about something that is allowed, but seldom\nwanted.",
+    example = "Before the exchange is started again:\n  $ {command_name}",
+    error_code(0, "It is right."),
+    error_code(1, "It is not, or cannot be read; standard error says why.")
+)]
 struct Check {
-    /// the configuration
+    /// the configuration; if not said, the one that `denwa run` takes
     #[argh(positional)]
-    file: PathBuf,
+    file: Option<PathBuf>,
 }
 
 /// How a subcommand ends; why it could not do its work is for people.
 type Done = Result<ExitCode, Box<dyn Error>>;
 
 fn main() -> ExitCode {
-    let arguments: Arguments = argh::from_env();
+    let arguments = arguments();
     let done = match arguments.command {
         _ if arguments.version => version(),
         _ if arguments.exchange => exchange(),
@@ -103,13 +124,39 @@ fn main() -> ExitCode {
         Some(Command::Ban(arguments)) => cli::act::ban(arguments),
         Some(Command::Unban(arguments)) => cli::act::unban(arguments),
         Some(Command::Bans(arguments)) => cli::look::bans(arguments),
+        Some(Command::Add(arguments)) => cli::add(arguments),
+        Some(Command::Passwd(arguments)) => cli::passwd(arguments),
+        Some(Command::Remove(arguments)) => cli::remove(arguments),
         Some(Command::Reload(arguments)) => cli::keeper::reload(arguments),
-        Some(Command::Stop(arguments)) => cli::keeper::stop(arguments),
         Some(Command::Upgrade(arguments)) => cli::keeper::upgrade(arguments),
+        Some(Command::Stop(arguments)) => cli::keeper::stop(arguments),
+        Some(Command::Backup(arguments)) => cli::backup(arguments),
+        Some(Command::Restore(arguments)) => cli::restore(arguments),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{error}");
         ExitCode::FAILURE
+    })
+}
+
+/// The arguments of this process; the end of it where they are wrong, or help is wanted. A lone `-` is one like
+/// any other, which argh would take for an option.
+fn arguments() -> Arguments {
+    let given: Result<Vec<String>, _> =
+        std::env::args_os().skip(1).map(|given| given.into_string()).collect();
+    let wrong = EarlyExit { output: "An argument is not UTF-8.".into(), status: Err(()) };
+    let arguments = given.map_err(|_| wrong).and_then(|given| {
+        let standard = |given| if given == "-" { cli::STANDARD } else { given };
+        let given: Vec<&str> = given.iter().map(String::as_str).map(standard).collect();
+        Arguments::from_args(&["denwa"], &given)
+    });
+    arguments.unwrap_or_else(|EarlyExit { output, status }| {
+        // Nobody is left to tell where these cannot be written.
+        let _ = match status {
+            Ok(()) => writeln!(io::stdout(), "{output}"),
+            Err(()) => writeln!(io::stderr(), "{output}\nRun denwa --help for more information."),
+        };
+        std::process::exit(status.map_or(1, |()| 0))
     })
 }
 
@@ -119,8 +166,9 @@ fn version() -> Done {
 }
 
 fn check(check: Check) -> Done {
-    let config = Config::load(&check.file)?;
-    let mut text = format!("{} is right. It means:\n\n{}", check.file.display(), Summary(&config));
+    let path = cli::configuration(check.file)?;
+    let config = Config::load(&path)?;
+    let mut text = format!("{} is right. It means:\n\n{}", path.display(), Summary(&config));
     for remark in config.remarks() {
         text += &format!("\n  Look: {remark}");
     }
@@ -201,22 +249,38 @@ fn exchange() -> Done {
         state: config.state.display().to_string(),
     };
     let desk = net::Desk { facts, log: log.tail() };
+    let mut call_records = match has_state {
+        true => Records::start(&config, log.beside(&config))?,
+        false => Records::off(),
+    };
     let relay = media::Relay::start_with(relay)?;
     let flows: Vec<Flow> = streams.iter().map(|standing| standing.flow).collect();
     let switch = Switch::restore(config, seed, state, clocks, &flows);
     sockets.standing = streams;
-    match net::run(switch, sockets, journal, relay, Some(link), desk, &mut |event| log.event(event))? {
+    let mut tell = |event: &Event| {
+        log.event(event);
+        if let Some(sentence) = call_records.event(event) {
+            log.say(LogLevel::Warn, sentence);
+        }
+    };
+    let end = net::run(switch, sockets, journal, relay, Some(link), desk, &mut tell)?;
+    // All of them are written when this is over.
+    drop(call_records);
+    match end {
         End::Stopped => log.say(LogLevel::Info, "stopped"),
         End::HandedOver => log.say(LogLevel::Info, "a new process goes on"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a configuration into the current folder.
+/// Writes a configuration into the current folder. Who is not root cannot have the default state folder, and
+/// gets one beside it.
 fn first_run() -> Result<PathBuf, Box<dyn Error>> {
     let path = PathBuf::from(config::HERE);
-    config::first_run(&path, |bytes| getrandom::fill(bytes).map_err(io::Error::other)).map_err(|error| {
-        let folder = std::env::current_dir().unwrap_or_default();
+    let folder = std::env::current_dir().unwrap_or_default();
+    let state = (!geteuid().is_root()).then(|| folder.join(config::STATE_HERE));
+    let random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(io::Error::other);
+    config::first_run(&path, state.as_deref(), random).map_err(|error| {
         format!(
             "{} cannot be written into {}: {error}; start denwa in a folder of yours, or name a configuration \
              with `denwa run --config FILE`",

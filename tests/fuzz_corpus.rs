@@ -67,6 +67,11 @@ fn digest() {
 }
 
 #[test]
+fn control() {
+    play("control");
+}
+
+#[test]
 fn guard() {
     play("guard");
 }

@@ -336,3 +336,35 @@ fn without_room_it_goes_on_says_so_and_recovers() {
     program.crash();
     one.reaches(&two);
 }
+
+#[test]
+fn a_backup_made_while_it_runs_brings_registrations_back() {
+    let (folder, at) = (Folder::new(), free_port());
+    let program = Program::start(&folder, at, "");
+    let (mut one, mut two) = (Phone::new("101", at), Phone::new("102", at));
+    two.register(600);
+    one.register(600);
+    let (config, kept) = (folder.0.join("denwa.conf"), folder.0.join("kept"));
+    let denwa = |command: &str| {
+        let mut denwa = Command::new(env!("CARGO_BIN_EXE_denwa"));
+        denwa.arg(command).arg("--config").arg(&config).arg(&kept).stdin(Stdio::null());
+        denwa.output().unwrap()
+    };
+    let said = denwa("backup");
+    assert!(said.status.success(), "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stdout).contains("2 extensions and 2 registrations"), "{said:?}");
+    let said = denwa("restore");
+    let expected = format!("process {}: stop it first", program.keeper.id());
+    assert!(String::from_utf8_lossy(&said.stderr).contains(&expected), "{said:?}");
+
+    // The machine is lost.
+    assert!(program.stop().0.success());
+    fs::remove_dir_all(folder.0.join("state")).unwrap();
+    fs::remove_file(&config).unwrap();
+    let said = denwa("restore");
+    assert!(said.status.success(), "{said:?}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_denwa"));
+    command.arg("run").arg("--config").arg(&config);
+    let _program = Program::launch(command);
+    one.reaches(&two);
+}

@@ -36,7 +36,8 @@ pub(crate) struct HangUp {
     subcommand,
     name = "ban",
     example = "{command_name} 198.51.100.9\n{command_name} 2001:db8::9 30d",
-    note = "It holds until the time is over, `denwa unban`, or a restart; `deny` in the configuration holds forever.
+    note = "It holds until the time is over or `denwa unban`, through a restart as well; `deny` in the configuration
+holds forever.
 Calls that are up go on; `denwa hangup` ends them. 256 addresses can be banned at a time.",
     error_code(1, "it could not be done; the reason is on standard error"),
     error_code(2, "no exchange is running")

@@ -48,7 +48,7 @@ pub(crate) fn trace(arguments: Trace) -> Done {
         client.ask(&Request::Trace { which, full: arguments.full })?;
         client.wait(None)?;
         loop {
-            let text = match client.next()? {
+            let text = match client.hear()? {
                 Reply::Traced(traced) if arguments.json => json_line(&traced),
                 Reply::Traced(traced) => control::ladder(&traced, width(), paint()),
                 Reply::Missed(count) if arguments.json => json_line(&serde_json::json!({ "missed": count })),

@@ -1,7 +1,10 @@
 //! What the keeper is asked: to go on with the configuration as it is now, or with another program; to stop.
 
+use std::error::Error;
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::FromArgs;
@@ -69,6 +72,13 @@ pub(crate) fn reload(reload: Reload) -> Done {
     let path = reload.config.or_else(config::find).ok_or(none)?;
     let file = Config::read(&path)?;
     let config = Config::parse(&path.display().to_string(), &file)?;
+    if let Ok(Some(other)) = other_configuration(&path, &config) {
+        return Err(format!(
+            "the denwa that runs in {} was started on {other}: to have it go on with another file takes a restart",
+            config.state.display()
+        )
+        .into());
+    }
     let notes = match ask(&config.state, &Request::Reload(file)) {
         Ok(Answer::Done(notes)) => notes,
         other => return failed(other),
@@ -111,6 +121,45 @@ pub(crate) fn stop(stop: Stop) -> Done {
         }
         other => failed(other),
     }
+}
+
+/// Has an exchange that was started on the configuration at `path` go on with it; it is `config`, and its file
+/// `file`. Says in sentences what came of that, also where there is none.
+///
+/// # Errors
+///
+/// There is one, and it does not.
+pub(super) fn reload_if_running(
+    path: &Path,
+    config: &Config,
+    file: &[u8],
+) -> Result<Vec<String>, Box<dyn Error>> {
+    let other = match other_configuration(path, config) {
+        Err(AskError::Nobody { .. }) => return Ok(vec!["The next start of denwa will know of it.".into()]),
+        other => other?,
+    };
+    if let Some(other) = other {
+        return Ok(vec![format!("The exchange that runs was started on {other}, and knows nothing of it.")]);
+    }
+    match ask(&config.state, &Request::Reload(file.to_vec()))? {
+        Answer::Done(notes) => {
+            let looks = notes.into_iter().map(|note| format!("  Look: {note}"));
+            Ok([String::from("The exchange that runs knows of it.")].into_iter().chain(looks).collect())
+        }
+        Answer::Failed(why) => Err(why.into()),
+    }
+}
+
+/// On what a running exchange was started that uses the state folder of `config`, if that is another file than
+/// the one at `path`: two configurations may name the same folder.
+fn other_configuration(path: &Path, config: &Config) -> Result<Option<String>, AskError> {
+    let started_on = match ask(&config.state, &Request::Whereabouts)? {
+        Answer::Done(path) => path.into_iter().next().unwrap_or_default(),
+        Answer::Failed(_) => String::new(),
+    };
+    let id = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    let is_same = id(path).is_some_and(|own| id(Path::new(&started_on)) == Some(own));
+    Ok((!is_same).then_some(started_on))
 }
 
 /// Says why nothing was done.

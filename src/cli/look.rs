@@ -39,7 +39,7 @@ VIA      udp or tcp
 ALIVE    how long it took to answer the last question whether it is there (`keep-alive`); `yes`: its
          connection stands; `?`: it was not asked yet; `silent`: it did not answer the last one; `away`:
          its connection is closed, so it cannot be called until it comes back
-SINCE    how long it has been registered from there
+SINCE    how long it has been registered from there; since the last restart at most
 LEFT     how long that holds if it does not register again
 NAT      whether it gives another address than the one that it sends from
 PHONE    what it calls itself; not known after a restart, until it registers again",

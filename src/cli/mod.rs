@@ -2,7 +2,28 @@
 
 pub(crate) mod act;
 mod ask;
+mod backup;
+mod edit;
 pub(crate) mod follow;
 pub(crate) mod keeper;
 pub(crate) mod look;
 pub(crate) mod watch;
+
+use std::path::PathBuf;
+
+use denwa::config;
+
+use crate::Done;
+pub(crate) use backup::{Backup, Restore, backup, restore};
+pub(crate) use edit::{Add, Passwd, Remove, add, passwd, remove};
+
+/// What stands for the argument `-`, standard input or output: no file has that name.
+pub(crate) const STANDARD: &str = "/dev/-";
+
+/// The configuration that is meant: the one that is named, else the one that `denwa run` would take.
+pub(crate) fn configuration(named: Option<PathBuf>) -> Result<PathBuf, &'static str> {
+    named.or_else(config::find).ok_or(
+        "there is no denwa.conf here and no /etc/denwa/denwa.conf: name the configuration, or type `denwa`, which \
+         writes one",
+    )
+}

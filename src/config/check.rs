@@ -42,6 +42,7 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
         sync: check
             .time(|| "sync".into(), file.sync, "0s to 1m", |t| t <= SECOND * 60)
             .unwrap_or(default.sync),
+        call_records: said(file.call_records).map_or(default.call_records, |records| records.0),
         register_expires: check.register_expires(file.register_expires).unwrap_or(default.register_expires),
         keep_alive: check
             .time(

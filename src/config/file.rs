@@ -11,8 +11,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::de::Said;
 use super::{
-    Ban, DigestOffer, Identity, Listen, LogLevel, NatMedia, Network, Number, Password, PortRange, Rate,
-    Sandbox,
+    Ban, CallRecords, DigestOffer, Identity, Listen, LogLevel, NatMedia, Network, Number, Password,
+    PortRange, Rate, Sandbox,
 };
 
 /// A key that may be there, and what it says.
@@ -31,6 +31,7 @@ pub(super) struct File {
     pub(super) media_ports: Key<PortRange>,
     pub(super) state: Key<PathBuf>,
     pub(super) sync: Key<Time>,
+    pub(super) call_records: Key<Records>,
     pub(super) register_expires: Key<(Time, Time)>,
     pub(super) keep_alive: Key<Time>,
     pub(super) ext: Each<ExtensionKeys>,
@@ -115,6 +116,9 @@ pub(super) struct CallsAnHour(pub(super) u32);
 
 /// After what a source is not heard for a while; `None` for never.
 pub(super) struct Banned(pub(super) Option<Ban>);
+
+/// How large the call records may become; `None` for no records.
+pub(super) struct Records(pub(super) Option<CallRecords>);
 
 /// `yes` or `no`.
 pub(super) struct YesNo(pub(super) bool);

@@ -1,18 +1,19 @@
 //! The first start, without a configuration: writes one that works and teaches, and says what to
 //! type into a phone.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Config, Password, Transport};
+use super::{Config, Password, Settings};
+use crate::atomic;
 
 /// The file that a first run writes, in the current folder.
 pub const HERE: &str = "denwa.conf";
+
+/// The state folder beside it, where that cannot be the default one.
+pub const STATE_HERE: &str = "denwa-state";
 
 /// Where the configuration is, if nobody says: in the current folder, then in `/etc/denwa`. `None`
 /// if it is in neither.
@@ -26,54 +27,31 @@ pub fn find() -> Option<PathBuf> {
 }
 
 /// Writes a configuration with two extensions and an echo test to `path`, readable by its owner
-/// alone. `random` fills a slice with random bytes, from which the passwords come.
+/// alone. `state` is the folder for what must survive, if it is not to be the default one; one that cannot be
+/// written in a line is left out. `random` fills a slice with random bytes, from which the passwords come.
 ///
 /// The file is there completely or not at all, and one that exists is never touched.
 ///
 /// # Errors
 ///
 /// Those of `random` and of the file system; [`io::ErrorKind::AlreadyExists`] if there is a file.
-pub fn first_run(path: &Path, mut random: impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<()> {
-    let text = template(&password(&mut random)?, &password(&mut random)?);
-    let unfinished = beside(path);
-    let written = write_new(&unfinished, text.as_bytes())
-        // A link, unlike a rename, fails where there is a file already.
-        .and_then(|()| fs::hard_link(&unfinished, path));
-    let removed = fs::remove_file(&unfinished);
-    written.and(removed)
+pub fn first_run(
+    path: &Path,
+    state: Option<&Path>,
+    mut random: impl FnMut(&mut [u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let state = state.and_then(Path::to_str).filter(|state| is_value(state));
+    let text = template(&Password::strong(&mut random)?, &Password::strong(&mut random)?, state);
+    atomic::create(path, text.as_bytes())
 }
 
 /// What to type into a phone for each extension of `config`, and what to dial then. `path` is the
 /// file it came from, `addresses` are those that phones can reach this machine at.
 pub fn welcome(config: &Config, path: &Path, addresses: &[IpAddr]) -> String {
-    let servers: Vec<String> = match &config.domain {
-        Some(domain) => vec![domain.clone()],
-        None => addresses.iter().map(IpAddr::to_string).collect(),
-    };
-    let server = match servers.as_slice() {
-        [] => "this machine's address".to_string(),
-        servers => servers.join("  or  "),
-    };
-    let port = |transport| {
-        let mut listen = config.listen.iter();
-        listen.find(|listen| listen.transport == transport).map(|listen| listen.port)
-    };
-    let (port, transport) = match (port(Transport::Udp), port(Transport::Tcp)) {
-        (Some(udp), Some(tcp)) if udp == tcp => (udp, "UDP or TCP"),
-        (Some(udp), _) => (udp, "UDP"),
-        (None, Some(tcp)) => (tcp, "TCP"),
-        (None, None) => (5060, "UDP"),
-    };
-
     let count = config.extensions.len();
     let mut text = format!("{} has {count} extensions. Type into a phone for each:\n", path.display());
-    for (number, extension) in &config.extensions {
-        let password = extension.password.reveal();
-        let _ = write!(
-            text,
-            "\n    user       {number}\n    password   {password}\n    server     {server}\n    \
-             port       {port}\n    transport  {transport}\n"
-        );
+    for settings in Settings::all(config, addresses) {
+        let _ = write!(text, "\n{settings}");
     }
     text.push('\n');
     if let Some(echo) = &config.echo {
@@ -83,55 +61,29 @@ pub fn welcome(config: &Config, path: &Path, addresses: &[IpAddr]) -> String {
     if let (Some(first), Some(second)) = (numbers.next(), numbers.next()) {
         let _ = writeln!(text, "Call {second} from {first} to ring the other phone.");
     }
+    text += "`denwa add 103` adds another one; `denwa --help` tells the rest.\n";
     text
 }
 
-/// 20 characters of 31 that nobody confuses and every keypad has: 99 bits.
-fn password(random: &mut impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<Password> {
-    const LENGTH: usize = 20;
-    const ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
-    /// Bytes from here on would make the first letters more likely than the others.
-    const FAIR: u8 = (256 / ALPHABET.len() * ALPHABET.len()) as u8;
-
-    let mut password = String::with_capacity(LENGTH);
-    while password.len() < LENGTH {
-        let mut bytes = [0; LENGTH];
-        random(&mut bytes)?;
-        let fair = bytes.iter().filter(|&&byte| byte < FAIR);
-        let letters = fair.map(|&byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));
-        password.extend(letters.take(LENGTH - password.len()));
-    }
-    Ok(Password::new(&password))
+/// Whether a text is read as it is when it stands behind a `=`.
+fn is_value(text: &str) -> bool {
+    text == text.trim() && !text.is_empty() && !text.contains(char::is_control)
 }
 
-/// The name of the file while it is being written.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().map_or_else(|| OsString::from(HERE), OsString::from);
-    name.push(format!(".{}.unfinished", std::process::id()));
-    path.with_file_name(name)
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // One that is here was left by a process of our number that was interrupted.
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn template(first: &Password, second: &Password) -> String {
+fn template(first: &Password, second: &Password, state: Option<&str>) -> String {
     let (first, second) = (first.reveal(), second.reveal());
+    let state = match state {
+        Some(state) => format!("state = {state}"),
+        None => format!("#state = {}", Config::default().state.display()),
+    };
     format!(
         "\
 # denwa.conf: all that there is to say about this telephone exchange.
 #
 # A line is `key = value`. The value runs to the end of its line, so nothing needs quotes.
 # A comment begins with `#` and has a line of its own.
-# After a change: `denwa check denwa.conf` tells what is understood; then start denwa again.
+# After a change: `denwa check` tells what is understood, and `denwa reload` has a running denwa go on
+# with it. `denwa add 103 Living room` adds an extension to this file.
 
 # An extension is a number and the password that its phone registers with. All phones know md5,
 # which is safe with a password like these; without the line, SHA-256 is asked for as well, and
@@ -146,6 +98,9 @@ ext.102.digest = md5
 
 # The number of the echo test: it repeats what it hears.
 echo = 114
+
+# The folder for what must survive a restart: which phones are registered.
+{state}
 
 # What follows are examples. Remove the `#` in front of a key to use it.
 
@@ -182,6 +137,8 @@ echo = 114
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     /// A new folder that goes away with the test.
@@ -222,7 +179,7 @@ mod tests {
     fn writes_a_file_that_works() {
         let folder = Folder::new("works");
         let path = folder.0.join("denwa.conf");
-        first_run(&path, counting()).unwrap();
+        first_run(&path, None, counting()).unwrap();
         assert_eq!(folder.names(), ["denwa.conf"]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -251,8 +208,24 @@ mod tests {
     }
 
     #[test]
+    fn the_state_is_where_it_is_said() {
+        let config = |state: Option<&str>| {
+            let folder = Folder::new("state");
+            let path = folder.0.join("denwa.conf");
+            first_run(&path, state.map(Path::new), counting()).unwrap();
+            Config::load(&path).unwrap().state
+        };
+        for state in ["/home/x/denwa-state", "/srv/a # b = c/電話"] {
+            assert_eq!(config(Some(state)), Path::new(state));
+        }
+        for state in [None, Some(""), Some("/a\nb"), Some("/a "), Some("\u{3000}/a")] {
+            assert_eq!(config(state), Config::default().state);
+        }
+    }
+
+    #[test]
     fn its_examples_work_too() {
-        let text = template(&Password::new("a"), &Password::new("b"));
+        let text = template(&Password::new("a"), &Password::new("b"), None);
         let all = text.replace("\n#", "\n").replace("\n ", "\n# ");
         let all: String = all
             .lines()
@@ -269,7 +242,7 @@ mod tests {
         let folder = Folder::new("never");
         let path = folder.0.join("denwa.conf");
         fs::write(&path, "mine").unwrap();
-        let error = first_run(&path, counting()).unwrap_err();
+        let error = first_run(&path, None, counting()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
         assert_eq!(folder.names(), ["denwa.conf"]);
@@ -279,24 +252,7 @@ mod tests {
     fn leaves_nothing_where_randomness_fails() {
         let folder = Folder::new("nothing");
         let path = folder.0.join("denwa.conf");
-        assert!(first_run(&path, |_| Err(io::Error::other("none"))).is_err());
+        assert!(first_run(&path, None, |_| Err(io::Error::other("none"))).is_err());
         assert!(folder.names().is_empty());
-    }
-
-    #[test]
-    fn passwords_are_fair() {
-        let mut each = 0..=255u8;
-        let mut seen = std::collections::BTreeMap::new();
-        for _ in 0..256 / 31 * 31 {
-            let password = password(&mut |bytes: &mut [u8]| {
-                bytes.fill(each.next().unwrap());
-                Ok(())
-            });
-            let password = password.unwrap();
-            assert_eq!(password.reveal().len(), 20);
-            *seen.entry(password.reveal().to_string()).or_insert(0) += 1;
-        }
-        assert_eq!(seen.len(), 31);
-        assert!(seen.values().all(|&times| times == 8), "{seen:?}");
     }
 }

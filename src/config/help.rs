@@ -13,6 +13,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("media-ports", "media-ports = 40000-40999"),
     ("state", "state = /var/lib/denwa"),
     ("sync", "sync = 1s"),
+    ("call-records", "call-records = 1M 10"),
     ("register-expires", "register-expires = 60s 1h"),
     ("keep-alive", "keep-alive = 25s"),
     ("ext", "ext.101 = a-long-password"),

@@ -3,6 +3,9 @@
 
 use super::mistake::{Mistakes, Reason};
 
+/// What some editors begin a UTF-8 file with.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// One line that says something.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Line<'a> {
@@ -17,7 +20,7 @@ pub(super) struct Line<'a> {
 /// The lines of a file, ordered so that keys with common parts stand together: `ext`, `ext.101`,
 /// `ext.101.name`, `ext.101-b`. Equal keys stay in the order of the file.
 pub(super) fn lines<'a>(bytes: &'a [u8], mistakes: &mut Mistakes) -> Vec<Line<'a>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let mut lines = Vec::new();
     for (number, bytes) in (1..).zip(bytes.split(|&b| b == b'\n')) {
         match line(bytes) {

@@ -17,6 +17,7 @@
 
 mod check;
 mod de;
+mod edit;
 mod file;
 mod first_run;
 mod help;
@@ -24,8 +25,10 @@ mod lines;
 mod mistake;
 mod nearest;
 mod network;
+mod password;
 mod reach;
 mod remarks;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -40,9 +43,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use first_run::{HERE, find, first_run, welcome};
+pub use edit::{EditError, Edited, Meaning, add_extension, remove_extension, set_password};
+pub use first_run::{HERE, STATE_HERE, find, first_run, welcome};
 pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
 pub use network::Network;
+pub use settings::Settings;
 
 /// The largest file that is read, in bytes: [`MAX_EXTENSIONS`] with a few keys each fit.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -80,6 +85,9 @@ pub struct Config {
     /// `sync`: how long what must survive may wait to be put on the disk, at most 1 min; `0s`: no longer
     /// than it takes. Default 1 s.
     pub sync: Duration,
+    /// `call-records`: how large the records of ended calls in [`Config::state`] may become; `off`: `None`, and there
+    /// are none. Default 1 MB, 10 files.
+    pub call_records: Option<CallRecords>,
     /// `register-expires`: the shortest and longest time a binding may ask for, in whole
     /// seconds, up to 7 days. Default 60 s, 3600 s.
     pub register_expires: ExpiresRange,
@@ -137,6 +145,7 @@ impl Default for Config {
             media_ports: PortRange { first: 40000, last: 40999 },
             state: PathBuf::from("/var/lib/denwa"),
             sync: Duration::from_secs(1),
+            call_records: Some(CallRecords { bytes: 1_000_000, files: 10 }),
             register_expires: ExpiresRange { min: Duration::from_secs(60), max: Duration::from_secs(3600) },
             keep_alive: Duration::from_secs(25),
             extensions: BTreeMap::new(),
@@ -405,6 +414,15 @@ pub struct Ban {
     pub failures: u32,
     /// For how long, 1 min to 7 days; also how long failures count.
     pub time: Duration,
+}
+
+/// `call-records = 1M 10`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRecords {
+    /// How many bytes a file has at most, 10,000 to 1,000,000,000.
+    pub bytes: u64,
+    /// How many files there are at most, 1 to 1,000; when all are full, the oldest goes.
+    pub files: u32,
 }
 
 /// How much of the cage must be there.

@@ -49,6 +49,7 @@ rate.phone      = 800/s
 ban             = 5 10m
 sandbox         = require
 user            = denwa-2
+call-records    = 250k 3
 ";
 
 fn number(text: &str) -> Number {
@@ -157,6 +158,7 @@ fn the_example_means_what_it_says() {
         ban: Some(Ban { failures: 5, time: Duration::from_secs(600) }),
         sandbox: Sandbox::Require,
         user: Some("denwa-2".into()),
+        call_records: Some(CallRecords { bytes: 250_000, files: 3 }),
         ..Config::default()
     };
     assert_eq!(config, expected);
@@ -317,6 +319,16 @@ fn how_long_the_disk_may_wait() {
     assert_eq!(sync(""), Duration::from_secs(1));
     assert_eq!(sync("sync = 0s"), Duration::ZERO);
     assert_eq!(sync("sync = 1m"), Duration::from_secs(60));
+}
+
+#[test]
+fn how_large_call_records_become() {
+    let records = |text: &str| parse(&format!("ext.101 = a\n{text}")).call_records;
+    let of = |bytes, files| Some(CallRecords { bytes, files });
+    assert_eq!(records(""), of(1_000_000, 10));
+    assert_eq!(records("call-records = off"), None);
+    assert_eq!(records("call-records = 10k 1"), of(10_000, 1));
+    assert_eq!(records("call-records =  1G\t1000 "), of(1_000_000_000, 1_000));
 }
 
 #[test]

@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::file::{
-    Address, Banned, Calls, CallsAnHour, Contacts, Domain, Name, PlaceName, Time, UserName, YesNo,
+    Address, Banned, Calls, CallsAnHour, Contacts, Domain, Name, PlaceName, Records, Time, UserName, YesNo,
 };
 use super::mistake::{Reason, printable};
 use super::network::{bare_address, network};
-use super::{Ban, Listen, MAX_CONTACTS, Network, Number, Password, PortRange, Rate, Transport};
+use super::{Ban, CallRecords, Listen, MAX_CONTACTS, Network, Number, Password, PortRange, Rate, Transport};
 
 /// Why a word is not a value: a sentence for the person who wrote it.
 type Why = String;
@@ -46,6 +46,7 @@ written_as! {
     Password: deserialize_string by password;
     Name: deserialize_string by name;
     Banned: deserialize_string by ban;
+    Records: deserialize_string by call_records;
 }
 
 struct Written<T>(fn(&str) -> Result<T, Why>);
@@ -94,7 +95,7 @@ fn time(word: &str) -> Result<Time, Why> {
 }
 
 /// As it is dialled.
-fn number(word: &str) -> Result<Number, Why> {
+pub(super) fn number(word: &str) -> Result<Number, Why> {
     // One could be dialled, but not written into a list, where a `#` before a word is a comment.
     Number::new(word).filter(|_| !word.starts_with('#')).ok_or_else(|| {
         format!(
@@ -171,6 +172,43 @@ fn ban(text: &str) -> Result<Banned, Why> {
     }
 }
 
+/// `1M 10` or `off`.
+fn call_records(text: &str) -> Result<Records, Why> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if text.contains('#') {
+        return Err(Reason::Comment.to_string());
+    }
+    let (bytes, files) = match words.as_slice() {
+        ["off"] => return Ok(Records(None)),
+        [bytes, files] => (size(bytes)?, files),
+        _ => return Err(format!("`{}` is neither `off` nor a size and a number of files", shown(text))),
+    };
+    match whole(files) {
+        Some(files @ 1..=1000) => Ok(Records(Some(CallRecords { bytes, files }))),
+        _ => Err(format!("`{}` is not a number of files from 1 to 1000", shown(files))),
+    }
+}
+
+/// A whole number and its unit, together: `10k 1M 1G`, of a thousand each.
+fn size(word: &str) -> Result<u64, Why> {
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    let (amount, unit) = word.split_at(digits);
+    let Ok(amount) = amount.parse::<u32>() else {
+        return Err(format!("`{}` is not a size", shown(word)));
+    };
+    let factor = match unit {
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "" => return Err(format!("`{amount}` has no unit; write {amount}k for kilobytes, M for megabytes")),
+        _ => return Err(format!("`{}` has an unknown unit; there are k, M and G", shown(word))),
+    };
+    match u64::from(amount) * factor {
+        bytes @ 10_000..=1_000_000_000 => Ok(bytes),
+        _ => Err(format!("`{}` is not a size from 10k to 1G", shown(word))),
+    }
+}
+
 fn yes_no(word: &str) -> Result<YesNo, Why> {
     match word {
         "yes" => Ok(YesNo(true)),
@@ -212,7 +250,8 @@ fn password(text: &str) -> Result<Password, Why> {
     }
 }
 
-fn name(text: &str) -> Result<Name, Why> {
+/// How a person or a room is called.
+pub(super) fn name(text: &str) -> Result<Name, Why> {
     const LONGEST: usize = 64;
     match text.len() {
         _ if text.contains('\t') => Err("the name has a tab in it".into()),

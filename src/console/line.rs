@@ -192,7 +192,7 @@ impl fmt::Display for Heard<'_> {
 }
 
 /// Why a call ended, in words.
-struct Why(Cause);
+pub(super) struct Why(pub(super) Cause);
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -265,9 +265,11 @@ mod tests {
     fn record(cause: Cause, talked: Option<u64>) -> CallRecord {
         CallRecord {
             parties: parties("102", talked.map(|_| "102")),
+            started: Duration::from_secs(1_795_391_506),
             duration: Duration::from_secs(12),
             talked: talked.map(Duration::from_secs),
             cause,
+            source: "192.0.2.31".parse().unwrap(),
             caller_media: Counters::default(),
             callee_media: Counters::default(),
         }

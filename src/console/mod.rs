@@ -1,10 +1,15 @@
-//! What people read: the log, what a configuration means in words, and what the operator's commands show.
+//! What people read: the log, call records, what a configuration means in words, and what the operator's commands
+//! show.
 
 mod addresses;
 mod ceiling;
 pub mod control;
+mod csv;
 mod line;
 mod news;
+mod qr;
+mod records;
+mod rotation;
 mod summary;
 mod tail;
 mod utc;
@@ -16,15 +21,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use addresses::own_addresses;
 pub use line::{Names, line};
+pub use qr::Code;
+pub use records::Records;
 pub use summary::Summary;
 pub use tail::Tail;
+pub use utc::Utc;
+pub use words::Things;
 
 use crate::config::{Config, LogLevel};
 use crate::switch::Event;
 use ceiling::{Ceiling, LeftOut};
 use line::Service;
-use utc::Utc;
-use words::Things;
 
 /// The log: one short line for each thing that happened, with the time in UTC.
 ///
@@ -68,6 +75,11 @@ impl Log {
             to: Box::new(to),
             clock: Box::new(clock),
         }
+    }
+
+    /// Another log on standard error, for another thread: its lines are among the last of this one.
+    pub fn beside(&self, config: &Config) -> Log {
+        Log { tail: self.tail(), ..Log::new(config) }
     }
 
     /// Its last lines, also those that will come.
@@ -153,7 +165,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
+    pub(super) struct Shared(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Shared {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -166,7 +178,7 @@ mod tests {
     }
 
     impl Shared {
-        fn lines(&self) -> Vec<String> {
+        pub(super) fn lines(&self) -> Vec<String> {
             let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
             text.lines().map(str::to_owned).collect()
         }

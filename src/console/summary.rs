@@ -3,10 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::words::{Count, Things, Time};
+use super::words::{Count, Size, Things, Time};
 use crate::config::{
-    Access, Config, DigestOffer, Extension, Identity, Listen, LogLevel, NatMedia, Network, Number, Password,
-    Sandbox,
+    Access, CallRecords, Config, DigestOffer, Extension, Identity, Listen, LogLevel, NatMedia, Network,
+    Number, Password, Sandbox,
 };
 
 /// A configuration in words, a table of some lines. Passwords are not shown.
@@ -54,6 +54,17 @@ impl fmt::Display for Summary<'_> {
         match config.sync.is_zero() {
             true => row(f, "a power cut loses", "what is on its way to the disk")?,
             false => row(f, "a power cut loses", format_args!("the last {} of it", Time(config.sync)))?,
+        }
+        match config.call_records {
+            None => row(f, "call records", "are not kept")?,
+            Some(CallRecords { bytes, files }) => {
+                let files = Things(files.into(), "file");
+                row(
+                    f,
+                    "call records",
+                    format_args!("are kept too: calls.csv, {files} of {} at most", Size(bytes)),
+                )?;
+            }
         }
         row(f, "the log has", level(config.log))?;
         row(f, "the sandbox is", sandbox(config.sandbox))?;
@@ -239,7 +250,7 @@ mod tests {
             ext.102.max-contacts = 1\next.102.allow = 192.0.2.0/24 ::1\next.102.max-calls = 1\n\
             ext.102.max-calls-hour = 2000\nlisten.lan = udp:70\nlisten.lan.allow = 10.0.0.0/8\n\
             listen.wan = udp:80\nlisten.wan.deny = 10.0.0.0/8\nallow = 192.0.2.0/24 ::/0 10.0.0.0/8\n\
-            deny = 192.0.2.9\nrate.phone = 1000/s\nban = 3 90s\nsandbox = require\nuser = pbx\ngroup.600 = 102 101\necho = 114";
+            deny = 192.0.2.9\nrate.phone = 1000/s\nban = 3 90s\ncall-records = 250k 1\nsandbox = require\nuser = pbx\ngroup.600 = 102 101\necho = 114";
         let config = Config::parse("x", text).unwrap();
         let said = Summary(&config).to_string();
         for line in [
@@ -256,6 +267,7 @@ mod tests {
             "packets a second    10 from each stranger, 500 from all of them,",
             "                    1,000 from each address where a phone is registered",
             "wrong passwords     3 of them, and their source is not heard for 1 min 30 s",
+            "call records        are kept too: calls.csv, 1 file of 250 kB at most",
             "the sandbox is      complete, or it does not start (require)",
             "runs as             pbx, if root starts it",
             "public address      203.0.113.5 (IPv4)",
@@ -276,7 +288,8 @@ mod tests {
     #[test]
     fn says_what_is_usual() {
         let many: String = (0..9).map(|i| format!(" 192.0.2.{i}")).collect();
-        let text = format!("ext.101 = secret-one\ndeny ={many}\nban = never\nsandbox = off");
+        let text =
+            format!("ext.101 = secret-one\ndeny ={many}\nban = never\ncall-records = off\nsandbox = off");
         let config = Config::parse("x", text.as_bytes()).unwrap();
         let said = Summary(&config).to_string();
         for line in [
@@ -284,6 +297,7 @@ mod tests {
             "but not             192.0.2.0/32 192.0.2.1/32 192.0.2.2/32 192.0.2.3/32 192.0.2.4/32 192.0.2.5/32 and 3 more",
             "strangers get       answers, though they may not call",
             "wrong passwords     are never too many",
+            "call records        are not kept",
             "the sandbox is      off",
             "runs as             who starts it; if that is root, as denwa or else nobody",
             "  101    up to 5 phones",
@@ -293,6 +307,7 @@ mod tests {
         let usual = Config::parse("x", b"ext.101 = secret-one").unwrap();
         let said = Summary(&usual).to_string();
         assert!(said.contains("30 of them, and their source is not heard for 10 min"), "{said}");
+        assert!(said.contains("10 files of 1 MB at most"), "{said}");
         assert!(said.contains("as good as this system has it"), "{said}");
     }
 }

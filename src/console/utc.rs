@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Seconds since 1970, shown as `2026-11-22 23:51:46`.
-pub(super) struct Utc(pub(super) u64);
+pub struct Utc(pub u64);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -11,6 +11,15 @@ impl fmt::Display for Utc {
         let (year, month, day) = civil(days);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+    }
+}
+
+/// The same as ISO 8601 wants it: `2026-11-22T23:51:46Z`.
+pub(super) struct Iso(pub(super) u64);
+
+impl fmt::Display for Iso {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}Z", Utc(self.0).to_string().replace(' ', "T"))
     }
 }
 
@@ -44,6 +53,7 @@ mod tests {
         assert_eq!(Utc(0).to_string(), "1970-01-01 00:00:00");
         assert_eq!(Utc(951_782_400).to_string(), "2000-02-29 00:00:00");
         assert_eq!(Utc(1_795_391_506).to_string(), "2026-11-22 23:51:46");
+        assert_eq!(Iso(1_795_391_506).to_string(), "2026-11-22T23:51:46Z");
         assert_eq!(Utc(4_107_542_399).to_string(), "2100-02-28 23:59:59");
         assert_eq!(Utc(4_107_542_400).to_string(), "2100-03-01 00:00:00");
     }

@@ -54,12 +54,26 @@ impl fmt::Display for Count {
 }
 
 /// A number of things: `1 packet`, `2 packets`.
-pub(super) struct Things(pub(super) u64, pub(super) &'static str);
+pub struct Things(pub u64, pub &'static str);
 
 impl fmt::Display for Things {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.0 == 1 { "" } else { "s" };
         write!(f, "{} {}{plural}", Count(self.0), self.1)
+    }
+}
+
+/// A number of bytes, in the largest unit of which it is a whole number: `250 kB`, `1 MB`.
+pub(super) struct Size(pub(super) u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes.is_multiple_of(1_000_000_000) => write!(f, "{} GB", bytes / 1_000_000_000),
+            bytes if bytes.is_multiple_of(1_000_000) => write!(f, "{} MB", bytes / 1_000_000),
+            bytes if bytes.is_multiple_of(1_000) => write!(f, "{} kB", bytes / 1_000),
+            bytes => write!(f, "{bytes} bytes"),
+        }
     }
 }
 
@@ -156,6 +170,15 @@ mod tests {
         assert_eq!(said(12_034_056), "12,034,056");
         assert_eq!(Things(1, "call").to_string(), "1 call");
         assert_eq!(Things(0, "call").to_string(), "0 calls");
+    }
+
+    #[test]
+    fn sizes() {
+        let said = |bytes| Size(bytes).to_string();
+        assert_eq!(said(250_000), "250 kB");
+        assert_eq!(said(1_000_000), "1 MB");
+        assert_eq!(said(1_000_000_000), "1 GB");
+        assert_eq!(said(1_500), "1500 bytes");
     }
 
     #[test]

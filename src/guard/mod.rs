@@ -55,6 +55,19 @@ pub struct Guard {
     strangers: Strangers,
     streams: Streams,
     herald: Herald,
+    /// What was decided since it was asked for: one or two for each input, and all when all are lifted.
+    decisions: Vec<Decision>,
+}
+
+/// That a source is not heard, or is heard again; for who remembers it beyond this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Which.
+    pub source: Prefix,
+    /// How many wrong passwords it took; `None`: the operator said so.
+    pub failures: Option<u32>,
+    /// Until when; `None`: it is heard again.
+    pub until: Option<Instant>,
 }
 
 /// What is known of the source of a packet that may pass.
@@ -203,6 +216,7 @@ impl Guard {
             strangers: Strangers::new(config),
             streams: Streams::new(),
             herald: Herald::new(Words::new(config)),
+            decisions: Vec::new(),
         }
     }
 
@@ -286,6 +300,9 @@ impl Guard {
             Lesson::Bound(source) => {
                 let source = self.key.source(source);
                 self.phones.bound(source, now);
+                if self.offenders.is_banned(source, now) {
+                    self.decisions.push(Decision { source: source.prefix, failures: Some(0), until: None });
+                }
                 self.offenders.pardon(source);
             }
             Lesson::Unbound(source) => self.phones.unbound(self.key.source(source)),
@@ -309,6 +326,7 @@ impl Guard {
         let source = self.key.source(address).prefix;
         self.edicts.ban(source, now, time).then(|| {
             self.streams.banish(source);
+            self.decisions.push(Decision { source, failures: None, until: Some(now + time) });
             source
         })
     }
@@ -317,10 +335,46 @@ impl Guard {
     pub fn unban(&mut self, now: Instant, address: Option<IpAddr>) -> Vec<Prefix> {
         let source = address.map(|address| self.key.source(address));
         let mut lifted = self.edicts.lift(source.map(|source| source.prefix), now);
-        lifted.extend(self.offenders.lift(source, now));
+        let heard = |failures| move |source: &Prefix| Decision { source: *source, failures, until: None };
+        self.decisions.extend(lifted.iter().map(heard(None)));
+        let pardoned = self.offenders.lift(source, now);
+        self.decisions.extend(pardoned.iter().map(heard(Some(0))));
+        lifted.extend(pardoned);
         lifted.sort_unstable();
         lifted.dedup();
         lifted
+    }
+
+    /// What was decided since the last time.
+    pub fn decisions(&mut self) -> std::vec::Drain<'_, Decision> {
+        self.decisions.drain(..)
+    }
+
+    /// All that holds of what was decided.
+    pub fn all_decisions(&self, now: Instant) -> impl Iterator<Item = Decision> {
+        let edicts = self.edicts.all(now);
+        let edicts = edicts.map(|(source, until)| Decision { source, failures: None, until: Some(until) });
+        let offenders = self.offenders.banned(now);
+        edicts.chain(offenders.map(|(source, failures, until)| Decision {
+            source,
+            failures: Some(failures),
+            until: Some(until),
+        }))
+    }
+
+    /// Goes on with what a guard before this one has decided. Where a phone is registered, only the operator's
+    /// word counts.
+    pub fn restore(&mut self, now: Instant, Decision { source, failures, until }: Decision) {
+        let Some(until) = until else { return };
+        let Some(failures) = failures else {
+            // There were no more than there may be.
+            self.edicts.ban(source, now, until - now);
+            return;
+        };
+        let source = self.key.source_of(source);
+        if !self.phones.has(source) {
+            self.offenders.restore(source, now, failures, until);
+        }
     }
 
     /// Who is not heard, the operator's edicts first.
@@ -397,6 +451,8 @@ impl Guard {
         if let Some(ban) = self.offenders.failed(source, now) {
             self.streams.condemn(source.prefix);
             let (failures, time) = (ban.failures, ban.time);
+            let until = Some(now + time);
+            self.decisions.push(Decision { source: source.prefix, failures: Some(failures), until });
             self.herald.banned(now, News::Banned { source: source.prefix, failures, time, number });
         }
     }

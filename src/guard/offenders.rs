@@ -75,6 +75,17 @@ impl Offenders {
         Some(ban)
     }
 
+    /// A source that is banned already, after so many failures. Where nobody is banned any more, nor is this one.
+    pub(super) fn restore(&mut self, source: Source, now: Instant, failures: u32, until: Instant) {
+        if self.ban.is_none() {
+            return;
+        }
+        let (Place::Own(offender) | Place::Taken(offender)) =
+            self.known.place(source, |known| (now < known.banned_until, known.last));
+        *offender = Offender { first: now, last: now, failures, banned_until: until };
+        self.last = self.last.max(until);
+    }
+
     /// Those that are banned, by how many failures and until when.
     pub(super) fn banned(&self, now: Instant) -> impl Iterator<Item = (Prefix, u32, Instant)> {
         let banned = self.known.iter().filter(move |(_, offender)| now < offender.banned_until);

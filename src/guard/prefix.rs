@@ -29,6 +29,16 @@ impl Prefix {
             IpAddr::V6(v6) => Prefix((v6.to_bits() >> 64) as u64),
         }
     }
+
+    /// As a number, to be written down.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The source with this number.
+    pub fn from_bits(bits: u64) -> Prefix {
+        Prefix(bits)
+    }
 }
 
 impl fmt::Display for Prefix {
@@ -56,7 +66,10 @@ impl Key {
     }
 
     pub(super) fn source(&self, address: IpAddr) -> Source {
-        let prefix = Prefix::of(address);
+        self.source_of(Prefix::of(address))
+    }
+
+    pub(super) fn source_of(&self, prefix: Prefix) -> Source {
         Source { prefix, hash: self.0.hash(&prefix.0.to_le_bytes()) }
     }
 }

@@ -111,8 +111,9 @@ impl Streams {
     /// A source is not heard any more, whoever is there: neither are connections that proved themselves.
     pub(super) fn banish(&mut self, source: Prefix) {
         self.condemn(source);
-        let proved = self.proved.extract_if(.., |_, of| *of == source);
-        self.condemned.extend(proved.map(|(stream, _)| stream));
+        let proved = self.proved.iter().filter(|(_, of)| **of == source);
+        self.condemned.extend(proved.map(|(stream, _)| *stream));
+        self.proved.retain(|_, of| *of != source);
     }
 
     /// The next that has to go; it is forgotten.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 /// The name of the file that is appended to.
-pub(super) const NAME: &str = "journal";
+pub const NAME: &str = "journal";
 
 /// The name of the one that will replace it.
 pub(super) const NEXT: &str = "journal.new";

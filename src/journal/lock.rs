@@ -1,7 +1,7 @@
 //! One exchange for each state folder.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -13,16 +13,16 @@ const NAME: &str = "lock";
 
 /// Holds a folder for as long as it lives, and in any case no longer than the process.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     _file: File,
 }
 
 /// Why a folder cannot be had.
 #[derive(Debug)]
-pub(super) enum NoLock {
+pub enum NoLock {
     /// Another process has it, by its own word this one.
     Held(Option<u32>),
-    /// The system does not do it: nothing can be written there.
+    /// The system does not do it: nothing can be written there, or looked at.
     Impossible,
 }
 
@@ -32,14 +32,35 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(folder.join(NAME)).map_err(|_| NoLock::Impossible)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(NoLock::Held(read(&file))),
-            Err(_) => return Err(NoLock::Impossible),
-        }
+        lock(&file)?;
         // The lock is what counts; where the disk is full, nobody is told who has it.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{holder}"));
         Ok(Lock { _file: file })
+    }
+
+    /// Keeps exchanges from a folder whose files are to be replaced. Nothing is written, and no link
+    /// followed: the folder may be another user's. `None` where no exchange has ever been, which one that
+    /// starts in this very moment might change.
+    ///
+    /// # Errors
+    ///
+    /// An exchange has it, or that cannot be known.
+    pub fn hold(folder: &Path) -> Result<Option<Lock>, NoLock> {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        match options.open(folder.join(NAME)) {
+            Ok(file) => lock(&file).map(|()| Some(Lock { _file: file })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(_) => Err(NoLock::Impossible),
+        }
+    }
+}
+
+fn lock(file: &File) -> Result<(), NoLock> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(NoLock::Held(read(file))),
+        Err(_) => Err(NoLock::Impossible),
     }
 }
 

@@ -21,8 +21,10 @@
 //! | `journal` | the records (file `frame`) |
 //! | `journal.new` | the next one, until it is whole |
 //! | `journal.damaged` | what stood in the place of a journal and was none |
+//! | `journal.before-restore` | the one whose place was taken by that of a backup |
 //! | `lock` | who has the folder: one process at a time |
 
+pub mod backup;
 mod disk;
 mod frame;
 mod lock;
@@ -40,16 +42,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use disk::NAME;
 pub use frame::{MAX_RECORD, VERSION};
+pub use lock::{Lock, NoLock};
 pub use record::{
-    Address, Binding, Clocks, Flow, Kept, Octets, Record, Refresh, Secret, Term, Transport, Used,
+    Address, Ban, Binding, Clocks, Flow, Kept, Octets, Record, Refresh, Secret, Term, Transport, Used,
 };
 pub use state::State;
 
 use crate::time::Instant;
-use disk::{DAMAGED, Disk, Done, NAME, NEXT};
+use disk::{DAMAGED, Disk, Done, NEXT};
 use frame::{Found, HEADER};
-use lock::{Lock, NoLock};
 use record::Urgency;
 
 /// Up to this size, in octets, a file is not worth being written anew.

@@ -45,6 +45,10 @@ pub enum Record {
     Used(Used),
     /// Who speaks in the call of this number is so now.
     Locks(Kept),
+    /// A source is not heard.
+    Banned(Ban),
+    /// It is heard again, as far as it was the operator (true) who banned it, or wrong passwords.
+    Heard(u64, bool),
 }
 
 /// How soon a record has to be where.
@@ -60,6 +64,29 @@ pub(super) enum Urgency {
 }
 
 impl Record {
+    /// Whether it means nothing when all calls are over.
+    pub fn is_of_call(&self) -> bool {
+        match self {
+            Record::Call(_)
+            | Record::CallOver(_)
+            | Record::CallGone(_)
+            | Record::Invite(..)
+            | Record::InviteGone(_)
+            | Record::Locks(_) => true,
+            Record::Secret(_)
+            | Record::Started(_)
+            | Record::Clock(_)
+            | Record::Bound(_)
+            | Record::Refreshed(_)
+            | Record::Extended(_)
+            | Record::Unbound(_)
+            | Record::Numbered(_)
+            | Record::Used(_)
+            | Record::Banned(_)
+            | Record::Heard(..) => false,
+        }
+    }
+
     pub(super) fn urgency(&self) -> Urgency {
         match self {
             Record::Secret(_) | Record::Started(_) | Record::Bound(_) | Record::Unbound(_) => Urgency::Synced,
@@ -68,9 +95,12 @@ impl Record {
             | Record::CallGone(_)
             | Record::Invite(..)
             | Record::InviteGone(_) => Urgency::Synced,
-            Record::Extended(_) | Record::Numbered(_) | Record::Used(_) | Record::Locks(_) => {
-                Urgency::Written
-            }
+            Record::Extended(_)
+            | Record::Numbered(_)
+            | Record::Used(_)
+            | Record::Locks(_)
+            | Record::Banned(_)
+            | Record::Heard(..) => Urgency::Written,
             // The grace of the record before makes up for a lost one.
             Record::Clock(_) | Record::Refreshed(_) => Urgency::Waits,
         }
@@ -158,6 +188,19 @@ pub struct Kept {
     pub form: Octets,
 }
 
+/// A source that is not heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// Which, as a number.
+    pub source: u64,
+    /// After how many wrong passwords; `None`: because the operator said so.
+    pub failures: Option<u32>,
+    /// When this was written.
+    pub at: Instant,
+    /// Until when it holds.
+    pub until: Instant,
+}
+
 /// What an extension has used of its limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Used {
@@ -165,7 +208,7 @@ pub struct Used {
     pub number: Box<str>,
     /// The hour of `begun[0]`, counted from the start.
     pub hour: u64,
-    /// How many calls began in that hour, and in the one before.
+    /// How many calls began in that hour, and in the one before; none at all: it is forgotten.
     pub begun: [u32; 2],
 }
 

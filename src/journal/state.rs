@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::record::{Binding, Clocks, Kept, Octets, Record, Refresh, Secret, Term, Used};
+use super::record::{Ban, Binding, Clocks, Kept, Octets, Record, Refresh, Secret, Term, Used};
 use crate::time::Instant;
 
 /// Before this moment, in milliseconds since 1970, a wall clock was not set: 2025 began.
@@ -28,6 +28,8 @@ pub struct State {
     pub numbered: u64,
     /// What extensions have used of their limits.
     pub used: BTreeMap<Box<str>, Used>,
+    /// Who is not heard, by source and by whether the operator said so.
+    pub bans: BTreeMap<(u64, bool), Ban>,
     /// What the clocks said when that was last written.
     clocks: Option<Clocks>,
     /// The last moment of which anything was written.
@@ -84,6 +86,16 @@ impl State {
                 self.invites.remove(&id);
             }
             Record::Numbered(calls) => self.numbered = self.numbered.max(calls),
+            Record::Banned(ban) => {
+                self.last = self.last.max(ban.at);
+                self.bans.insert((ban.source, ban.failures.is_none()), ban);
+            }
+            Record::Heard(source, by_operator) => {
+                self.bans.remove(&(source, by_operator));
+            }
+            Record::Used(used) if used.begun == [0, 0] => {
+                self.used.remove(&used.number);
+            }
             Record::Used(used) => {
                 self.used.insert(used.number.clone(), used);
             }
@@ -111,6 +123,7 @@ impl State {
             *term = Term::new(term.cseq, now, left.saturating_sub(passed), Duration::ZERO);
             passed < left
         });
+        self.bans.retain(|_, ban| ban.until > now);
         (self.clocks, self.last) = (Some(clocks), now);
     }
 

@@ -80,6 +80,11 @@ impl Watch {
                 let signal = if hang_up { Signal::Interrupt } else { Signal::Terminate };
                 self.wished = Some(signal);
             }
+            Some(Request::Whereabouts) => {
+                let path = &self.keeper.path;
+                let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                self.tell(Asker::Door, Answer::Done(vec![whole.display().to_string()]));
+            }
         }
     }
 

@@ -61,6 +61,8 @@ pub enum Request {
         /// Whether calls are ended first, or kept for the next start.
         hang_up: bool,
     },
+    /// To say where the configuration is that it was started on: a whole path, the only sentence of the answer.
+    Whereabouts,
 }
 
 /// What comes of it, in sentences for people; of several lines where there are several mistakes.

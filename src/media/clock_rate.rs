@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The clock rate in Hz that RFC 3551 §6 (tables 4 and 5) gives a payload type; `None` for those that an SDP gives
-/// a meaning, of which the relay is not told.
+/// The clock rate in Hz that RFC 3551 §6 (tables 4 and 5) gives a payload type; `None` for those that an SDP
+/// gives a meaning, of which the relay is not told.
 pub(super) fn fixed(payload_type: u8) -> Option<u32> {
     Some(match payload_type {
         // G.722 (9) is sampled at 16 kHz, and its clock runs at half of that, by an old mistake (§4.5.2).
@@ -17,8 +17,8 @@ pub(super) fn fixed(payload_type: u8) -> Option<u32> {
     })
 }
 
-/// The clock rates in Hz of what has no fixed payload type: sound of all widths, and pictures. (44.1 kHz is too
-/// near to Opus' 48 kHz to be told from it.)
+/// The clock rates in Hz of what has no fixed payload type: sound of all widths, and pictures. (44.1 kHz is
+/// too near to Opus' 48 kHz to be told from it.)
 const USUAL: [u32; 7] = [8_000, 12_000, 16_000, 24_000, 32_000, 48_000, 90_000];
 
 /// How long timestamps are followed until they tell the rate, in microseconds: within that time, a network's
@@ -38,8 +38,8 @@ impl Learning {
         Learning { timestamp, arrival }
     }
 
-    /// The usual rate that is nearest, as soon as two seconds of packets tell it. If these advanced as no usual
-    /// clock does, learning begins anew.
+    /// The usual rate that is nearest, as soon as two seconds of packets tell it. If these advanced as no
+    /// usual clock does, learning begins anew.
     pub(super) fn learn(&mut self, timestamp: u32, arrival: u64) -> Option<u32> {
         let time = arrival.saturating_sub(self.arrival);
         if time < ENOUGH {

@@ -27,7 +27,8 @@ pub(super) struct LiveEnd {
     sequence: Sequence,
     jitter: Jitter,
     round_trip: RoundTrip,
-    /// When it last spoke or, since nobody can have spoken before that, when its promise began, in milliseconds.
+    /// When it last spoke or, since nobody can have spoken before that, when its promise began, in
+    /// milliseconds.
     heard: u64,
     /// Whether silence in this window was told.
     told: bool,
@@ -121,7 +122,11 @@ impl LiveEnd {
 
     /// The window and the source of a lock that is to be told.
     pub(super) fn take_news(&mut self, component: Component) -> Option<(u32, SocketAddr)> {
-        let source = self.source(component).take_news()?;
+        let said = self.wanted.remote.map(|remote| match component {
+            Component::Rtp => remote.rtp,
+            Component::Rtcp => remote.rtcp,
+        });
+        let source = self.source(component).take_news(said)?;
         Some((self.wanted.window, source))
     }
 
@@ -132,8 +137,8 @@ impl LiveEnd {
         }
     }
 
-    /// Whether this second may bear one more packet. Two calls whose SDP points at each other's relay ports would
-    /// otherwise send a single packet round and round, as fast as the machine can.
+    /// Whether this second may bear one more packet. Two calls whose SDP points at each other's relay ports
+    /// would otherwise send a single packet round and round, as fast as the machine can.
     fn within_budget(&mut self, now: u64) -> bool {
         let (second, packets) = &mut self.second;
         if *second != now / 1_000 {

@@ -19,8 +19,8 @@ const MAILBOX: u64 = u64::MAX;
 /// How many sockets are served before the next look at the mailbox.
 const READY: usize = 256;
 
-/// How many commands are obeyed before the next look at the sockets: opening and closing ports must not hold up
-/// the packets of calls that stand.
+/// How many commands are obeyed before the next look at the sockets: opening and closing ports must not hold
+/// up the packets of calls that stand.
 const COMMANDS_A_TURN: usize = 8;
 
 /// The longest possible datagram.
@@ -112,8 +112,8 @@ impl Forwarder {
             if !self.news.is_empty() {
                 self.events.post(self.news.drain(..));
             }
-            // Only now, when no packet of this turn is left whose socket a command might close; and only what can
-            // be obeyed soon, so that the mailbox bounds all that waits.
+            // Only now, when no packet of this turn is left whose socket a command might close; and only what
+            // can be obeyed soon, so that the mailbox bounds all that waits.
             if told && self.waiting.is_empty() {
                 self.orders.collect(&mut self.waiting);
             }

@@ -4,16 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use super::clock_rate::{self, Learning};
 
-/// What differs by more than this from what the timestamps say, in microseconds, is no jitter: the sender's clock
-/// was set anew, or it paused without letting it run.
+/// What differs by more than this from what the timestamps say, in microseconds, is no jitter: the sender's
+/// clock was set anew, or it paused without letting it run.
 const MOST: u64 = 1_000_000;
 
 /// The jitter of what comes from one end.
 ///
-/// It is the RFC's estimate but for three things. The clock rate comes from the payload type or, where that has no
-/// fixed meaning, is learned from the first two seconds, which then have no jitter. Packets are compared only with
-/// those of the same payload type, and of several with one timestamp (a picture, a dialled digit) the first counts.
-/// And a difference of more than a second begins anew instead.
+/// It is the RFC's estimate but for three things. The clock rate comes from the payload type or, where that
+/// has no fixed meaning, is learned from the first two seconds, which then have no jitter. Packets are
+/// compared only with those of the same payload type, and of several with one timestamp (a picture, a dialled
+/// digit) the first counts. And a difference of more than a second begins anew instead.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Jitter {
     following: Option<Following>,
@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn the_estimate_is_the_rfcs() {
-        // Every second packet is 8 ms late: each differs from the one before by 8 ms, and after many that is it.
+        // Every second packet is 8 ms late: each differs from the one before by 8 ms, and after many that is
+        // it.
         let late = (0..500).map(|number| number % 2 * 8_000);
         for (payload_type, rate) in [(8, 8_000), (111, 48_000)] {
             let jitter = stream(payload_type, rate, late.clone());

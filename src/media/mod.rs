@@ -67,9 +67,9 @@ pub enum Command {
         /// Its streams, by index of their `m=` line.
         streams: Vec<Option<Stream>>,
     },
-    /// Restores a lock that a relay before this one told of ([`Event::Locked`]); comes after `Set`. From then on the
-    /// source is as if it had just spoken: its packets are accepted, and packets go to it. Ignored where the end
-    /// is not open or has another window, or where the source is not admitted.
+    /// Restores a lock that a relay before this one told of ([`Event::Locked`]); comes after `Set`. From then
+    /// on the source is as if it had just spoken: its packets are accepted, and packets go to it. Ignored
+    /// where the end is not open or has another window, or where the source is not admitted.
     Lock {
         /// Which session.
         session: SessionId,
@@ -157,14 +157,14 @@ pub enum Event {
         /// Which end.
         side: Side,
     },
-    /// Packets of an end go somewhere else than its SDP says, since a source was locked there that is behind NAT,
-    /// was learned, or sends from another port; or, in a new window, since they still go to the source that was
-    /// locked in the last one. Told once for each change, also for one back to where the SDP says, so that the
-    /// newest of a window is what a relay after this one needs ([`Command::Lock`]). Nothing is told of an
-    /// end where everything is as its SDP says.
+    /// Packets of an end go somewhere else than its SDP says, since a source was locked there that is behind
+    /// NAT, was learned, or sends from another port; or, in a new window, since they still go to the source
+    /// that was locked in the last one. Told once for each change, also for one back to where the SDP says,
+    /// so that the newest of a window is what a relay after this one needs ([`Command::Lock`]). Nothing is
+    /// told of an end where everything is as its SDP says.
     ///
-    /// A socket tells this at most once for each window and each two seconds of silence before another port takes
-    /// over: no source can make an end tell more than one a second.
+    /// A socket tells this at most once for each window and each two seconds of silence before another port
+    /// takes over: no source can make an end tell more than one a second.
     Locked {
         /// Which session.
         session: SessionId,
@@ -232,8 +232,8 @@ pub struct Counters {
     /// The worst interarrival jitter in microseconds (RFC 3550 appendix A.8), of whichever stream: a smoothed
     /// figure, to which a single late packet adds an eighth of its delay. 0 where the RTP clock is not known.
     pub jitter: u32,
-    /// The longest round trip between the relay and this side in microseconds, from its RTCP reports (RFC 3550
-    /// §6.4.1); 0 where none told it: one side sends no reports, or they are encrypted.
+    /// The longest round trip between the relay and this side in microseconds, from its RTCP reports (RFC
+    /// 3550 §6.4.1); 0 where none told it: one side sends no reports, or they are encrypted.
     pub round_trip: u32,
 }
 

@@ -16,8 +16,8 @@ const COMMANDS: usize = 4_096;
 /// A running relay: a thread of its own that does nothing but move packets.
 ///
 /// Commands go in by [`Relay::send`]. The handle is a file descriptor ([`AsFd`]) that is readable when events
-/// may be waiting for [`Relay::drain`]; so `smol::Async::new(relay)` is all that it takes to
-/// wait for them. It must never be read otherwise. Dropping the handle stops the thread and closes all its sockets;
+/// may be waiting for [`Relay::drain`]; so `smol::Async::new(relay)` is all that it takes to wait for them.
+/// It must never be read otherwise. Dropping the handle stops the thread and closes all its sockets;
 /// [`Relay::leave`] hands them on.
 #[derive(Debug)]
 pub struct Relay {
@@ -49,8 +49,8 @@ impl Relay {
     /// lost, locks stay, and counters count on.
     ///
     /// # Errors
-    /// As [`Relay::start`], and with `InvalidData` when the legacy is of another version, was damaged, or came with
-    /// other sockets. These are closed then.
+    /// As [`Relay::start`], and with `InvalidData` when the legacy is of another version, was damaged, or
+    /// came with other sockets. These are closed then.
     pub fn start_with(legacy: Legacy) -> io::Result<Relay> {
         let orders = Arc::new(Mailbox::new(COMMANDS)?);
         // Not bounded here but by what is ordered: a session is told of at most one failure for each
@@ -79,8 +79,8 @@ impl Relay {
         self.orders.post([Order::Measure]);
     }
 
-    /// Stops the thread when it has done all that it was told, and leaves everything to the next relay: the sockets
-    /// stay open, and packets wait in them.
+    /// Stops the thread when it has done all that it was told, and leaves everything to the next relay: the
+    /// sockets stay open, and packets wait in them.
     pub fn leave(mut self) -> Legacy {
         self.orders.post([Order::Leave]);
         // A thread that panicked has said so itself, and left nothing.

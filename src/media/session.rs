@@ -33,8 +33,8 @@ impl Session {
         Session { id, streams: Vec::new(), past: Default::default() }
     }
 
-    /// Makes the session what is wanted, as far as that works: an end that could not be opened stays closed until
-    /// the next attempt, all the others are as they should be.
+    /// Makes the session what is wanted, as far as that works: an end that could not be opened stays closed
+    /// until the next attempt, all the others are as they should be.
     pub(super) fn set(
         &mut self,
         slot: u32,

@@ -11,16 +11,15 @@ pub(super) const RELOCK_MS: u64 = 2_000;
 /// One socket's lock on the source that speaks (and, by symmetric RTP, RFC 4961, hears) there.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Source {
-    locked: Option<SocketAddr>,
-    /// When a source last spoke that had the lock, in milliseconds.
-    heard: Option<u64>,
     /// Where packets go: what the SDP says, until a source is locked.
     target: Option<SocketAddr>,
-    /// What the SDP says.
-    aim: Option<SocketAddr>,
+    /// Whether that is a source that has the lock.
+    is_locked: bool,
+    /// When a source last spoke that had the lock, in milliseconds.
+    heard: Option<u64>,
     /// Where packets go, as far as was told; nothing told means as the SDP says.
     told: Option<SocketAddr>,
-    /// Whether the target was locked since it was told.
+    /// Whether there may be something to tell.
     news: bool,
 }
 
@@ -33,7 +32,7 @@ impl Source {
         admitted: impl FnOnce(IpAddr) -> bool,
         now: u64,
     ) -> bool {
-        match self.locked {
+        match self.locked() {
             Some(locked) if locked == from => {}
             Some(locked) if locked.ip() != from.ip() || self.spoke_within(RELOCK_MS, now) => return false,
             Some(_) => self.lock(from),
@@ -49,51 +48,49 @@ impl Source {
     }
 
     fn lock(&mut self, from: SocketAddr) {
-        self.locked = Some(from);
         self.target = Some(from);
+        self.is_locked = true;
         self.news = true;
     }
 
     /// Restores a lock that was told of before: as if the source had just spoken.
     pub(super) fn restore(&mut self, from: SocketAddr, now: u64) {
+        self.lock(from);
         // Whoever asks for it knows it, unless somebody else was quicker and was told.
         self.news = *self.told.get_or_insert(from) != from;
-        self.locked = Some(from);
-        self.target = Some(from);
         self.heard = Some(now);
     }
 
     /// Opens the lock. Packets go on to where they went, until somebody speaks: a phone on hold
     /// behind NAT listens to music without saying a word.
     pub(super) fn open(&mut self) {
-        self.locked = None;
+        self.is_locked = false;
         self.told = None;
         self.news = true;
     }
 
     /// What the SDP says now. Where a source is locked, it knows better.
     pub(super) fn aim(&mut self, target: Option<SocketAddr>) {
-        self.aim = target;
-        match self.locked {
-            Some(_) => self.news = true,
-            None => self.target = target,
+        match self.is_locked {
+            true => self.news = true,
+            false => self.target = target,
         }
     }
 
-    /// Where packets go, if that is to be told: it differs from what was told last or, where nothing was, from what
-    /// the SDP says.
-    pub(super) fn take_news(&mut self) -> Option<SocketAddr> {
+    /// Where packets go, if that is to be told: it differs from what was told last or, where nothing was, from
+    /// what the SDP says.
+    pub(super) fn take_news(&mut self, said: Option<SocketAddr>) -> Option<SocketAddr> {
         if !std::mem::take(&mut self.news) {
             return None;
         }
-        let target = self.target.filter(|_| self.target != self.told.or(self.aim))?;
+        let target = self.target.filter(|_| self.target != self.told.or(said))?;
         self.told = Some(target);
         Some(target)
     }
 
     /// Who has the lock.
     pub(super) fn locked(&self) -> Option<SocketAddr> {
-        self.locked
+        self.target.filter(|_| self.is_locked)
     }
 
     /// When somebody last spoke who had the lock, in milliseconds.
@@ -159,21 +156,21 @@ mod tests {
         let mut source = Source::default();
         source.aim(Some(sdp));
         assert!(source.accept(sdp, |_| true, 0));
-        assert_eq!(source.take_news(), None);
+        assert_eq!(source.take_news(Some(sdp)), None);
         source.open();
-        assert_eq!(source.take_news(), None);
+        assert_eq!(source.take_news(Some(sdp)), None);
         assert!(source.accept(other, |_| true, 0));
-        assert_eq!(source.take_news(), Some(other));
-        assert_eq!(source.take_news(), None, "once");
+        assert_eq!(source.take_news(Some(sdp)), Some(other));
+        assert_eq!(source.take_news(Some(sdp)), None, "once");
         assert!(source.accept(sdp, |_| true, RELOCK_MS));
-        assert_eq!(source.take_news(), Some(sdp), "what was told is not so any more");
+        assert_eq!(source.take_news(Some(sdp)), Some(sdp), "what was told is not so any more");
         assert!(source.accept(sdp, |_| true, 2 * RELOCK_MS));
-        assert_eq!(source.take_news(), None);
+        assert_eq!(source.take_news(Some(sdp)), None);
         // The SDP changes, and the source that is locked knows better.
         source.open();
         assert!(source.accept(sdp, |_| true, 0));
         source.aim(Some(other));
-        assert_eq!(source.take_news(), Some(sdp));
+        assert_eq!(source.take_news(Some(other)), Some(sdp));
     }
 
     #[test]
@@ -182,14 +179,14 @@ mod tests {
         let mut source = Source::default();
         source.aim(Some(sdp));
         assert!(source.accept(nat, |_| true, 0));
-        assert_eq!(source.take_news(), Some(nat));
+        assert_eq!(source.take_news(Some(sdp)), Some(nat));
         source.open();
-        assert_eq!(source.take_news(), Some(nat), "of a phone on hold that says nothing");
+        assert_eq!(source.take_news(Some(sdp)), Some(nat), "of a phone on hold that says nothing");
         assert!(source.accept(nat, |_| true, 0));
-        assert_eq!(source.take_news(), None);
+        assert_eq!(source.take_news(Some(sdp)), None);
         source.open();
         source.aim(Some(sdp));
-        assert_eq!((source.take_news(), source.target()), (None, Some(sdp)));
+        assert_eq!((source.take_news(Some(sdp)), source.target()), (None, Some(sdp)));
     }
 
     #[test]
@@ -199,13 +196,13 @@ mod tests {
         let mut source = Source::default();
         source.aim(Some(sdp));
         source.restore(nat, 1_000);
-        assert_eq!((source.take_news(), source.target()), (None, Some(nat)));
+        assert_eq!((source.take_news(Some(sdp)), source.target()), (None, Some(nat)));
         assert!(!source.accept(stranger, |_| true, 1_000 + RELOCK_MS - 1));
         assert!(source.accept(nat, |_| true, 1_000 + RELOCK_MS - 1));
         assert!(source.accept(stranger, |_| true, 1_000 + 2 * RELOCK_MS));
-        assert_eq!(source.take_news(), Some(stranger));
+        assert_eq!(source.take_news(Some(sdp)), Some(stranger));
         // Whoever was quicker than the restorer, and was told, has to be told off.
         source.restore(nat, 10_000);
-        assert_eq!((source.take_news(), source.target()), (Some(nat), Some(nat)));
+        assert_eq!((source.take_news(Some(sdp)), source.target()), (Some(nat), Some(nat)));
     }
 }

@@ -15,8 +15,8 @@ pub(super) async fn measured<M: Machine>(hub: &RefCell<Hub<'_, M>>) -> Rc<[Measu
     poll_fn(|cx| hub.borrow_mut().measuring.poll(number, cx)).await
 }
 
-/// What was asked and answered. Who asks while an answer is on its way shares it, so that however many ask, the
-/// relay measures one at a time.
+/// What was asked and answered. Who asks while an answer is on its way shares it, so that however many ask,
+/// the relay measures one at a time.
 #[derive(Default)]
 pub(super) struct Measuring {
     newest: Rc<[Measured]>,

@@ -90,6 +90,8 @@ struct Guest {
     id: GuestId,
     /// When it last asked something, or came.
     since: Instant,
+    /// It is shown messages, and asks nothing more.
+    is_tracing: bool,
     /// It has to make room.
     is_evicted: bool,
     waker: Option<Waker>,
@@ -104,7 +106,8 @@ impl Operators {
     /// A connection came; if there are too many, the one that has been silent for the longest has to go.
     fn enter(&mut self, now: Instant, socket: UnixStream) {
         let staying = self.guests.iter().filter(|guest| !guest.is_evicted).count();
-        let oldest = self.guests.iter_mut().filter(|guest| !guest.is_evicted).min_by_key(|guest| guest.since);
+        let staying_guests = self.guests.iter_mut().filter(|guest| !guest.is_evicted);
+        let oldest = staying_guests.min_by_key(|guest| (guest.is_tracing, guest.since));
         if let Some(oldest) = oldest.filter(|_| staying >= CONNECTIONS) {
             oldest.is_evicted = true;
             if let Some(waker) = oldest.waker.take() {
@@ -112,7 +115,8 @@ impl Operators {
             }
         }
         self.made += 1;
-        self.guests.push(Guest { id: self.made, since: now, is_evicted: false, waker: None });
+        let (is_tracing, is_evicted, waker) = (false, false, None);
+        self.guests.push(Guest { id: self.made, since: now, is_tracing, is_evicted, waker });
         self.newcomers.push((self.made, socket));
     }
 
@@ -185,7 +189,12 @@ impl<M: Machine> Hub<'_, M> {
             Request::Trace { which, full } => {
                 let begun = whose(switch, which).and_then(|whose| self.begin_trace(id, whose, full));
                 match begun {
-                    Ok(()) => Reply::Tracing,
+                    Ok(()) => {
+                        if let Some(guest) = self.operators.guest(id) {
+                            guest.is_tracing = true;
+                        }
+                        Reply::Tracing
+                    }
                     Err(why) => Reply::Refused(why),
                 }
             }

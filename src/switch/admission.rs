@@ -5,7 +5,7 @@ use super::event::Event;
 use super::flow::{Flow, StreamId};
 use super::negotiation::is_private;
 use crate::config::Number;
-use crate::guard::{Lesson, Opening, Refusal, Standing};
+use crate::guard::{Decision, Lesson, Opening, Refusal, Standing};
 use crate::sip::{Host, Message, Name, NameAddr, StartLine, Uri, printable, unescape};
 
 /// The most of our own addresses that are remembered; a server has a handful.
@@ -68,6 +68,11 @@ impl Switch {
         self.record_calls();
         for lesson in self.registrar.lessons().chain(self.io.lessons()) {
             self.guard.learn(now, lesson);
+        }
+        let decided: Vec<Decision> = self.guard.decisions().collect();
+        for decision in decided {
+            let record = self.decision(decision);
+            self.io.record(record);
         }
         while let Some(stream) = self.guard.overdue(now) {
             self.close(StreamId(stream));

@@ -1,5 +1,6 @@
 //! A call: legs, the dialogs between them, the media that joins them.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::echo::Inside;
@@ -199,17 +200,19 @@ impl Call {
         CallParties { call: self.id, from: self.from.clone(), to: self.to.clone(), by: self.by.clone() }
     }
 
-    /// The record of a call that ends now; the relay's counts are still to come.
-    pub(super) fn record(&self, now: Instant, cause: Cause) -> CallRecord {
+    /// The record of a call that ends now, which is `wall` since 1970; the relay's counts are still to come.
+    pub(super) fn record(&self, now: Instant, wall: Duration, cause: Cause) -> CallRecord {
         let talked: Option<Duration> = match self.phase {
             Phase::Up { since, .. } => Some(now - since),
             _ => None,
         };
         CallRecord {
             parties: self.parties(),
+            started: wall.saturating_sub(now - self.started),
             duration: now - self.started,
             talked,
             cause,
+            source: self.legs.first().map_or(Ipv4Addr::UNSPECIFIED.into(), |caller| caller.flow.source()),
             caller_media: Counters::default(),
             callee_media: Counters::default(),
         }

@@ -156,12 +156,16 @@ pub struct CallParties {
 pub struct CallRecord {
     /// Who called whom.
     pub parties: CallParties,
+    /// When the INVITE came: the time since 1970, by the wall clock as it is at the end.
+    pub started: Duration,
     /// From the INVITE to the end.
     pub duration: Duration,
     /// From the answer to the end, if it was answered.
     pub talked: Option<Duration>,
     /// Why it ended.
     pub cause: Cause,
+    /// From where the caller signalled.
+    pub source: IpAddr,
     /// What came from the caller.
     pub caller_media: media::Counters,
     /// What came from the callee.

@@ -1,6 +1,6 @@
 //! Flows: what a request came from, and so where answers and later requests go (RFC 5626 §3).
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 pub use crate::config::Transport;
@@ -20,22 +20,6 @@ pub struct Flow {
     pub remote: SocketAddr,
     /// Which connection, for streams; `StreamId(0)` for datagrams.
     pub stream: StreamId,
-}
-
-/// Connections that stand although they were opened to another process, by their two ends.
-#[derive(Default)]
-pub(super) struct Standing(BTreeMap<(SocketAddr, SocketAddr), StreamId>);
-
-impl Standing {
-    pub(super) fn new(streams: &[Flow]) -> Standing {
-        Standing(streams.iter().map(|flow| ((flow.local, flow.remote), flow.stream)).collect())
-    }
-
-    /// A flow as it was written down, with the number of its connection if that stands.
-    pub(super) fn find(&self, flow: Flow) -> Flow {
-        let stream = self.0.get(&(flow.local, flow.remote)).filter(|_| flow.is_reliable());
-        Flow { stream: stream.copied().unwrap_or_default(), ..flow }
-    }
 }
 
 /// A stream connection; numbers, from 1 on, are never used again while the process lives.
@@ -76,17 +60,25 @@ impl Flow {
     }
 }
 
-impl From<journal::Flow> for Flow {
-    /// The flow that was on record; that of a stream is dead.
-    fn from(kept: journal::Flow) -> Flow {
-        Flow {
-            transport: match kept.transport {
-                journal::Transport::Udp => Transport::Udp,
-                journal::Transport::Tcp => Transport::Tcp,
-            },
-            local: kept.local.into(),
-            remote: kept.remote.into(),
-            stream: StreamId(0),
+/// The streams that stand although they were opened to another process, by their ends. No others do.
+#[derive(Default)]
+pub(super) struct Standing(HashMap<(SocketAddr, SocketAddr), StreamId>);
+
+impl Standing {
+    /// These.
+    pub(super) fn new(streams: &[Flow]) -> Standing {
+        Standing(streams.iter().map(|flow| ((flow.local, flow.remote), flow.stream)).collect())
+    }
+
+    /// A flow that was on record; that of a stream which does not stand is dead.
+    pub(super) fn flow(&self, kept: journal::Flow) -> Flow {
+        let (local, remote) = (kept.local.into(), kept.remote.into());
+        match kept.transport {
+            journal::Transport::Udp => Flow { transport: Transport::Udp, local, remote, stream: StreamId(0) },
+            journal::Transport::Tcp => {
+                let stream = self.0.get(&(local, remote)).copied().unwrap_or_default();
+                Flow { transport: Transport::Tcp, local, remote, stream }
+            }
         }
     }
 }

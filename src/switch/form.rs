@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::call::{Call, Dialog, DialogEnd, Leg, Phase};
 use super::echo::Inside;
-use super::flow::Flow;
+use super::flow::Standing;
 use super::fork::{Branch, BranchState, Fork, Kind};
 use super::negotiation::{Lines, Negotiation};
 use crate::config::{Config, NatMedia, Number};
@@ -223,14 +223,13 @@ pub(super) fn read_locks(form: &[u8]) -> Vec<Lock> {
     }
 }
 
-/// Reads the form of a call. Flows of streams have none, since streams do not survive. `None`: it cannot be
-/// read, or belongs to an extension that there is no more.
-pub(super) fn read_call(config: &Config, id: u64, form: &[u8]) -> Option<Call> {
+/// Reads the form of a call. `None`: it cannot be read.
+pub(super) fn read_call(config: &Config, standing: &Standing, id: u64, form: &[u8]) -> Option<Call> {
     let form: CallForm<'_> =
         postcard::from_bytes(form).ok().filter(|form: &CallForm<'_>| form.version == VERSION)?;
     let mut legs = Vec::with_capacity(form.legs.len());
     for leg in &form.legs {
-        legs.push(leg.leg(config)?);
+        legs.push(leg.leg(config, standing)?);
     }
     let mut call = Call {
         id,
@@ -257,7 +256,7 @@ pub(super) fn read_call(config: &Config, id: u64, form: &[u8]) -> Option<Call> {
         inside: form.inside.map(|inside| {
             Inside::restored(
                 inside.version,
-                inside.insisted.map(|(flow, bytes, until)| (Flow::from(flow), bytes.0.to_vec(), until)),
+                inside.insisted.map(|(flow, bytes, until)| (standing.flow(flow), bytes.0.to_vec(), until)),
             )
         }),
     };
@@ -278,7 +277,7 @@ pub(super) fn read_call(config: &Config, id: u64, form: &[u8]) -> Option<Call> {
 
 /// Reads the form of an INVITE of a call; the transactions of its branches are opened by whoever asks.
 /// `None`: it cannot be read.
-pub(super) fn read_invite(id: u64, call: u64, form: &[u8]) -> Option<Fork> {
+pub(super) fn read_invite(standing: &Standing, id: u64, call: u64, form: &[u8]) -> Option<Fork> {
     let form: InviteForm<'_> =
         postcard::from_bytes(form).ok().filter(|form: &InviteForm<'_>| form.version == VERSION)?;
     let kind = match form.inside {
@@ -287,8 +286,8 @@ pub(super) fn read_invite(id: u64, call: u64, form: &[u8]) -> Option<Fork> {
             Kind::InDialog { call, dialog: dialog.into(), from: if is_caller { Side::A } else { Side::B } }
         }
     };
-    let branches = form.branches.iter().map(BranchForm::branch).collect();
-    let mut fork = Fork::restored(id, kind, form.reply.into(), form.skeleton.0, branches);
+    let branches = form.branches.iter().map(|branch| branch.branch(standing)).collect();
+    let mut fork = Fork::restored(id, kind, standing.flow(form.reply), form.skeleton.0, branches);
     fork.status = form.status;
     fork.answered = form.status != 0;
     fork.offer = form.offer.map(Cow::into_owned);
@@ -306,17 +305,15 @@ impl<'a> LegForm<'a> {
         }
     }
 
-    fn leg(&self, config: &Config) -> Option<Leg> {
+    fn leg(&self, config: &Config, standing: &Standing) -> Option<Leg> {
         let extension = match self.extension {
             Some(number) => Some(Number::new(number)?),
             None => None,
         };
-        let learn = match &extension {
-            Some(number) => config.extensions.get(number)?.nat_media == NatMedia::Learn,
-            None => false,
-        };
+        let known = extension.as_ref().and_then(|number| config.extensions.get(number));
+        let learn = known.is_some_and(|extension| extension.nat_media == NatMedia::Learn);
         let (binding, behind_nat) = (self.binding, self.behind_nat);
-        Some(Leg { extension, binding, flow: self.flow.into(), behind_nat, learn })
+        Some(Leg { extension, binding, flow: standing.flow(self.flow), behind_nat, learn })
     }
 }
 
@@ -379,7 +376,7 @@ impl<'a> BranchForm<'a> {
         }
     }
 
-    fn branch(&self) -> Branch {
+    fn branch(&self, standing: &Standing) -> Branch {
         let state = match self.progress {
             Progress::Trying => BranchState::Trying,
             Progress::Ringing => BranchState::Ringing,
@@ -391,7 +388,7 @@ impl<'a> BranchForm<'a> {
             leg: self.leg.into(),
             number: self.number.and_then(Number::new),
             breadth: 0,
-            flow: self.flow.into(),
+            flow: standing.flow(self.flow),
             skeleton: self.skeleton.0.into(),
         }
     }

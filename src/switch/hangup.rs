@@ -29,13 +29,13 @@ const MAX_ENDED: usize = 1024;
 impl Switch {
     /// A call has ended. What is still under way in its dialogs finds it for a while.
     pub(super) fn call_over(&mut self, id: u64, cause: Cause) {
-        let now = self.io.now;
+        let (now, wall) = (self.io.now, self.io.unix_time());
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase != Phase::Over) else { return };
         let cause = match cause {
             Cause::CallerHungUp | Cause::CalleeHungUp if call.replaced => Cause::Replaced,
             cause => cause,
         };
-        let record = call.record(now, cause);
+        let record = call.record(now, wall, cause);
         self.note_call(id, cause);
         let reports = self.retire(id);
         match self.calls.get_mut(&id).filter(|_| reports) {

@@ -72,9 +72,9 @@ impl Io {
         }
     }
 
-    /// Seconds since 1970, as far as the wall clock is to be trusted.
-    pub(super) fn unix_seconds(&self) -> u64 {
-        ((i128::from(self.now.0) + self.wall).max(0) / 1000) as u64
+    /// The time since 1970, as far as the wall clock is to be trusted.
+    pub(super) fn unix_time(&self) -> Duration {
+        Duration::from_millis((i128::from(self.now.0) + self.wall).max(0) as u64)
     }
 
     /// Whether each message is told from now on.

@@ -14,7 +14,7 @@
 //! goes over to another configuration; `survival` is about the next process, which goes on where this one ends.
 
 mod admission;
-pub mod annals;
+mod annals;
 mod answer;
 mod auth;
 mod call;
@@ -55,6 +55,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 pub use crate::time::Instant;
+pub use annals::{Incident, What};
 pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Operation, Output};
 pub use flow::{Flow, StreamId, Transport};
 

@@ -75,7 +75,7 @@ impl Switch {
 
     /// Writes `Date`, made once a second.
     fn put_date(&mut self, out: &mut Vec<u8>) {
-        let now = self.io.unix_seconds();
+        let now = self.io.unix_time().as_secs();
         if self.date.0 != now || self.date.1.is_empty() {
             self.date = (now, Vec::with_capacity(40));
             write_date(&mut self.date.1, now);

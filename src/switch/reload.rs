@@ -26,10 +26,12 @@ impl Switch {
         self.auth.reload(&self.config);
         self.guard.reload(now, &self.config);
         for (extension, flow) in self.registrar.reload(&self.config) {
-            self.note_gone(&extension, &flow, Gone::ExtensionRemoved);
             self.io.tell(Event::Unregistered { extension, flow, cause: Gone::ExtensionRemoved });
         }
         self.end_removed();
+        for record in self.usage.reload(&self.config) {
+            self.io.record(record);
+        }
         for (after, binding) in self.registrar.all_wakes(&self.config, now) {
             self.io.arm(after, Timer::Binding(binding));
         }
@@ -37,7 +39,7 @@ impl Switch {
     }
 
     /// Ends what extensions have to do with that there are no more.
-    fn end_removed(&mut self) {
+    pub(super) fn end_removed(&mut self) {
         for id in self.calls.ids() {
             let Some(call) = self.calls.get(&id) else { continue };
             let is_removed = |leg: usize| {

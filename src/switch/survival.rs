@@ -8,6 +8,10 @@
 //! | a call that was being hung up | is hung up to both phones, whatever they have heard |
 //! | any other transaction | is forgotten: whoever still waits for an answer sends his request again |
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 use std::time::Duration;
 
 use super::Switch;
@@ -22,7 +26,8 @@ use super::secret;
 use super::timer::T1_64;
 use super::transaction::Owner;
 use crate::config::Config;
-use crate::journal::{Clocks, Kept, Octets, Record, Secret, State};
+use crate::guard::{Decision, Prefix};
+use crate::journal::{Ban, Clocks, Kept, Octets, Record, Secret, State};
 use crate::media::{self, SessionId, Side};
 use crate::sip::Message;
 
@@ -45,23 +50,23 @@ impl Switch {
         let mut switch = Switch::with_secret(config, secret::Secret::new(lasting, seed));
         switch.io.now = clocks.now;
         switch.io.wall = i128::from(clocks.wall) - i128::from(clocks.now.0);
-        let standing = Standing::new(streams);
         switch.clients_made = clocks.now.0.wrapping_mul(CLIENTS_A_MILLISECOND);
+        let standing = Standing::new(streams);
         switch.registrar.restore(&switch.config, clocks.now, state.bindings.into_values(), &standing);
         for (after, binding) in switch.registrar.all_wakes(&switch.config, clocks.now) {
             switch.io.arm(after, Timer::Binding(binding));
         }
         for used in state.used.into_values() {
-            switch.usage.restore(used);
+            switch.usage.restore(&switch.config, used);
         }
         switch.calls_made = state.numbered;
         for (id, Octets(form)) in state.calls {
             switch.calls.recall(id, &form);
-            switch.restore_call(id, &form, &standing);
+            switch.restore_call(&standing, id, &form);
         }
         for (id, (call, Octets(form))) in state.invites {
             switch.forks.recall(id, &form);
-            switch.restore_invite(id, call, &form, &standing);
+            switch.restore_invite(&standing, id, call, &form);
         }
         for (id, Octets(form)) in state.locks {
             if let Some(call) = switch.calls.get_mut(&id) {
@@ -71,7 +76,12 @@ impl Switch {
         for id in switch.calls.ids() {
             switch.resume(id, state.over.contains(&id));
         }
+        switch.end_removed();
         switch.consult();
+        for Ban { source, failures, until, .. } in state.bans.into_values() {
+            let source = Prefix::from_bits(source);
+            switch.guard.restore(clocks.now, Decision { source, failures, until: Some(until) });
+        }
         for flow in streams {
             let proved = switch.registrar.knows(flow);
             switch.guard.inherit(clocks.now, flow.stream.0, flow.source(), proved);
@@ -86,6 +96,9 @@ impl Switch {
         self.registrar.snapshot(self.io.now, each);
         each(&Record::Numbered(self.calls_made));
         self.usage.snapshot(each);
+        for decision in self.guard.all_decisions(self.io.now) {
+            each(&self.decision(decision));
+        }
         for id in self.calls.ids().into_iter().filter(|id| self.calls.is_noted(*id)) {
             let mut bytes = Vec::new();
             if self.write_call(id, &mut bytes) {
@@ -164,6 +177,15 @@ impl Switch {
         (!bytes.is_empty()).then(|| Record::Locks(self.kept(id, &bytes)))
     }
 
+    /// What the guard has decided, to be put on record.
+    pub(super) fn decision(&self, Decision { source, failures, until }: Decision) -> Record {
+        let source = source.to_bits();
+        match until {
+            Some(until) => Record::Banned(Ban { source, failures, at: self.io.now, until }),
+            None => Record::Heard(source, failures.is_none()),
+        }
+    }
+
     fn kept(&self, id: u64, bytes: &[u8]) -> Kept {
         Kept { id, at: self.io.now, form: bytes.into() }
     }
@@ -189,13 +211,11 @@ impl Switch {
     }
 
     /// Takes a call in that was put on record.
-    fn restore_call(&mut self, id: u64, form: &[u8], standing: &Standing) {
-        let Some(mut call) = form::read_call(&self.config, id, form) else {
-            let sentence =
-                "did not survive: its extension is gone, or another version of denwa has written it down";
+    fn restore_call(&mut self, standing: &Standing, id: u64, form: &[u8]) {
+        let Some(call) = form::read_call(&self.config, standing, id, form) else {
+            let sentence = "did not survive: another version of denwa has written it down";
             return self.io.tell(Event::Notice(format!("call {id} {sentence}")));
         };
-        call.legs.iter_mut().for_each(|leg| leg.flow = standing.find(leg.flow));
         for (a, b) in call.ports.iter().flatten() {
             self.ports.claim(*a);
             self.ports.claim(*b);
@@ -206,12 +226,11 @@ impl Switch {
     }
 
     /// Takes an INVITE in that was put on record, and opens its transactions.
-    fn restore_invite(&mut self, id: u64, call: u64, form: &[u8], standing: &Standing) {
+    fn restore_invite(&mut self, standing: &Standing, id: u64, call: u64, form: &[u8]) {
         self.made = self.made.max(id);
-        let fork = form::read_invite(id, call, form).filter(|_| self.calls.contains_key(&call));
+        let fork = form::read_invite(standing, id, call, form).filter(|_| self.calls.contains_key(&call));
         let Some(mut fork) = fork else { return };
         let Ok(request) = Message::parse(&fork.request) else { return };
-        fork.reply = standing.find(fork.reply);
         fork.server = self.server_key(&fork.reply, &request, b"INVITE");
         let is_success = (200..300).contains(&fork.status);
         self.servers.restore(&mut self.io, fork.server, fork.reply, id, is_success);

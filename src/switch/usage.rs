@@ -10,8 +10,7 @@ use crate::time::Instant;
 /// One hour, in milliseconds.
 const HOUR: u64 = 3_600_000;
 
-/// What each extension has used; at most one entry for each that there is or was. Whoever removes one and adds
-/// it again does not give it another hour.
+/// What each extension has used; at most one entry for each that there is.
 #[derive(Default)]
 pub(super) struct Usage(BTreeMap<Number, Used>);
 
@@ -98,15 +97,27 @@ impl Usage {
 
     /// Gives the records of all that was used.
     pub(super) fn snapshot(&self, each: &mut dyn FnMut(&Record)) {
-        self.0.keys().filter_map(|number| self.record(number)).for_each(|record| each(&record));
+        let used = self.0.iter().filter(|(_, used)| used.begun != [0, 0]).map(|(number, _)| number);
+        used.filter_map(|number| self.record(number)).for_each(|record| each(&record));
     }
 
     /// What was put on record.
-    pub(super) fn restore(&mut self, kept: journal::Used) {
-        if let Some(number) = Number::new(&kept.number) {
+    pub(super) fn restore(&mut self, config: &Config, kept: journal::Used) {
+        let number = Number::new(&kept.number).filter(|number| config.extensions.contains_key(number));
+        if let Some(number) = number {
             let used = self.0.entry(number).or_default();
             (used.hour, used.begun) = (kept.hour, kept.begun);
         }
+    }
+
+    /// Extensions that a configuration does not have are forgotten; so is what is on record of them.
+    pub(super) fn reload(&mut self, config: &Config) -> impl Iterator<Item = Record> + use<> {
+        let gone = |number: &Number| !config.extensions.contains_key(number);
+        let forgotten: Vec<Number> = self.0.keys().filter(|number| gone(number)).cloned().collect();
+        forgotten.iter().for_each(|number| drop(self.0.remove(number)));
+        forgotten.into_iter().map(|number| {
+            Record::Used(journal::Used { number: number.as_str().into(), hour: 0, begun: [0, 0] })
+        })
     }
 
     /// A call that an extension began has ended.

@@ -253,17 +253,10 @@ impl Switch {
     /// The calls behind the number `after` that have not ended: at most [`PAGE`], in the order of their
     /// numbers. The second value is where to go on. What is measured is for the relay to say.
     pub fn live_calls(&self, after: u64) -> (Vec<CallView>, Option<u64>) {
-        let live = self.calls.values().filter(|call| call.id > after && call.phase != Phase::Over);
-        let mut ids: BTreeSet<u64> = BTreeSet::new();
-        for call in live {
-            ids.insert(call.id);
-            if ids.len() > PAGE + 1 {
-                ids.pop_last();
-            }
-        }
-        let next = (ids.len() > PAGE).then(|| ids.iter().nth(PAGE - 1).copied()).flatten();
-        let page = ids.iter().take(PAGE).filter_map(|id| self.calls.get(id));
-        (page.map(|call| self.call_view(call)).collect(), next)
+        let live = self.calls.values().filter(|call| call.phase != Phase::Over).map(|call| call.id);
+        let (ids, next) = page(live, after);
+        let calls = ids.iter().filter_map(|id| self.calls.get(id));
+        (calls.map(|call| self.call_view(call)).collect(), next)
     }
 
     /// The live calls that an extension takes part in, or the one with a number; all if neither is given.
@@ -363,6 +356,22 @@ impl Switch {
     }
 }
 
+/// The first [`PAGE`] of numbers in any order that come behind `after`, and the last of them if there are
+/// more.
+fn page(numbers: impl Iterator<Item = u64>, after: u64) -> (BTreeSet<u64>, Option<u64>) {
+    let mut page = BTreeSet::new();
+    let mut has_more = false;
+    for number in numbers.filter(|number| *number > after) {
+        page.insert(number);
+        if page.len() > PAGE {
+            page.pop_last();
+            has_more = true;
+        }
+    }
+    let next = page.last().copied().filter(|_| has_more);
+    (page, next)
+}
+
 /// Whose calls or messages are meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Whose {
@@ -399,5 +408,69 @@ impl Binding {
             round_trip_ms: self.round_trip.map(|time| time.as_millis() as u64),
             behind_nat: self.behind_nat,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_come_in_pages_and_whole() {
+        for count in [0, 1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, 3 * PAGE + 7] {
+            // In no order.
+            let numbers = (0..count as u64).map(|n| 1 + n * 7 % count as u64);
+            let (mut all, mut after, mut pages) = (Vec::new(), 0, 0);
+            loop {
+                let (page, next) = page(numbers.clone(), after);
+                all.extend(page);
+                pages += 1;
+                match next {
+                    Some(next) => after = next,
+                    None => break,
+                }
+            }
+            let expected: BTreeSet<u64> = numbers.collect();
+            assert!(all.iter().eq(&expected), "{count}: {all:?}");
+            assert_eq!(pages, expected.len().div_ceil(PAGE).max(1));
+        }
+    }
+
+    #[test]
+    fn all_extensions_are_shown_in_the_order_of_their_numbers() {
+        let text: String =
+            (1_000..1_000 + 3 * PAGE).map(|n| format!("ext.{n} = a-long-password\n")).collect();
+        let switch = Switch::new(Config::parse("x", text.as_bytes()).unwrap(), [1; 32]);
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let (page, next) = switch.phones(after.as_deref());
+            assert_eq!(page.len(), PAGE);
+            all.extend(page.into_iter().map(|extension| extension.extension));
+            match next {
+                Some(_) => after = next,
+                None => break,
+            }
+        }
+        assert_eq!(all, (1_000..1_000 + 3 * PAGE).map(|n| n.to_string()).collect::<Vec<_>>());
+        assert_eq!(switch.phones(Some("zzz")), (Vec::new(), None));
+    }
+
+    #[test]
+    fn nobody_outside_is_nobody() {
+        let mut switch = Switch::new(Config::default(), [1; 32]);
+        let counts = switch.counts();
+        assert_eq!((counts.outside_s, counts.calls_limit), (None, 250));
+        let mut hears = |remote: &str, now| {
+            let (local, remote) = ("198.51.100.1:5060".parse().unwrap(), remote.parse().unwrap());
+            let transport = crate::switch::Transport::Udp;
+            let flow = Flow { transport, local, remote, stream: crate::switch::StreamId(0) };
+            switch.handle(Instant(now), crate::switch::Input::Packet { flow, bytes: b"hello" });
+            switch.counts().outside_s
+        };
+        assert_eq!(hears("192.168.1.7:5060", 1_000), None);
+        assert_eq!(hears("198.51.100.1:7000", 2_000), None, "that is ourselves");
+        assert_eq!(hears("203.0.113.7:5060", 3_000), Some(0));
+        assert_eq!(hears("203.0.113.7:5060", 13_000), Some(10));
     }
 }

@@ -126,7 +126,8 @@ fn locks_counters_and_measures_go_on() {
     assert_eq!(b, heard(1, 172, 0, 0));
 }
 
-/// What was ordered is done, what was not yet told is told, and a promise of sound counts from when it was made.
+/// What was ordered is done, what was not yet told is told, and a promise of sound counts from when it was
+/// made.
 #[test]
 fn orders_reports_and_promises_are_kept() {
     let start = Instant::now();

@@ -453,8 +453,6 @@ fn plan_reloads(town: &mut Town, rng: &mut Rng) {
                 members.retain(|member| config.extensions.contains_key(member.as_str()));
             });
         }
-        // Phones of an extension that is removed try on and on, and whoever shares their address would not be heard.
-        config.ban = None;
         let before = town.config();
         config.domain = before.domain.clone();
         config.stealth &= config.domain.is_some();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use denwa::guard::Prefix;
 use denwa::media::{Admit, Side};
 use denwa::switch::{Flow, Instant};
 
@@ -57,6 +58,8 @@ pub struct Laws {
     rung: HashSet<(String, usize)>,
     /// When something was last said in a call, by Call-ID.
     said: HashMap<String, Instant>,
+    /// Sources that were not heard at some time: phones whose extension was removed try too often.
+    banned: HashSet<Prefix>,
     /// Calls of which a power cut took the last of what was said.
     lost: HashSet<String>,
     /// Which phones take part in a call, by Call-ID.
@@ -88,6 +91,11 @@ impl Laws {
     /// Something happens to a phone that excuses much.
     pub fn disturb(&mut self, phone: usize) {
         self.disturbed.insert(phone);
+    }
+
+    /// A source is not heard for a while.
+    pub fn banned(&mut self, source: Prefix) {
+        self.banned.insert(source);
     }
 
     /// The exchange is another one. What was asked in calls that have ended need not be answered by it.
@@ -344,7 +352,9 @@ impl Laws {
     /// What must be so when nothing has happened for long.
     pub fn check_quiet(&self, phones: &[Phone], network: &Network) -> Vec<String> {
         let lost = |invite: &&Invite| network.is_closed(&invite.flow);
-        let open = self.invites.values().filter(|invite| invite.answer.is_none() && !lost(invite));
+        let unheard = |invite: &&Invite| self.banned.contains(&Prefix::of(invite.flow.source()));
+        let open = self.invites.values().filter(|invite| invite.answer.is_none());
+        let open = open.filter(|invite| !lost(invite) && !unheard(invite));
         let mut broken: Vec<String> =
             open.map(|invite| format!("never got a final answer: {}", invite.summary)).collect();
         for phone in phones.iter().filter(|phone| phone.alive) {

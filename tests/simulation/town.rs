@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use denwa::config::Config;
+use denwa::guard::News;
 use denwa::journal::{Clocks, HOLD, Record, State};
 use denwa::media;
 use denwa::switch::{Event, Input, Instant, Output, StreamId, Switch, Transport};
@@ -478,6 +479,13 @@ impl Town {
             };
             self.violations.push(format!("held is {}, on record {}", what(&held), what(kept)));
         }
+        let holds = |state: &State| {
+            let bans = state.bans.values().filter(|ban| ban.until > self.now);
+            bans.map(|ban| (ban.source, ban.failures, ban.until)).collect::<Vec<_>>()
+        };
+        if holds(&held) != holds(kept) {
+            self.violations.push(format!("banned are {:?}, on record {:?}", held.bans, kept.bans));
+        }
         let dead = |id: &u64| !held.bindings.contains_key(id);
         let undead = self.kept.bindings.iter().find(|(id, kept)| dead(id) && kept.term.expires() > self.now);
         if let Some((_, kept)) = undead {
@@ -515,6 +523,9 @@ impl Town {
             }
             Output::Event(event) => {
                 self.note(|_| format!("denwa says {event:?}"));
+                if let Event::Guard(News::Banned { source, .. }) = &event {
+                    self.laws.banned(*source);
+                }
                 self.events.push(event);
                 self.told.push(self.now);
             }

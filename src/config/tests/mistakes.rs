@@ -220,6 +220,42 @@ fn each_mistake_is_told_in_one_line() {
         ),
         ("ban =", "ban: there is nothing after the `=` (for example `ban = 30 10m`)"),
         ("ban = never\nban = 10 1h", "ban: is on line 1 already; keep one of the two"),
+        (
+            "call-records = 1M",
+            "call-records: `1M` is neither `off` nor a size and a number of files (for example `call-records = 1M \
+             10`)",
+        ),
+        ("call-records = off 10", "call-records: `off` is not a size (for example `call-records = 1M 10`)"),
+        (
+            "call-records = 500 10",
+            "call-records: `500` has no unit; write 500k for kilobytes, M for megabytes (for example \
+             `call-records = 1M 10`)",
+        ),
+        (
+            "call-records = 1m 10",
+            "call-records: `1m` has an unknown unit; there are k, M and G (for example `call-records = 1M 10`)",
+        ),
+        (
+            "call-records = 9k 10",
+            "call-records: `9k` is not a size from 10k to 1G (for example `call-records = 1M 10`)",
+        ),
+        (
+            "call-records = 4294967295G 10",
+            "call-records: `4294967295G` is not a size from 10k to 1G (for example `call-records = 1M 10`)",
+        ),
+        (
+            "call-records = 1M 0",
+            "call-records: `0` is not a number of files from 1 to 1000 (for example `call-records = 1M 10`)",
+        ),
+        (
+            "call-records = 1M 1001",
+            "call-records: `1001` is not a number of files from 1 to 1000 (for example `call-records = 1M 10`)",
+        ),
+        (
+            "call-records = 1M 10 # a year",
+            "call-records: comments need a line of their own: what comes after `=` is all value (for example \
+             `call-records = 1M 10`)",
+        ),
         ("stealth = on", "stealth: `on` is not `yes` or `no`; write `yes` (for example `stealth = no`)"),
         ("stealth = false", "stealth: `false` is not `yes` or `no`; write `no` (for example `stealth = no`)"),
         ("stealth = maybe", "stealth: `maybe` is not `yes` or `no` (for example `stealth = no`)"),

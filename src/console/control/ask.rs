@@ -107,7 +107,7 @@ impl Client {
     /// All of [`AskError`] but those of [`Client::connect`].
     pub fn ask(&mut self, request: &Request) -> Result<Reply, AskError> {
         self.send(request)?;
-        self.next()
+        self.hear()
     }
 
     /// Asks, without waiting.
@@ -124,7 +124,7 @@ impl Client {
     /// # Errors
     ///
     /// All of [`AskError`] but those of [`Client::connect`].
-    pub fn next(&mut self) -> Result<Reply, AskError> {
+    pub fn hear(&mut self) -> Result<Reply, AskError> {
         let mut header = [0; HEADER];
         self.0.read_exact(&mut header)?;
         let mut frame = vec![0; length(header, MAX_REPLY)?];

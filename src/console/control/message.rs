@@ -4,9 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::switch::CallParties;
-use crate::switch::annals::Incident;
 use crate::switch::view::{BanView, CallView, CountsView, ExtensionView, RefusedView};
+use crate::switch::{CallParties, Incident};
 
 /// What an operator asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

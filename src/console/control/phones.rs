@@ -55,7 +55,7 @@ pub fn phones(extensions: &[ExtensionView], width: Option<usize>, paint: Paint) 
 }
 
 /// How much of a name is shown, in characters.
-const MOST_NAME: usize = 16;
+const MOST_NAME: usize = 12;
 
 #[derive(Clone, Copy)]
 enum Tone {

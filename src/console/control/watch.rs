@@ -61,20 +61,18 @@ pub fn screen(
 /// How many rows the log has at least, the blank one above it included.
 const LOG_LEAST: usize = 5;
 
-/// `denwa 0.1.0  up 74 h  2 of 3 registered, 2 phones  1 call of 250  q leaves  16:43:14 UTC`.
+/// `16:43:14 UTC  denwa  up 74 h  2 of 3 registered  2 phones  1 call  q leaves`.
 fn head(status: &Status) -> String {
     let counts = &status.counts;
     let up = Brief(Duration::from_secs(status.now_unix.saturating_sub(status.facts.started_unix)));
     let now = Utc(status.now_unix).to_string();
     format!(
-        "denwa {}  up {up}  {} of {} registered, {}  {} of {}  q leaves  {} UTC",
-        status.facts.version,
+        "{} UTC  denwa  up {up}  {} of {} registered  {}  {}  q leaves",
+        now.split(' ').nth(1).unwrap_or_default(),
         Count(counts.registered),
         Count(counts.extensions),
         Things(counts.phones, "phone"),
         Things(counts.calls, "call"),
-        Count(counts.calls_limit),
-        now.split(' ').nth(1).unwrap_or_default(),
     )
 }
 
@@ -132,9 +130,14 @@ mod tests {
     fn all_parts_have_a_place() {
         let lines = screen(Some(&snapshot(1, 2)), None, (80, 24), Paint::NONE);
         let text = lines.join("\n");
-        for part in
-            ["denwa 0.1.0  up 25 h", "Look: ", "call 1: 101 → 102", "ADDRESS", "\n101  ", "line 63 → xxx"]
-        {
+        for part in [
+            "23:51:46 UTC  denwa  up 25 h  3 of 5 registered  4 phones  1 call  q leaves",
+            "Look: ",
+            "call 1: 101 → 102",
+            "ADDRESS",
+            "\n101  ",
+            "line 63 → xxx",
+        ] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
         assert_eq!(lines.len(), 24);

@@ -8,7 +8,7 @@ use super::super::utc::Utc;
 use super::super::words::{Count, Foreign};
 use super::Paint;
 use super::table::wrap;
-use crate::switch::annals::{Incident, What};
+use crate::switch::{Incident, What};
 
 /// The width of a screen that everybody has, in columns.
 const WIDTH: usize = 80;

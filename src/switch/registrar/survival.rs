@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::flow::{Flow, Standing, StreamId};
+use super::super::flow::Standing;
 use super::{Binding, BindingId, MAX_BINDINGS, Registrar};
 use crate::config::{Config, Number};
 use crate::journal::{self, Record, Refresh, Term};
@@ -69,12 +69,12 @@ impl Binding {
         Term::new(self.cseq, now, self.expires - now, self.grace)
     }
 
-    /// The binding that was written down. Streams have ended but those that stand, and where we do not listen any
-    /// more nobody can be called.
+    /// The binding that was written down. Streams have ended but those that `standing` knows by their ends, and
+    /// where we do not listen any more nobody can be called.
     fn restored(config: &Config, kept: journal::Binding, standing: &Standing) -> Binding {
-        let flow = standing.find(Flow::from(kept.flow));
+        let flow = standing.flow(kept.flow);
         let connected = match flow.is_reliable() {
-            true => flow.stream != StreamId::default(),
+            true => !flow.is_dead(),
             false => config.listens(flow.transport, flow.local),
         };
         let expires = kept.term.expires();
@@ -112,8 +112,7 @@ impl Registrar {
     }
 
     /// Takes in what was written down of an exchange before, in the order in which it came: what still
-    /// holds, belongs to an extension that there is, and finds room. Of connections,
-    /// those in `standing` are there.
+    /// holds, belongs to an extension that there is, and finds room.
     pub(in super::super) fn restore(
         &mut self,
         config: &Config,

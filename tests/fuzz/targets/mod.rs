@@ -1,6 +1,7 @@
 //! What is fuzzed, one module each: `run` takes any bytes at all and panics if a promise is broken.
 
 pub mod config;
+pub mod control;
 pub mod cost;
 pub mod digest;
 pub mod framer;
@@ -14,12 +15,13 @@ pub mod switch;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus/` and files in `fuzz_targets/`.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 8] = [
     ("message", message::run),
     ("framer", framer::run),
     ("sdp", sdp::run),
     ("config", config::run),
     ("digest", digest::run),
+    ("control", control::run),
     ("guard", guard::run),
     ("switch", switch::run),
 ];
