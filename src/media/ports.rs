@@ -105,7 +105,7 @@ impl PortAllocator {
     /// Gives out this very port, since a call already has it, wherever it lies; an odd one is left alone.
     pub fn claim(&mut self, port: u16) {
         let is_new = match self.pair_of(port) {
-            None => port % 2 == 0 && self.outside.insert(port),
+            None => port.is_multiple_of(2) && self.outside.insert(port),
             Some(pair) if self.is_used(pair) => false,
             Some(pair) => {
                 self.used[usize::from(pair / 64)] |= 1 << (pair % 64);
