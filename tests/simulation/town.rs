@@ -59,6 +59,9 @@ enum Trace {
     Printed,
 }
 
+/// After how many inputs what is on record is held against what the exchange holds; also before a crash.
+const CHECKED: u32 = 8;
+
 /// What the clock on the wall says when the town's begins, in milliseconds since 1970.
 const WALL: u64 = 1_790_000_000_000;
 
@@ -85,6 +88,8 @@ pub struct Town {
     journal: Vec<(Instant, Record)>,
     /// What that comes to.
     kept: State,
+    /// Inputs since it was last held against what the exchange holds.
+    unchecked: u32,
     /// Bindings that survived a restart.
     pub survivors: u64,
     config: Config,
@@ -123,6 +128,7 @@ impl Town {
             hospitality: Hospitality::default(),
             journal: Vec::new(),
             kept: State::default(),
+            unchecked: 0,
             survivors: 0,
             stealth: config.stealth,
             visits: BTreeMap::new(),
@@ -358,11 +364,16 @@ impl Town {
             stage = at;
             self.carry_out(output);
         }
-        self.check_kept();
+        // What is missing on record is still missing a moment later.
+        self.unchecked += 1;
+        if self.unchecked >= CHECKED {
+            self.check_kept();
+        }
     }
 
     /// The exchange is killed, and the next one goes on with what is on record.
     fn restart(&mut self, asleep: Duration, power_cut: bool) {
+        self.check_kept();
         for phone in self.network.server_dies(self.now) {
             self.disturb(phone);
         }
@@ -450,6 +461,7 @@ impl Town {
     /// What is on record comes to what the exchange holds: each binding as it is, but for how long it holds,
     /// which may be longer, though not beyond the grace.
     fn check_kept(&mut self) {
+        self.unchecked = 0;
         let mut held = State::default();
         self.switch.snapshot(&mut |record| held.apply(record.clone()));
         if held.secret != self.kept.secret {
@@ -591,6 +603,7 @@ impl Town {
 
     /// When all is quiet, nothing is left.
     pub fn check_quiet(&mut self) {
+        self.check_kept();
         if self.violations.is_empty() {
             let (calls, sessions) = (self.live_calls(), self.relay.open());
             let ports = self.switch.ports_in_use();
