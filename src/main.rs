@@ -214,7 +214,7 @@ fn exchange() -> Done {
     let Estate { records, streams, relay } = inherited.unwrap_or_default();
 
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-    let (journal, mut state, mut clocks) = match has_state {
+    let (mut journal, mut state, mut clocks) = match has_state {
         true => {
             let Opened { journal, state, clocks, notices } =
                 Journal::open(&config.state, keeper::pid(), config.sync, wall)?;
@@ -235,6 +235,9 @@ fn exchange() -> Done {
         records.into_iter().for_each(|record| state.apply(record));
         clocks = state.clocks(wall);
         state.resume(clocks);
+        if let Some(journal) = &mut journal {
+            journal.distrust(clocks.now);
+        }
     }
     let facts = Facts {
         version: env!("CARGO_PKG_VERSION").into(),

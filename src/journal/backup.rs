@@ -167,6 +167,7 @@ pub fn copy(folder: &Path) -> Result<Option<(Vec<u8>, State)>, OpenError> {
             Ok(Some((octets, state)))
         }
         Ok(Found::Version(version)) => Err(OpenError::Version { path, version }),
+        Ok(Found::Unknown) => Err(OpenError::Unknown { path }),
         Ok(Found::Foreign) => Err(unreadable(io::Error::other("it is no journal of denwa"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unreadable(error)),
@@ -201,6 +202,8 @@ pub fn replay(octets: &[u8]) -> Result<(usize, State), Option<u32>> {
     match frame::read(octets, |record| state.apply(record)) {
         Ok(Found::Records { end, .. }) => Ok((end.try_into().unwrap_or(octets.len()), state)),
         Ok(Found::Version(version)) => Err(Some(version)),
+        // Only a later version can have written it.
+        Ok(Found::Unknown) => Err(Some(frame::VERSION + 1)),
         // Memory can always be read.
         Ok(Found::Foreign) | Err(_) => Err(None),
     }

@@ -95,6 +95,8 @@ pub(super) enum Found {
     },
     /// The file is of a version that we do not know.
     Version(u32),
+    /// It has a record that is whole, and of a kind that we do not know.
+    Unknown,
     /// It is no journal.
     Foreign,
 }
@@ -133,7 +135,8 @@ pub(super) fn read(file: impl Read, mut each: impl FnMut(Record)) -> io::Result<
         }
         match postcard::take_from_bytes(&payload) {
             Ok((record, [])) => each(record),
-            _ => return Ok(Found::Records { end, is_old }),
+            // Somebody who knows more has written it, and what follows: none of that is ours to cut off.
+            _ => return Ok(Found::Unknown),
         }
         end += PREFIX as u64 + u64::from(length);
     }
@@ -263,5 +266,16 @@ mod tests {
         let size = size(&short);
         assert!(write(&mut out, &Record::Bound(Box::new(short))));
         assert_eq!(out.len() as u64, 1 + size);
+    }
+
+    #[test]
+    fn a_whole_record_that_nobody_knows_is_not_ours_to_cut_off() {
+        for payload in [&[200, 1, 2][..], &[0xff; 9], &[3, 1]] {
+            let (mut bytes, _) = file();
+            bytes.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+            bytes.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+            bytes.extend_from_slice(payload);
+            assert_eq!(found(&bytes), (Found::Unknown, records()));
+        }
     }
 }

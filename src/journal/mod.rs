@@ -131,6 +131,11 @@ pub enum OpenError {
         /// Which.
         version: u32,
     },
+    /// It has a record that is whole, and that this program does not know.
+    Unknown {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// It is there and cannot be read.
     Unreadable {
         /// Where it is.
@@ -158,6 +163,12 @@ impl fmt::Display for OpenError {
                 f,
                 "{} is of version {version}, and this denwa knows {VERSION}: start the newer denwa that wrote it, \
                  or remove the file, and phones have to register anew; it was left as it is",
+                path.display()
+            ),
+            OpenError::Unknown { path } => write!(
+                f,
+                "{} has records that this denwa does not know: start the newer denwa that wrote them, or remove the \
+                 file, and phones have to register anew; it was left as it is",
                 path.display()
             ),
             OpenError::Unreadable { path, error } => {
@@ -222,6 +233,7 @@ impl Journal {
                 Some(end)
             }
             Ok((Found::Version(version), _)) => return Err(OpenError::Version { path, version }),
+            Ok((Found::Unknown, _)) => return Err(OpenError::Unknown { path }),
             Ok((Found::Foreign, whole)) => {
                 notices.push(put_aside(folder, whole));
                 None
@@ -271,6 +283,11 @@ impl Journal {
     /// Sets how long a record may wait to be put on the disk.
     pub fn set_interval(&mut self, interval: Duration) {
         self.interval = interval;
+    }
+
+    /// Whatever the file says, all that is alive is to be written anew: it is known from elsewhere.
+    pub fn distrust(&mut self, now: Instant) {
+        self.anew = Some(now);
     }
 
     /// Adds a record to the batch. One that is longer than [`MAX_RECORD`] is not recorded; nothing that
@@ -335,7 +352,7 @@ impl Journal {
         let written = self.write(now);
         self.disk.finish();
         let heard = self.hear(now);
-        if let Some(Appended { file, .. }) = self.file.filter(|_| self.unsynced.is_some()) {
+        if let Some(Appended { file, .. }) = self.file {
             file.sync_data()?;
         }
         written.and(heard)

@@ -172,7 +172,6 @@ pub fn run(
     let keeper = keeper.map(Async::new).transpose()?;
     let control = sockets.control.take().map(Async::new).transpose()?;
     let hub = RefCell::new(Hub::new(machine, journal, relay, Operators::new(desk), tell));
-    hub.borrow_mut().start();
     let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
     let scratch = RefCell::new(vec![0; serve::READ_SIZE]);
 
@@ -185,6 +184,8 @@ pub fn run(
     );
     hub.borrow_mut().inherit(std::mem::take(&mut sockets.standing));
     listening.start(&hub, sockets)?;
+    // What it has to say at once, as after a crash, goes out by those sockets and connections.
+    hub.borrow_mut().start();
     let start_reporting = || -> io::Result<Task<()>> {
         let reports = Async::new(hub.borrow().reports()?)?;
         Ok(executor.spawn(report(&hub, reports)))

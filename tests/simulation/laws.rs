@@ -60,6 +60,9 @@ pub struct Laws {
     said: HashMap<String, Instant>,
     /// Sources that were not heard at some time: phones whose extension was removed try too often.
     banned: HashSet<Prefix>,
+    /// Extensions that were removed at some time: their phones are strangers, and a challenge may be too long
+    /// for what a stranger sent.
+    removed: HashSet<String>,
     /// Calls of which a power cut took the last of what was said.
     lost: HashSet<String>,
     /// Which phones take part in a call, by Call-ID.
@@ -84,6 +87,7 @@ struct Invite {
     is_past: bool,
     summary: String,
     call_id: String,
+    caller: String,
     flow: Flow,
 }
 
@@ -91,6 +95,11 @@ impl Laws {
     /// Something happens to a phone that excuses much.
     pub fn disturb(&mut self, phone: usize) {
         self.disturbed.insert(phone);
+    }
+
+    /// An extension is not in the configuration any more.
+    pub fn removed(&mut self, number: &str) {
+        self.removed.insert(number.to_owned());
     }
 
     /// A source is not heard for a while.
@@ -137,6 +146,7 @@ impl Laws {
                 is_past: false,
                 summary: message.summary(),
                 call_id: message.call_id().to_owned(),
+                caller: user_of(uri_of(message.get("From").unwrap_or_default())).to_owned(),
                 flow,
             };
             self.invites.insert(branch.clone(), invite);
@@ -352,7 +362,9 @@ impl Laws {
     /// What must be so when nothing has happened for long.
     pub fn check_quiet(&self, phones: &[Phone], network: &Network) -> Vec<String> {
         let lost = |invite: &&Invite| network.is_closed(&invite.flow);
-        let unheard = |invite: &&Invite| self.banned.contains(&Prefix::of(invite.flow.source()));
+        let unheard = |invite: &&Invite| {
+            self.banned.contains(&Prefix::of(invite.flow.source())) || self.removed.contains(&invite.caller)
+        };
         let open = self.invites.values().filter(|invite| invite.answer.is_none());
         let open = open.filter(|invite| !lost(invite) && !unheard(invite));
         let mut broken: Vec<String> =

@@ -429,6 +429,7 @@ impl Town {
             if !config.extensions.contains_key(number.as_str()) {
                 self.disturb(id);
                 self.forget_bindings(&number);
+                self.laws.removed(&number);
             }
             let spec = &self.phones[id].spec;
             let place = self.places.iter().find(|place| place.public == spec.server);
