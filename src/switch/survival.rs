@@ -12,6 +12,7 @@
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Switch;
@@ -52,6 +53,9 @@ impl Switch {
         switch.io.wall = i128::from(clocks.wall) - i128::from(clocks.now.0);
         switch.clients_made = clocks.now.0.wrapping_mul(CLIENTS_A_MILLISECOND);
         let standing = Standing::new(streams);
+        for binding in state.bindings.values() {
+            switch.is_reached_at(SocketAddr::from(binding.flow.local).ip());
+        }
         switch.registrar.restore(&switch.config, clocks.now, state.bindings.into_values(), &standing);
         for (after, binding) in switch.registrar.all_wakes(&switch.config, clocks.now) {
             switch.io.arm(after, Timer::Binding(binding));
@@ -216,6 +220,9 @@ impl Switch {
             let sentence = "did not survive: another version of denwa has written it down";
             return self.io.tell(Event::Notice(format!("call {id} {sentence}")));
         };
+        for leg in &call.legs {
+            self.is_reached_at(leg.flow.local.ip());
+        }
         for (a, b) in call.ports.iter().flatten() {
             self.ports.claim(*a);
             self.ports.claim(*b);
