@@ -36,6 +36,9 @@ use crate::sip::Message;
 /// what a machine can do, none is made by two processes one after the other.
 const CLIENTS_A_MILLISECOND: u64 = 256;
 
+/// Room for the form of a call or an INVITE as most phones make them, in octets.
+const USUAL_FORM: usize = 2_048;
+
 impl Switch {
     /// An exchange that goes on where another one ended, as far as `state` tells, which was carried over to
     /// these `clocks` ([`State::resume`]). `seed` is 32 random bytes of its own: the secrets that last are
@@ -142,8 +145,12 @@ impl Switch {
                 self.calls.touch(call);
             }
         }
-        let mut bytes = Vec::new();
-        for id in self.calls.touched() {
+        let calls = self.calls.touched();
+        if calls.is_empty() && forks.is_empty() {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(USUAL_FORM);
+        for id in calls {
             bytes.clear();
             let has_form = self.write_call(id, &mut bytes);
             match self.calls.note(id, has_form.then_some(&bytes)) {
