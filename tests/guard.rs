@@ -227,6 +227,36 @@ fn a_phone_is_never_banned_and_neither_is_anybody_who_did_not_fail() {
 }
 
 #[test]
+fn another_configuration_forgets_neither_phones_nor_bans() {
+    let [phone, banned, stranger]: [IpAddr; 3] =
+        ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|ip| ip.parse().unwrap());
+    let mut guard = guard();
+    let now = Instant(1_000);
+    guard.learn(now, Lesson::Bound(phone));
+    for _ in 0..30 {
+        guard.learn(now, Lesson::Failed { source: banned, number: "101".into() });
+    }
+    let mut heard = |config: &Config, seconds: u64| {
+        let now = Instant(1_000 * seconds);
+        guard.reload(now, config);
+        [phone, banned, stranger].map(|ip| {
+            guard
+                .packet(now, Transport::Udp, ours(), SocketAddr::new(ip, 5060))
+                .map(|standing| standing == Standing::Phone)
+        })
+    };
+    let same = Config::default();
+    assert_eq!(heard(&same, 2), [Some(true), None, Some(false)]);
+    let milder = Config { ban: Some(Ban { failures: 100, time: Duration::from_secs(60) }), ..same.clone() };
+    assert_eq!(heard(&milder, 3), [Some(true), None, Some(false)], "a ban lasts as long as was said");
+    let network = Network { address: phone, length: 32 };
+    let closed = Config { access: Access { allow: vec![network], deny: Vec::new() }, ..milder.clone() };
+    assert_eq!(heard(&closed, 4), [Some(true), None, None]);
+    let never = Config { ban: None, ..milder };
+    assert_eq!(heard(&never, 5), [Some(true), Some(false), Some(false)], "nobody is banned any more");
+}
+
+#[test]
 fn who_only_sends_is_never_banned() {
     // A forged source can send whatever it likes, and be refused for it; it never proves that it
     // receives, so nothing of it is a failure.

@@ -21,7 +21,9 @@ use crate::Done;
 #[argh(
     subcommand,
     name = "reload",
-    note = "`state`, `user` and `sandbox` take a restart; all else takes effect at once. SIGHUP to `denwa run`\ndoes the same with the file that it was started on, if its user may read it.\n\nExits with 0 when denwa goes on with it, 1 when it cannot, 2 when no denwa runs.",
+    note = "`state`, `user` and `sandbox` take a restart; all else takes effect at once. SIGHUP to `denwa run`\ndoes the same with the file that it was started on, if its user may read it.",
+    error_code(1, "it cannot go on with it, and nothing has changed; the reason is on standard error"),
+    error_code(2, "no denwa is running"),
     example = "After a change of denwa.conf:\n  $ {command_name}",
     example = "Where it was started with another file:\n  $ {command_name} --config /etc/denwa/office.conf"
 )]
@@ -37,7 +39,9 @@ pub(crate) struct Reload {
 #[argh(
     subcommand,
     name = "upgrade",
-    note = "The process that a service manager started stays, and is the old program until it is started again; what\nserves is the new one. The file must be in the folder of the one that runs, and whoever denwa runs as\nmust be allowed to execute it.\n\nExits with 0 when the new one serves, 1 when the old one still does, 2 when no denwa runs.",
+    note = "The process that a service manager started stays, and is the old program until it is started again; what\nserves is the new one. The file must be in the folder of the one that runs, and whoever denwa runs as\nmust be allowed to execute it.",
+    error_code(1, "the old one still serves; the reason is on standard error"),
+    error_code(2, "no denwa is running"),
     example = "Put the new program in the place of the old one, and have it take over:\n  $ mv denwa.new /usr/local/bin/denwa\n  $ {command_name}"
 )]
 pub(crate) struct Upgrade {
@@ -49,12 +53,14 @@ pub(crate) struct Upgrade {
     config: Option<PathBuf>,
 }
 
-/// Stop a running denwa, and wait until it is gone. The phones stay registered for when it starts again.
+/// Stop a running denwa, and wait until it is gone. Registrations and calls are kept for when it starts again.
 #[derive(FromArgs)]
 #[argh(
     subcommand,
     name = "stop",
-    note = "Without --hangup nobody is told: who is in a call hears silence until denwa runs again. A service manager\nmay start it again at once; there, use its own command (`systemctl stop denwa`, `rc-service denwa stop`).\n\nExits with 0 when it is gone, 1 when it cannot be asked, 2 when no denwa runs.",
+    note = "Without --hangup nobody is told: who is in a call hears silence until denwa runs again, and then goes on\ntalking. A service manager may start it again at once; there, use its own command (`systemctl stop denwa`,\n`rc-service denwa stop`).",
+    error_code(1, "it cannot be asked; the reason is on standard error"),
+    error_code(2, "no denwa is running"),
     example = "End all calls first:\n  $ {command_name} --hangup"
 )]
 pub(crate) struct Stop {

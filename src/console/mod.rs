@@ -203,6 +203,22 @@ mod tests {
     }
 
     #[test]
+    fn another_configuration_holds_at_once() {
+        let (mut log, written, _) = log(LogLevel::Warn);
+        log.say(LogLevel::Info, "not said");
+        let config = Config::parse("x", b"ext.101 = correct-horse\next.101.name = Kitchen\nallow = ::1 ::/0");
+        log.event(&Event::Reloaded(Box::new(config.unwrap())));
+        let said: Vec<String> = written.lines().iter().map(|line| line[20..].to_owned()).collect();
+        assert_eq!(
+            said,
+            [
+                "warn  allow: ::1/128 is inside ::/0 and adds nothing",
+                "info  goes on with another configuration: 1 extension, SIP on udp:5060 tcp:5060"
+            ]
+        );
+    }
+
+    #[test]
     fn the_time_is_the_systems() {
         let written = Shared::default();
         Log::to(&Config::default(), written.clone()).say(LogLevel::Info, "now");

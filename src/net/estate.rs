@@ -301,7 +301,7 @@ mod tests {
         let refused = |octets: &[u8]| {
             let (ours, theirs) = UnixStream::pair().unwrap();
             (&ours).write_all(octets).unwrap();
-            drop(ours);
+            ours.shutdown(std::net::Shutdown::Write).unwrap();
             Predecessor::new(theirs).inherit().unwrap_err().to_string()
         };
         let preamble =

@@ -282,6 +282,32 @@ mod tests {
     const BYE: &str = "BYE sip:1@h SIP/2.0\r\nTo: b\r\nContent-Length: 0\r\n\r\n";
 
     #[test]
+    fn another_framer_goes_on_where_one_ends() {
+        let message = "MESSAGE sip:x SIP/2.0\r\nContent-Length: 4\r\n\r\nbody";
+        let stream = format!("\r\n\r\n{message}\r\n\r\n{message}");
+        let frames = |cut: Option<usize>| {
+            let (mut framer, mut frames) = (Framer::default(), Vec::new());
+            for (at, byte) in stream.bytes().enumerate() {
+                if cut == Some(at) {
+                    let begun = framer.begun();
+                    framer = Framer::default();
+                    framer.feed(&begun, |_| panic!("nothing of it is complete")).unwrap();
+                }
+                let mut take = |frame: Frame<'_>| {
+                    frames.push(matches!(frame, Frame::Message(_)));
+                    true
+                };
+                framer.feed(&[byte], &mut take).unwrap();
+            }
+            frames
+        };
+        assert_eq!(frames(None), [false, true, false, true]);
+        for cut in 0..stream.len() {
+            assert_eq!(frames(Some(cut)), frames(None), "{cut}");
+        }
+    }
+
+    #[test]
     fn cuts_by_content_length_in_any_spelling() {
         for line in [
             "Content-Length: 3",

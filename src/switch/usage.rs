@@ -114,7 +114,7 @@ impl Usage {
     pub(super) fn reload(&mut self, config: &Config) -> impl Iterator<Item = Record> + use<> {
         let gone = |number: &Number| !config.extensions.contains_key(number);
         let forgotten: Vec<Number> = self.0.keys().filter(|number| gone(number)).cloned().collect();
-        forgotten.iter().for_each(|number| drop(self.0.remove(number)));
+        self.0.retain(|number, _| !gone(number));
         forgotten.into_iter().map(|number| {
             Record::Used(journal::Used { number: number.as_str().into(), hour: 0, begun: [0, 0] })
         })

@@ -20,3 +20,4 @@ mod linphone;
 mod network;
 mod phones;
 mod server;
+mod survival;

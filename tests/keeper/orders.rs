@@ -80,6 +80,8 @@ fn a_reload_opens_and_closes_listeners_and_touches_no_call() {
     let sound = asker();
     sound.set_read_timeout(Some(SOON)).unwrap();
     let talk = call_echo(&phone, stays, sound.local_addr().unwrap().port());
+    // The relay is a thread, and may not have opened its ports yet.
+    thread::sleep(Duration::from_millis(300));
     assert!(talk.echoes(&sound, 1));
     let mut connection = TcpStream::connect(old).unwrap();
     assert!(is_answered(&mut connection));

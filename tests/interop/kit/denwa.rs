@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Family, Machine, Program, Scene, ports};
+use super::{Family, Machine, Program, Scene, ports, wait_until};
 
 /// The domain of every exchange here. It is in no DNS: phones use the address as outbound proxy.
 pub const DOMAIN: &str = "denwa.test";
@@ -68,11 +68,27 @@ impl Denwa {
 
     /// How much memory both of its processes have in KiB. What they share counts twice.
     pub fn resident_kib(&self) -> u64 {
+        [self.program.pid(), self.exchange()].into_iter().map(resident_kib).sum()
+    }
+
+    /// The process that serves; waits until one that it took over from is gone.
+    pub fn exchange(&self) -> u32 {
+        wait_until("the keeper has one child", || self.children().len() == 1);
+        self.children()[0]
+    }
+
+    fn children(&self) -> Vec<u32> {
         let keeper = self.program.pid();
         let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
-        let pids: Vec<u32> = children.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
-        assert_eq!(pids.len(), 1, "the keeper has one child: {children:?}");
-        pids.into_iter().chain([keeper]).map(resident_kib).sum()
+        children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// Runs one of its commands, which has to do it; what it prints.
+    pub fn command(&self, scene: &Scene, words: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        let output = command.args(words).arg("--config").arg(scene.path("denwa.conf")).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Where a phone of that family finds it.

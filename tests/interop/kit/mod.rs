@@ -13,7 +13,7 @@ mod sipp;
 mod sound;
 
 pub use baresip::{Baresip, Phone};
-pub use denwa::{DOMAIN, Denwa, GUARDED, binary, in_uri};
+pub use denwa::{DOMAIN, Denwa, GUARDED, READY, binary, in_uri};
 pub use linphone::Linphone;
 pub use machine::Machine;
 pub use probe::{ask_by_tcp, ask_by_udp};
