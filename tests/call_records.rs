@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod credentials;
 mod folder;
 
 use std::fs;
@@ -14,7 +15,6 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use denwa::sip::digest::{self, Algorithm, Ha1, Qop};
 use rustix::process::{Pid, Signal, kill_process};
 
 use folder::Folder;
@@ -149,7 +149,7 @@ impl Phone {
             if !answer.starts_with("SIP/2.0 407") || !credentials.is_empty() {
                 return answer;
             }
-            credentials = self.credentials(&answer, method, uri);
+            credentials = credentials::credentials("101", PASSWORD, &answer, method, uri);
         }
     }
 
@@ -161,26 +161,6 @@ impl Phone {
         );
         let (uri, to) = (format!("sip:{number}@{}", self.server), format!("<sip:{number}@denwa>"));
         self.ask("INVITE", &uri, &to, "Content-Type: application/sdp\r\n", &offer)
-    }
-
-    fn credentials(&self, challenge: &str, method: &str, uri: &str) -> String {
-        let named = |name: &str| {
-            let (_, rest) = challenge.split_once(&format!("{name}=\"")).unwrap();
-            rest.split_once('"').unwrap().0.to_owned()
-        };
-        let (realm, nonce) = (named("realm"), named("nonce"));
-        let (algorithm, name) = match challenge.contains("SHA-256") {
-            true => (Algorithm::Sha256, "SHA-256"),
-            false => (Algorithm::Md5, "MD5"),
-        };
-        let ha1 = Ha1::new(b"101", realm.as_bytes(), PASSWORD.as_bytes());
-        let response =
-            digest::respond(algorithm, &ha1, method.as_bytes(), uri.as_bytes(), nonce.as_bytes(), &Qop::None);
-        format!(
-            "Proxy-Authorization: Digest username=\"101\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
-             response=\"{}\", algorithm={name}\r\n",
-            response.unwrap()
-        )
     }
 
     /// Calls the echo test, says so many packets to it, and hangs up.

@@ -77,6 +77,11 @@ fn guard() {
 }
 
 #[test]
+fn journal() {
+    play("journal");
+}
+
+#[test]
 fn switch() {
     play("switch");
 }

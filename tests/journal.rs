@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod credentials;
 mod folder;
 
 use std::fs;
@@ -14,7 +15,6 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use denwa::sip::digest::{self, Algorithm, Ha1, Qop};
 use rustix::process::{Pid, Signal, kill_process};
 
 use folder::Folder;
@@ -167,29 +167,8 @@ impl Phone {
             if !is_challenge || !credentials.is_empty() {
                 return answer;
             }
-            credentials = self.credentials(&answer, method, uri);
+            credentials = credentials::credentials(number, PASSWORD, &answer, method, uri);
         }
-    }
-
-    fn credentials(&self, challenge: &str, method: &str, uri: &str) -> String {
-        let named = |name: &str| {
-            let (_, rest) = challenge.split_once(&format!("{name}=\"")).unwrap();
-            rest.split_once('"').unwrap().0.to_owned()
-        };
-        let (realm, nonce, number) = (named("realm"), named("nonce"), self.number);
-        let (algorithm, name) = match challenge.contains("SHA-256") {
-            true => (Algorithm::Sha256, "SHA-256"),
-            false => (Algorithm::Md5, "MD5"),
-        };
-        let ha1 = Ha1::new(number.as_bytes(), realm.as_bytes(), PASSWORD.as_bytes());
-        let response =
-            digest::respond(algorithm, &ha1, method.as_bytes(), uri.as_bytes(), nonce.as_bytes(), &Qop::None);
-        let header = if method == "REGISTER" { "Authorization" } else { "Proxy-Authorization" };
-        format!(
-            "{header}: Digest username=\"{number}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
-             response=\"{}\", algorithm={name}\r\n",
-            response.unwrap()
-        )
     }
 
     fn register(&mut self, expires: u32) {

@@ -32,7 +32,7 @@ pub(super) struct Disk {
 }
 
 /// Something to do.
-enum Job {
+pub(super) enum Job {
     /// What was written to a file has to be on the disk.
     Sync(Arc<File>),
     /// This file becomes the journal.
@@ -70,6 +70,15 @@ impl Disk {
         let thread = thread::Builder::new().name("denwa-journal".into()).stack_size(64 << 10).spawn(work)?;
         let thread = Some(thread);
         Ok(Disk { jobs: Some(jobs), done, thread, is_syncing: false, is_replacing: false })
+    }
+
+    /// One without a thread: what is asked of it is done, and told, by whoever has the other ends.
+    #[cfg(test)]
+    pub(super) fn by_hand() -> (Disk, Receiver<Job>, SyncSender<Done>) {
+        let (jobs, to_do) = sync_channel(JOBS);
+        let (report, done) = sync_channel(JOBS);
+        let disk = Disk { jobs: Some(jobs), done, thread: None, is_syncing: false, is_replacing: false };
+        (disk, to_do, report)
     }
 
     /// Whether anything is under way.

@@ -433,6 +433,8 @@ impl Journal {
                 Done::Replaced(Ok(())) => {
                     if let Some(next) = self.next.take() {
                         (self.file, self.anew) = (Some(next), None);
+                        // What was appended to both at the end may have been synced in the other one alone.
+                        self.unsynced.get_or_insert(now);
                     }
                 }
                 Done::Synced(Err(error)) => heard = Err(error),

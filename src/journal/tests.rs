@@ -1,5 +1,8 @@
 //! What a folder with a journal goes through.
 
+mod forms;
+mod power;
+
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;

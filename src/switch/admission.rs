@@ -1,5 +1,7 @@
 //! Who is heard: the guard before a packet is read, stealth when it is known whom it asks for.
 
+use std::net::IpAddr;
+
 use super::Switch;
 use super::event::Event;
 use super::flow::{Flow, StreamId};
@@ -26,12 +28,17 @@ impl Switch {
         if !self.is_heard(&flow, &message) {
             return self.ignore(&flow, Some(&message), &self.mistake(&message));
         }
-        if self.addresses.len() < MAX_ADDRESSES {
-            self.addresses.insert(flow.local.ip());
-        }
+        self.is_reached_at(flow.local.ip());
         match message.start() {
             StartLine::Request { .. } => self.request(flow, &message, has_credit(standing)),
             StartLine::Response { .. } => self.response(&message),
+        }
+    }
+
+    /// Remembers an address of ours that somebody has reached.
+    pub(super) fn is_reached_at(&mut self, own: IpAddr) {
+        if self.addresses.len() < MAX_ADDRESSES {
+            self.addresses.insert(own);
         }
     }
 

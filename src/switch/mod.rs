@@ -90,7 +90,7 @@ pub struct Switch {
     live: usize,
     ports: PortAllocator,
     usage: usage::Usage,
-    /// Addresses of ours that packets came to.
+    /// Addresses of ours that packets came to, those of bindings and calls from before a restart included.
     addresses: BTreeSet<IpAddr>,
     /// What went wrong lately.
     annals: annals::Annals,

@@ -12,6 +12,7 @@
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Switch;
@@ -35,6 +36,9 @@ use crate::sip::Message;
 /// what a machine can do, none is made by two processes one after the other.
 const CLIENTS_A_MILLISECOND: u64 = 256;
 
+/// Room for the form of a call or an INVITE as most phones make them, in octets.
+const USUAL_FORM: usize = 2_048;
+
 impl Switch {
     /// An exchange that goes on where another one ended, as far as `state` tells, which was carried over to
     /// these `clocks` ([`State::resume`]). `seed` is 32 random bytes of its own: the secrets that last are
@@ -52,6 +56,9 @@ impl Switch {
         switch.io.wall = i128::from(clocks.wall) - i128::from(clocks.now.0);
         switch.clients_made = clocks.now.0.wrapping_mul(CLIENTS_A_MILLISECOND);
         let standing = Standing::new(streams);
+        for binding in state.bindings.values() {
+            switch.is_reached_at(SocketAddr::from(binding.flow.local).ip());
+        }
         switch.registrar.restore(&switch.config, clocks.now, state.bindings.into_values(), &standing);
         for (after, binding) in switch.registrar.all_wakes(&switch.config, clocks.now) {
             switch.io.arm(after, Timer::Binding(binding));
@@ -138,8 +145,12 @@ impl Switch {
                 self.calls.touch(call);
             }
         }
-        let mut bytes = Vec::new();
-        for id in self.calls.touched() {
+        let calls = self.calls.touched();
+        if calls.is_empty() && forks.is_empty() {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(USUAL_FORM);
+        for id in calls {
             bytes.clear();
             let has_form = self.write_call(id, &mut bytes);
             match self.calls.note(id, has_form.then_some(&bytes)) {
@@ -216,6 +227,9 @@ impl Switch {
             let sentence = "did not survive: another version of denwa has written it down";
             return self.io.tell(Event::Notice(format!("call {id} {sentence}")));
         };
+        for leg in &call.legs {
+            self.is_reached_at(leg.flow.local.ip());
+        }
         for (a, b) in call.ports.iter().flatten() {
             self.ports.claim(*a);
             self.ports.claim(*b);

@@ -19,6 +19,7 @@ mod refresh;
 mod rows;
 mod storm;
 mod strangers;
+mod survive;
 mod sys;
 mod table;
 
@@ -58,8 +59,8 @@ struct Arguments {
     #[argh(switch)]
     #[allow(dead_code, reason = "cargo bench says it to every bench target")]
     bench: bool,
-    /// rows: register, call, relay, capacity, memory, start, size, flood, guard, tcp, restart, timing;
-    /// all if none is named
+    /// rows: register, call, relay, capacity, memory, start, size, flood, guard, tcp, restart, timing,
+    /// crash, upgrade; all if none is named
     #[argh(positional)]
     rows: Vec<String>,
 }

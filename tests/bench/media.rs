@@ -5,6 +5,7 @@ use crate::phones::Relay;
 use crate::sys::{BATCH, Inbox, Outbox, realtime, roomy_socket, stamp_receipts};
 use rustix::event::{Timespec, epoll};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -37,6 +38,19 @@ struct Stream {
     /// How many left and came in the present run.
     sent: u64,
     received: u64,
+    /// When something came last, and the longest time in which nothing did, by the real-time clock.
+    heard: u64,
+    silence: Range<u64>,
+}
+
+impl Stream {
+    /// Something has come.
+    fn hears(&mut self, now: u64) {
+        if now.saturating_sub(self.heard) > self.silence.end - self.silence.start {
+            self.silence = self.heard..now;
+        }
+        self.heard = self.heard.max(now);
+    }
 }
 
 /// What became of the packets of one run.
@@ -50,6 +64,11 @@ pub(crate) struct Outcome {
     pub(crate) behind: u64,
     /// From the call of send to the kernel's receipt at the other phone, in ns, sorted.
     pub(crate) latencies: Vec<u64>,
+    /// The longest time in which nothing came, for each stream, in ns of the real-time clock: a call's two
+    /// streams are beside each other. It lasts until [`Outcome::end`] if the stream has fallen silent for good.
+    pub(crate) silences: Vec<Range<u64>>,
+    /// When all was over.
+    pub(crate) end: u64,
 }
 
 impl Outcome {
@@ -101,7 +120,16 @@ impl Media {
         let side = self.sockets.len() / 2;
         for (call, relay) in relays.iter().enumerate().skip(self.streams.len() / 2) {
             let (a, b) = (call % side, side + call % side);
-            let stream = |from, to, relay| Stream { from, to, relay, sequence: 0, sent: 0, received: 0 };
+            let stream = |from, to, relay| Stream {
+                from,
+                to,
+                relay,
+                sequence: 0,
+                sent: 0,
+                received: 0,
+                heard: 0,
+                silence: 0..0,
+            };
             self.streams.push(stream(a, b, relay.for_caller));
             self.streams.push(stream(b, a, relay.for_callee));
         }
@@ -128,13 +156,14 @@ impl Media {
         }
         self.run = self.run.wrapping_add(1);
         self.let_settle()?;
-        for stream in &mut self.streams {
-            (stream.sent, stream.received) = (0, 0);
-        }
         let mut outcome = Outcome::default();
         // Streams are spread evenly over the 20 ms, in an order that mixes calls and directions.
         let stride = coprime(active);
         let begun = realtime();
+        for stream in &mut self.streams {
+            (stream.sent, stream.received) = (0, 0);
+            (stream.heard, stream.silence) = (begun, begun..begun);
+        }
         let active64 = active as u64;
         let due = |n: u64| begun + n / active64 * PERIOD + n % active64 * PERIOD / active64;
         let stream = |n: u64| (n % active64) as usize * stride % active;
@@ -163,14 +192,21 @@ impl Media {
                 }
             }
         }
-        let end = realtime() + 2 * LATE;
+        let last = realtime();
+        let end = last + 2 * LATE;
         while realtime() < end {
             aside()?;
             self.receive(&mut outcome, EVENTS, single)?;
         }
-        for stream in &self.streams[..active] {
+        outcome.end = realtime();
+        for stream in &mut self.streams[..active] {
             outcome.sent += stream.sent;
             outcome.received += stream.received;
+            // What was sent at the very end had no time to come.
+            if stream.heard + LATE < last {
+                stream.hears(outcome.end);
+            }
+            outcome.silences.push(stream.silence.clone());
         }
         outcome.latencies.sort_unstable();
         Ok(outcome)
@@ -242,7 +278,10 @@ impl Media {
                     continue;
                 }
                 match self.streams.get_mut(index) {
-                    Some(stream) if stream.to == socket => stream.received += 1,
+                    Some(stream) if stream.to == socket => {
+                        stream.received += 1;
+                        stream.hears(self.inbox.stamp(i));
+                    }
                     _ => return Err("sound came to the wrong phone".into()),
                 }
                 let under_way = self.inbox.stamp(i).saturating_sub(sent);

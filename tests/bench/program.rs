@@ -30,6 +30,7 @@ pub(crate) enum Kind {
 }
 
 /// What every start needs to know.
+#[derive(Clone)]
 pub(crate) struct Setting {
     /// The denwa binary to measure.
     pub(crate) denwa: PathBuf,

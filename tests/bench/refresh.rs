@@ -53,6 +53,11 @@ enum Stage {
     Answered,
 }
 
+/// Whether a challenge says that the proof was right, but for an old nonce (RFC 7616 §3.3).
+fn is_stale(challenge: &Message<'_>) -> bool {
+    challenge.all("WWW-Authenticate").any(|value| value.to_ascii_lowercase().contains("stale=true"))
+}
+
 /// What became of all registrations.
 #[derive(Clone, Default)]
 pub(crate) struct Outcome {
@@ -196,7 +201,8 @@ impl Refresh {
         }
         match (phone.stage, message.status) {
             (_, Some(100)) => {}
-            (Stage::Asked, Some(401)) => {
+            // A process that has taken over does not know the nonces of the one before, and asks once more.
+            (stage, Some(401)) if stage == Stage::Asked || is_stale(message) => {
                 let challenge = Challenge::find(message, "WWW-Authenticate")?;
                 let number = self.first_user + i;
                 let uri = format!("sip:{DOMAIN}");

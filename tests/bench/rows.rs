@@ -78,9 +78,9 @@ impl Cells {
 impl Bench {
     /// Measures the named rows, or all.
     pub(crate) fn run(&self, names: &[String]) -> Attempt<Table> {
-        const NAMES: [&str; 12] = [
+        const NAMES: [&str; 14] = [
             "register", "call", "relay", "capacity", "memory", "start", "size", "flood", "guard", "tcp",
-            "restart", "timing",
+            "restart", "timing", "crash", "upgrade",
         ];
         if let Some(unknown) = names.iter().find(|n| !NAMES.contains(&n.as_str())) {
             return Err(format!("there is no row {unknown}; there are: {}", NAMES.join(", ")));
@@ -99,13 +99,16 @@ impl Bench {
                 "memory" => self.memory(),
                 "start" => self.start(),
                 "size" => self.size(),
-                // Nothing is known of the rival's behaviour under attack, which its owner configures.
+                // Nothing is known of how the rival behaves under attack, and when it ends: its owner
+                // configures that.
                 _ if !self.kinds.contains(&Kind::Denwa) => Vec::new(),
                 "flood" => self.flood(),
                 "guard" => self.guard(),
                 "tcp" => self.tcp(),
                 "restart" => self.restart(),
-                _ => self.timing(),
+                "timing" => self.timing(),
+                "crash" => self.crash(),
+                _ => self.upgrade(),
             });
             eprintln!("bench: {name} measured in {:.0} s", begun.elapsed().as_secs_f64());
         }

@@ -315,6 +315,25 @@ pub(crate) fn realtime() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// When a process was started, in ns of the real-time clock, and up to 10 ms too early: the kernel counts so.
+pub(crate) fn started(pid: u32) -> Result<u64, String> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+    // After the name, which may hold blanks, it is the twentieth (proc_pid_stat(5)).
+    let ticks = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19)?.parse::<u64>().ok());
+    let ticks = ticks.ok_or_else(|| format!("{path} says no time"))?;
+    let mut boot = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one timespec, and takes an integer.
+    let a_second = unsafe {
+        libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut boot);
+        libc::sysconf(libc::_SC_CLK_TCK).max(1) as u64
+    };
+    let age = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64 - ticks * (1_000_000_000 / a_second);
+    Ok(realtime() - age)
+}
+
 /// How many processors this machine has.
 pub(crate) fn cores() -> usize {
     // SAFETY: takes and returns integers.

@@ -154,7 +154,8 @@ impl Row {
                     Goal::AtLeast(_) | Goal::MoreThanRival => limit / figure,
                     _ => figure / limit,
                 };
-                // What is no number reaches nothing.
+                // Nothing of nothing is what is wanted; else what is no number reaches nothing.
+                let excess = if *figure == 0.0 && limit == 0.0 { 1.0 } else { excess };
                 let excess = if excess.is_nan() { f64::INFINITY } else { excess };
                 worst = Some(worst.unwrap_or(0.0).max(excess));
             }

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bad_input;
+#[path = "../credentials/mod.rs"]
+mod credentials;
 #[path = "../folder/mod.rs"]
 mod folder;
 mod phone;
+#[allow(dead_code, reason = "other tests start it again")]
 mod program;
 
 use std::fs;

@@ -4,8 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use denwa::sip::digest::{self, Algorithm, Ha1, Qop};
-
+use crate::credentials::credentials;
 use crate::program::{Program, SOON};
 
 pub(crate) const PASSWORD: &str = "a-long-password";
@@ -98,7 +97,7 @@ impl Phone {
         let call = CALLS.fetch_add(1, Ordering::Relaxed);
         let (at, number, domain) = (self.socket.local_addr().unwrap(), self.number, self.domain);
         let uri = if method == "REGISTER" { format!("sip:{domain}") } else { format!("sip:{to}@{domain}") };
-        let mut credentials = String::new();
+        let mut proof = String::new();
         loop {
             self.sent += 1;
             let sequence = self.sent;
@@ -106,7 +105,7 @@ impl Phone {
                 "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{number}-{sequence}-{call};rport\r\n\
                  From: <sip:{number}@{domain}>;tag={number}\r\nTo: <sip:{to}@{domain}>\r\nCall-ID: {call}-{port}\r\n\
                  CSeq: {sequence} {method}\r\nContact: <sip:{number}:s3cr3t@{at}>\r\nMax-Forwards: 70\r\n\
-                 User-Agent: a telephone {much}\r\n{headers}{credentials}Content-Length: {length}\r\n\r\n{body}",
+                 User-Agent: a telephone {much}\r\n{headers}{proof}Content-Length: {length}\r\n\r\n{body}",
                 port = self.port,
                 much = "that has a long name ".repeat(8),
                 length = body.len(),
@@ -120,32 +119,11 @@ impl Phone {
                 }
             };
             let is_challenge = ["SIP/2.0 401", "SIP/2.0 407"].iter().any(|code| answer.starts_with(code));
-            if !is_challenge || !credentials.is_empty() {
+            if !is_challenge || !proof.is_empty() {
                 return Some(answer);
             }
-            credentials = self.credentials(&answer, method, &uri);
+            proof = credentials(number, self.password, &answer, method, &uri);
         }
-    }
-
-    fn credentials(&self, challenge: &str, method: &str, uri: &str) -> String {
-        let named = |name: &str| {
-            let (_, rest) = challenge.split_once(&format!("{name}=\"")).unwrap();
-            rest.split_once('"').unwrap().0.to_owned()
-        };
-        let (realm, nonce, number) = (named("realm"), named("nonce"), self.number);
-        let (algorithm, name) = match challenge.contains("SHA-256") {
-            true => (Algorithm::Sha256, "SHA-256"),
-            false => (Algorithm::Md5, "MD5"),
-        };
-        let ha1 = Ha1::new(number.as_bytes(), realm.as_bytes(), self.password.as_bytes());
-        let response =
-            digest::respond(algorithm, &ha1, method.as_bytes(), uri.as_bytes(), nonce.as_bytes(), &Qop::None);
-        let header = if method == "REGISTER" { "Authorization" } else { "Proxy-Authorization" };
-        format!(
-            "{header}: Digest username=\"{number}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
-             response=\"{}\", algorithm={name}\r\n",
-            response.unwrap()
-        )
     }
 
     /// Registers, and says what came back.

@@ -30,10 +30,20 @@ fn free_port() -> SocketAddr {
     }
 }
 
+/// Starts a program, and hears what it says.
+fn launch(command: &mut Command) -> (Child, Receiver<String>) {
+    let mut keeper = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = BufReader::new(keeper.stderr.take().unwrap());
+    let (sender, said) = mpsc::channel();
+    thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    (keeper, said)
+}
+
 /// A running program on a folder of its own: the keeper, and by it the exchange.
 pub(crate) struct Program {
     keeper: Child,
     said: Receiver<String>,
+    command: Command,
     pub(crate) at: SocketAddr,
     pub(crate) folder: Folder,
 }
@@ -53,8 +63,8 @@ impl Program {
             "ext.101 = {PASSWORD}\next.101.name = Kitchen\next.102 = {PASSWORD}\next.103 = {PASSWORD}\n\
              echo = 114\nlisten = udp:{at} tcp:{at}\nrate.stranger = 5000/s\nrate.strangers = 5000/s\n\
              media-ports = {first}-{last}\nstate = {state}\n{more}\n",
-            first = 46_000 + at.port() % 100 * 40,
-            last = 46_000 + at.port() % 100 * 40 + 39,
+            first = 4_000 + at.port() % 200 * 40,
+            last = 4_000 + at.port() % 200 * 40 + 39,
             state = state.display(),
         );
         fs::write(folder.0.join("denwa.conf"), text).unwrap();
@@ -64,13 +74,16 @@ impl Program {
             Some(script) => command.args(["-c", script, denwa]).arg(config),
             None => command.arg("run").arg("--config").arg(config),
         };
-        let mut keeper = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(keeper.stderr.take().unwrap());
-        let (sender, said) = mpsc::channel();
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let program = Program { keeper, said, at, folder };
+        let (keeper, said) = launch(&mut command);
+        let program = Program { keeper, said, command, at, folder };
         program.expect("runs");
         program
+    }
+
+    /// Starts it once more, after [`Program::stop`].
+    pub(crate) fn start_again(&mut self) {
+        (self.keeper, self.said) = launch(&mut self.command);
+        self.expect("runs");
     }
 
     /// Waits for a line of the log that contains `part`.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../credentials/mod.rs"]
+mod credentials;
 #[path = "../folder/mod.rs"]
 mod folder;
 mod orders;
@@ -22,7 +24,6 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use denwa::sip::digest::{self, Algorithm, Ha1, Qop};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
@@ -315,24 +316,7 @@ fn the_second_sigint_reaches_it_too() {
 
 /// The header with which an extension answers a challenge.
 fn credentials(number: &str, challenge: &str, method: &str, uri: &str) -> String {
-    let named = |name: &str| {
-        let (_, rest) = challenge.split_once(&format!("{name}=\"")).unwrap();
-        rest.split_once('"').unwrap().0.to_owned()
-    };
-    let (realm, nonce) = (named("realm"), named("nonce"));
-    let (algorithm, name) = match challenge.contains("SHA-256") {
-        true => (Algorithm::Sha256, "SHA-256"),
-        false => (Algorithm::Md5, "MD5"),
-    };
-    let header = if method == "REGISTER" { "Authorization" } else { "Proxy-Authorization" };
-    let ha1 = Ha1::new(number.as_bytes(), realm.as_bytes(), PASSWORD.as_bytes());
-    let response =
-        digest::respond(algorithm, &ha1, method.as_bytes(), uri.as_bytes(), nonce.as_bytes(), &Qop::None);
-    format!(
-        "{header}: Digest username=\"{number}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
-         response=\"{}\", algorithm={name}\r\n",
-        response.unwrap()
-    )
+    credentials::credentials(number, PASSWORD, challenge, method, uri)
 }
 
 /// A call with the echo test.

@@ -6,6 +6,7 @@ pub mod cost;
 pub mod digest;
 pub mod framer;
 pub mod guard;
+pub mod journal;
 pub mod message;
 mod rest;
 pub mod sdp;
@@ -15,7 +16,7 @@ pub mod switch;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus/` and files in `fuzz_targets/`.
-pub const ALL: [(&str, Target); 8] = [
+pub const ALL: [(&str, Target); 9] = [
     ("message", message::run),
     ("framer", framer::run),
     ("sdp", sdp::run),
@@ -23,5 +24,6 @@ pub const ALL: [(&str, Target); 8] = [
     ("digest", digest::run),
     ("control", control::run),
     ("guard", guard::run),
+    ("journal", journal::run),
     ("switch", switch::run),
 ];
