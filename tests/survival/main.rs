@@ -163,6 +163,9 @@ fn what_rang_ends_with_cancel_and_503() {
     one.expect("SIP/2.0 180");
     program.crash();
     let cancel = two.expect("CANCEL ");
+    // At once, not when it is sent again after 500 ms (T1).
+    let age = age(program.exchange());
+    assert!(age <= GAP, "{age:?} after the start");
     two.answer(&cancel, "200 OK", "");
     two.answer(&invite, "487 Request Terminated", "");
     two.expect("ACK ");
@@ -171,6 +174,23 @@ fn what_rang_ends_with_cancel_and_503() {
     let Talk { mut caller, relay, .. } = talk(&mut one, &mut two, "102");
     both_hear(&one, &two, relay);
     one.hangs_up_to(&mut caller, &mut two);
+}
+
+#[test]
+fn what_rings_for_long_at_an_upgrade_ends_with_cancel_and_503_on_its_connections() {
+    let program = Program::start(QUIET);
+    let (mut one, mut two) = (Phone::tcp("101", &program), Phone::tcp("102", &program));
+    one.register();
+    two.register();
+    let caller = one.dial("102");
+    let invite = two.expect("INVITE ");
+    two.answer(&invite, "180 Ringing", "");
+    one.expect("SIP/2.0 180");
+    program.says("upgrade");
+    let cancel = two.expect("CANCEL ");
+    two.answer(&cancel, "200 OK", "");
+    two.answer(&invite, "487 Request Terminated", "");
+    one.is_refused(&caller, "503");
 }
 
 #[test]
