@@ -39,7 +39,7 @@ pub(crate) struct Reload {
 #[argh(
     subcommand,
     name = "upgrade",
-    note = "The process that a service manager started stays, and is the old program until it is started again; what\nserves is the new one. The file must be in the folder of the one that runs, and whoever denwa runs as\nmust be allowed to execute it.",
+    note = "The process that a service manager started stays, and is the old program until it is started again; what\nserves is the new one. The file must be in the folder of the one that runs, and whoever denwa runs as\nmust be allowed to execute it. Calls that ring are waited for, but no longer than 5 s; then they end.",
     error_code(1, "the old one still serves; the reason is on standard error"),
     error_code(2, "no denwa is running"),
     example = "Put the new program in the place of the old one, and have it take over:\n  $ mv denwa.new /usr/local/bin/denwa\n  $ {command_name}"
