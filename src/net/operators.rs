@@ -142,6 +142,10 @@ impl<M: Machine> Hub<'_, M> {
 
     /// Answers one request.
     fn answer(&mut self, id: GuestId, request: Request) -> Reply {
+        // What is told of times is of now, not of when something happened last.
+        let now = self.now();
+        self.handle(now, Input::Tick);
+        self.flush(now);
         let Some(switch) = self.machine.exchange() else {
             return Reply::Refused("this is no exchange".into());
         };

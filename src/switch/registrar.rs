@@ -260,6 +260,27 @@ impl Registrar {
         self.alive(number, now).find(|b| b.flow == *flow)
     }
 
+    /// An extension has proved itself on a connection on which nobody is registered. If that is its one phone at
+    /// this address whose connection is gone, the phone is there from now on, though it has not registered
+    /// anew. Returns the flow that it had.
+    pub(super) fn reconnected(&mut self, now: Instant, number: &Number, flow: Flow) -> Option<Flow> {
+        if !flow.is_reliable() || self.knows(&flow) {
+            return None;
+        }
+        let list = self.by_number.get_mut(number)?;
+        let mut away = list.iter_mut().filter(|b| {
+            b.flow.is_reliable() && !b.connected && b.expires > now && b.flow.source() == flow.source()
+        });
+        let (binding, None) = (away.next()?, away.next()) else { return None };
+        let before = std::mem::replace(&mut binding.flow, flow);
+        binding.connected = true;
+        self.streams.entry(flow.stream.0).or_default().push(binding.id);
+        self.records.extend(binding.note(now, number, true));
+        self.came(flow);
+        self.left(before);
+        Some(before)
+    }
+
     /// Serves a REGISTER of an extension whose credentials were right. All of it or nothing.
     pub(super) fn register(
         &mut self,

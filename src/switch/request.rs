@@ -149,6 +149,9 @@ impl Switch {
         if method == Method::Register {
             return self.register(key, reply, request, &number);
         }
+        if let Some(before) = self.registrar.reconnected(self.io.now, &number, reply) {
+            self.clients.moved(&mut self.io, before, reply);
+        }
         if !self.may_be_from(&number, request) {
             self.refused(
                 &reply,

@@ -138,6 +138,27 @@ fn a_phone_on_tcp_that_comes_back_has_its_call() {
 }
 
 #[test]
+fn a_phone_on_tcp_that_calls_before_it_registers_again_can_be_called() {
+    let program = Program::start(QUIET);
+    let (mut one, mut two) = (Phone::udp("101", &program), Phone::tcp("102", &program));
+    one.register();
+    two.register();
+    program.crash();
+    program.expect(" runs ");
+    two.reconnect();
+    let mut echo = two.dial("114");
+    two.is_answered(&mut echo);
+    two.hangs_up(&mut echo);
+    let Talk { mut caller, relay, .. } = talk(&mut one, &mut two, "102");
+    both_hear(&one, &two, relay);
+    one.hangs_up_to(&mut caller, &mut two);
+    // Nothing has happened since, and time passes all the same.
+    program.says("ban 198.51.100.7 1s");
+    thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(program.json("bans").as_array().map(Vec::len), Some(0));
+}
+
+#[test]
 fn a_stop_and_a_start_keep_the_call() {
     let mut program = Program::start(QUIET);
     let (mut one, mut two) = (Phone::udp("101", &program), Phone::udp("102", &program));
