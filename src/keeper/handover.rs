@@ -285,7 +285,7 @@ struct Contents {
 
 fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
     let mut descriptors = descriptors.into_iter();
-    let body = File::from(descriptors.next().ok_or(io::ErrorKind::UnexpectedEof)?);
+    let body = File::from(descriptors.next().ok_or_else(descriptors::missing)?);
     let length = body.metadata()?.len();
     if length > MAX_BODY as u64 {
         return Err(io::Error::other(format!("{length} octets are too many")));
@@ -387,7 +387,7 @@ impl Link {
         self.inheritance.as_ref().map(|inheritance| &inheritance.predecessor)
     }
 
-    /// The next order, if there is one.
+    /// The next order, if there is one. One whose sockets could not all be had is answered as not obeyed.
     ///
     /// # Errors
     ///

@@ -207,8 +207,8 @@ impl Watch {
                 .any(|signal| end == End::Killed(signal.as_raw()));
             return Some(if obeyed { ExitCode::SUCCESS } else { end.code() });
         }
+        // Nobody has wanted it to stop, and so it does not matter with what status it did.
         match end {
-            End::Status(0) => return Some(ExitCode::SUCCESS),
             End::Status(_) if !self.was_ready => return Some(end.code()),
             End::Killed(_) if !self.was_ready => {
                 self.keeper.log.say(LogLevel::Error, &format!("the exchange {end} at its start"));

@@ -208,8 +208,11 @@ impl Predecessor {
         let mut sockets = Vec::new();
         while sockets.len() < count {
             let (octets, some) = descriptors::receive(&self.0, &mut [0], RecvFlags::empty())?;
-            if octets == 0 || some.is_empty() || sockets.len() + some.len() > count {
+            if octets == 0 || sockets.len() + some.len() > count {
                 return Err(io::Error::other("the sockets do not come"));
+            }
+            if some.is_empty() {
+                return Err(descriptors::missing());
             }
             sockets.extend(some);
         }

@@ -288,10 +288,17 @@ fn sigterm_and_sigint_stop_it() {
 }
 
 #[test]
-fn an_exchange_that_stops_by_itself_is_not_started_again() {
-    // As when a service manager tells all processes to stop.
+fn an_exchange_that_stops_by_itself_is_started_again() {
     let program = Program::start();
-    kill_process(program.exchange(), Signal::TERM).unwrap();
+    let exchange = program.exchange();
+    kill_process(exchange, Signal::TERM).unwrap();
+    program.expect("error the exchange ended with status 0; it is started again");
+    program.expect(" runs ");
+    let next = program.exchange_after(Some(exchange));
+    assert!(program.answers(&asker(), SOON));
+    // Unless all are told, as by a service manager, and whichever of them it tells first.
+    kill_process(next, Signal::TERM).unwrap();
+    program.signal(Signal::TERM);
     let (status, time, _) = program.end();
     assert!(status.success() && time < Duration::from_secs(1), "{status} {time:?}");
 }

@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Output;
 
+use rustix::process::{Resource, Rlimit, prlimit};
+
 use super::*;
 
 /// A configuration of one extension that listens in these places.
@@ -317,6 +319,40 @@ fn an_exchange_that_does_not_answer_stays_as_it_was() {
     assert!(program.answers_at(at) && !program.answers_at(other));
     program.reload();
     assert!(program.answers_at(other) && !program.answers_at(at));
+}
+
+#[test]
+fn an_exchange_that_may_open_no_more_files_stays_as_it_was() {
+    let (at, other) = (loopback(), loopback());
+    let folder = Folder::new();
+    let config = configure(&folder, &[at], "");
+    let program = Program::start_on(at, folder, &config);
+    let exchange = program.exchange();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", exchange.as_raw_nonzero())).unwrap();
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let maximum = limit.split_ascii_whitespace().nth(1).and_then(|maximum| maximum.parse().ok());
+    let may_open = |files| {
+        let limit = Rlimit { current: Some(files), maximum };
+        prlimit(Some(exchange), Resource::Nofile, limit).unwrap();
+    };
+    configure(&program._folder, &[at, other], "");
+    // At first nothing comes of what it is handed, then some, and at last all.
+    let mut refused = 0;
+    for files in (3..).step_by(3) {
+        may_open(files);
+        let output = program.command(&["reload"]);
+        assert!(program.answers_at(at), "with {files} files");
+        assert_eq!(program.exchange(), exchange);
+        if output.status.success() {
+            break;
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("the system has no room for more sockets"), "{said}");
+        UdpSocket::bind(other).unwrap();
+        refused += 1;
+    }
+    assert!(refused > 1);
+    assert!(program.answers_at(other));
 }
 
 #[test]
