@@ -70,7 +70,8 @@ impl Keeper {
 impl Watch {
     /// Hears what commands ask for.
     pub(super) fn attend(&mut self) {
-        let request = self.keeper.door.as_mut().and_then(|door| door.hear());
+        let exchanges = self.exchanges();
+        let request = self.keeper.door.as_mut().and_then(|door| door.hear(|pid| exchanges.contains(&pid)));
         match request {
             None => {}
             Some(Request::Reload(file)) => self.reload(&file, Asker::Door),

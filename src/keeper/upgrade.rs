@@ -1,12 +1,13 @@
 //! Another program for the exchange, while it runs: the two are joined, and the new one takes over.
 
 use std::io::{self, PipeReader, Read, Write};
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::StartError;
 use super::child::{Binary, Exchange};
@@ -47,9 +48,9 @@ impl Upgrade {
         self.until
     }
 
-    /// Whether this is its process.
-    pub(super) fn is(&self, pid: rustix::process::Pid) -> bool {
-        self.heir.pid == pid
+    /// The new one's process.
+    pub(super) fn pid(&self) -> Pid {
+        self.heir.pid
     }
 
     /// Reads what the new one has said.
@@ -129,7 +130,12 @@ impl Watch {
             );
         }
         self.keeper.binary = upgrade.binary;
-        self.state = State::Running(upgrade.heir);
+        if let State::Running(old) = mem::replace(&mut self.state, State::Running(upgrade.heir))
+            && let Some(older) = self.relieved.replace(old)
+        {
+            // It has had the time of a whole upgrade to end.
+            older.signal(Signal::KILL);
+        }
         self.tell_guest(Answer::Done(notes));
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{self, WaitOptions, WaitStatus};
+use rustix::process::{self, Pid, WaitOptions, WaitStatus};
 
 use super::backoff::{Again, Backoff};
 use super::child::Exchange;
@@ -54,6 +54,7 @@ impl Keeper {
             wished: None,
             reload: None,
             upgrade: None,
+            relieved: None,
             orders: 0,
         };
         loop {
@@ -68,7 +69,8 @@ impl Keeper {
             }
             // Not only at SIGCHLD, which may be lost when very many signals come.
             while let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG) {
-                if watch.upgrade.as_ref().is_some_and(|upgrade| upgrade.is(pid)) {
+                watch.relieved.take_if(|exchange| exchange.pid == pid);
+                if watch.upgrade.as_ref().is_some_and(|upgrade| upgrade.pid() == pid) {
                     watch.heir_ended(End::of(status));
                 }
                 // Another one has handed over, or was an orphan's if we are a container's first process.
@@ -99,6 +101,8 @@ pub(super) struct Watch {
     pub(super) reload: Option<Reload>,
     /// What is to take over from the exchange.
     pub(super) upgrade: Option<Upgrade>,
+    /// What has handed over, and is about to end.
+    pub(super) relieved: Option<Exchange>,
     /// How many orders there have been.
     pub(super) orders: u8,
 }
@@ -127,6 +131,13 @@ impl Watch {
             State::Running(exchange) => Some(exchange),
             State::Waiting(_) => None,
         }
+    }
+
+    /// Every process of ours that is or was an exchange, or is to be one, and was not reaped.
+    pub(super) fn exchanges(&self) -> heapless::Vec<Pid, 3> {
+        let heir = self.upgrade.as_ref().map(Upgrade::pid);
+        let relieved = self.relieved.as_ref().map(|exchange| exchange.pid);
+        [self.exchange().map(|exchange| exchange.pid), heir, relieved].into_iter().flatten().collect()
     }
 
     /// Waits for a signal, a report, a command, or time.
