@@ -10,12 +10,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{self, Pid, WaitOptions, WaitStatus};
 
-use super::backoff::{Again, Backoff};
+use super::backoff::{Again, Backoff, LONG};
 use super::child::Exchange;
 use super::door::Door;
 use super::handover::Past;
 use super::orders::Reload;
-use super::upgrade::Upgrade;
+use super::upgrade::{Fallback, Upgrade};
 use super::{Keeper, StartError};
 use crate::config::LogLevel;
 use crate::net::sys::{Signal, Signals};
@@ -55,6 +55,7 @@ impl Keeper {
             reload: None,
             upgrade: None,
             relieved: None,
+            fallback: None,
             orders: 0,
         };
         loop {
@@ -103,6 +104,8 @@ pub(super) struct Watch {
     pub(super) upgrade: Option<Upgrade>,
     /// What has handed over, and is about to end.
     pub(super) relieved: Option<Exchange>,
+    /// What is started if the exchange dies soon; there is one for 30 s after an upgrade.
+    pub(super) fallback: Option<Fallback>,
     /// How many orders there have been.
     pub(super) orders: u8,
 }
@@ -150,7 +153,8 @@ impl Watch {
         let reload = self.reload.as_ref().map(|reload| reload.until);
         let guest = self.keeper.door.as_ref().and_then(Door::deadline);
         let heir = self.upgrade.as_ref().and_then(Upgrade::deadline);
-        let until = [until, reload, guest, heir].into_iter().flatten().min();
+        let fallback = self.fallback.as_ref().map(|fallback| fallback.until);
+        let until = [until, reload, guest, heir, fallback].into_iter().flatten().min();
         let time = until.map(|until| until.saturating_duration_since(Instant::now()));
         let time =
             time.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() });
@@ -227,7 +231,14 @@ impl Watch {
             }
             End::Status(_) | End::Killed(_) => {}
         }
-        self.start_again(&format!("the exchange {end}"));
+        let sentence = match self.fall_back() {
+            true => format!(
+                "the exchange {end} less than {} s after the upgrade: the program of before takes its place",
+                LONG.as_secs()
+            ),
+            false => format!("the exchange {end}"),
+        };
+        self.start_again(&sentence);
         None
     }
 
@@ -238,6 +249,7 @@ impl Watch {
             self.give_up_reload();
         }
         self.give_up_heir(now);
+        self.fallback.take_if(|fallback| fallback.until <= now);
         match &self.state {
             State::Waiting(until) if *until <= now => match self.start() {
                 Ok(exchange) => self.state = State::Running(exchange),

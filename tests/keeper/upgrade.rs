@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::process::Output;
 use std::sync::atomic::AtomicBool;
 
@@ -164,10 +165,29 @@ fn connections_stand_and_no_message_is_lost() {
         let ack = phone.hear();
         assert!(ack.starts_with("ACK "), "{ack}");
     }
-    // The supervisor's process is the same, and the next crash starts the new program.
-    kill_process(house.program.exchange(), Signal::KILL).unwrap();
-    house.program.expect("it is started again");
-    house.program.expect(" runs ");
+}
+
+#[test]
+fn a_new_one_that_dies_soon_is_replaced_by_the_old_program() {
+    let house = House::start("");
+    let file = |pid: Pid| fs::metadata(format!("/proc/{}/exe", pid.as_raw_nonzero())).map(|file| file.ino());
+    let old = fs::metadata(&house.binary).unwrap().ino();
+    // Neither of these has lasted.
+    house.upgrade_to_copy();
+    house.upgrade_to_copy();
+    for is_new in [true, false] {
+        let exchange = house.program.exchange();
+        // Only root may look into a caged process.
+        if geteuid().is_root() {
+            assert_eq!(file(exchange).unwrap() == old, !is_new);
+        }
+        kill_process(exchange, Signal::KILL).unwrap();
+        let said = house.program.expect("it is started again");
+        assert_eq!(said.contains("the program of before takes its place"), is_new, "{said}");
+        house.program.exchange_after(Some(exchange));
+        house.program.expect(" runs ");
+        assert!(house.program.answers(&asker(), SOON));
+    }
 }
 
 /// Calls 102 with credentials, and does not wait.
