@@ -53,24 +53,25 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// both.
 const BEGINNING: Duration = Duration::from_secs(10);
 
-/// What one exchange leaves to the next.
-#[derive(Debug, Default)]
-pub struct Estate {
+/// What one exchange leaves to the next. Whoever leaves it keeps the connections' sockets until the other one has
+/// taken over, and has no need of second descriptors, for which there might be no room.
+#[derive(Debug)]
+pub struct Estate<S = TcpStream> {
     /// All that must survive.
     pub records: Vec<Record>,
     /// The connections that stand.
-    pub streams: Vec<Standing>,
+    pub streams: Vec<Standing<S>>,
     /// What the relay leaves.
     pub relay: media::Legacy,
 }
 
 /// A connection that stands.
 #[derive(Debug)]
-pub struct Standing {
+pub struct Standing<S = TcpStream> {
     /// Whose it is.
     pub flow: Flow,
     /// Its socket.
-    pub socket: TcpStream,
+    pub socket: S,
     /// What has come of a message that is not complete.
     pub begun: Vec<u8>,
     /// What the other side has not taken.
@@ -101,7 +102,13 @@ struct Stream {
     is_answered: bool,
 }
 
-impl Estate {
+impl<S> Default for Estate<S> {
+    fn default() -> Self {
+        Estate { records: Vec::new(), streams: Vec::new(), relay: media::Legacy::default() }
+    }
+}
+
+impl<S: AsFd> Estate<S> {
     /// Leaves all of it to the other side, and waits until that has taken over; for 2 s after the last that
     /// was heard of it.
     ///
@@ -120,7 +127,7 @@ impl Estate {
         heir.set_nonblocking(false)?;
         heir.set_write_timeout(Some(PATIENCE))?;
         heir.set_read_timeout(Some(PATIENCE))?;
-        let stream = |standing: &Standing| Stream {
+        let stream = |standing: &Standing<S>| Stream {
             id: standing.flow.stream.0,
             local: standing.flow.local,
             remote: standing.flow.remote,
