@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use denwa::sip::digest::{self, Algorithm, Ha1, Qop};
 use rustix::io::FdFlags;
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, geteuid, kill_process, prlimit};
 
 use folder::Folder;
 
@@ -207,6 +207,14 @@ fn children(parent: Pid) -> Vec<Pid> {
 fn is_alive(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+}
+
+/// Lets a process of the same user open so many files.
+fn limit_files(pid: Pid, files: u64) {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", pid.as_raw_nonzero())).unwrap();
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let maximum = limit.split_ascii_whitespace().nth(1).and_then(|maximum| maximum.parse().ok());
+    prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(files), maximum }).unwrap();
 }
 
 #[test]

@@ -6,8 +6,6 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Output;
 
-use rustix::process::{Resource, Rlimit, prlimit};
-
 use super::*;
 
 /// A configuration of one extension that listens in these places.
@@ -330,18 +328,11 @@ fn an_exchange_that_may_open_no_more_files_stays_as_it_was() {
     let config = configure(&folder, &[at], user);
     let program = Program::start_on(at, folder, &config);
     let exchange = program.exchange();
-    let limits = fs::read_to_string(format!("/proc/{}/limits", exchange.as_raw_nonzero())).unwrap();
-    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
-    let maximum = limit.split_ascii_whitespace().nth(1).and_then(|maximum| maximum.parse().ok());
-    let may_open = |files| {
-        let limit = Rlimit { current: Some(files), maximum };
-        prlimit(Some(exchange), Resource::Nofile, limit).unwrap();
-    };
     configure(&program._folder, &[at, other], user);
     // At first nothing comes of what it is handed, then some, and at last all.
     let mut refused = 0;
     for files in (3..).step_by(3) {
-        may_open(files);
+        limit_files(exchange, files);
         let output = program.command(&["reload"]);
         assert!(program.answers_at(at), "with {files} files");
         assert_eq!(program.exchange(), exchange);

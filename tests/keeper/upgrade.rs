@@ -190,6 +190,25 @@ fn a_new_one_that_dies_soon_is_replaced_by_the_old_program() {
     }
 }
 
+#[test]
+fn connections_stand_although_no_more_files_may_be_opened() {
+    // Only another process of the same user may limit it.
+    let house = House::start(if geteuid().is_root() { "user = root" } else { "" });
+    let mut phones: Vec<TcpPhone> = (0..5).map(|_| TcpPhone::new(house.program.at)).collect();
+    phones.iter_mut().for_each(TcpPhone::register);
+    let exchange = house.program.exchange();
+    // At first not even the heir can be heard of.
+    for files in 3.. {
+        limit_files(exchange, files);
+        if house.upgrade().status.success() {
+            assert!(files > 3, "this test proves nothing");
+            break;
+        }
+        assert!(is_alive(exchange));
+    }
+    phones.iter_mut().for_each(TcpPhone::register);
+}
+
 /// Calls 102 with credentials, and does not wait.
 fn ring(phone: &UdpSocket, at: SocketAddr) {
     let own = phone.local_addr().unwrap();
