@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use heapless::Deque;
 
 /// Who ran at least so long has not died soon.
-const LONG: Duration = Duration::from_secs(30);
+pub(super) const LONG: Duration = Duration::from_secs(30);
 /// The wait after the second death in a row; the first is not waited after, and each further one twice
 /// as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);

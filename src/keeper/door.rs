@@ -1,15 +1,17 @@
 //! Where the operator's commands come in: the socket `keeper` of the state folder.
 //!
 //! One is served at a time, and the others wait. It has 5 s to ask, and nothing of it is waited for
-//! elsewhere than in the keeper's own loop.
+//! elsewhere than in the keeper's own loop. It may be root or the user that the keeper is, but no exchange,
+//! though that is this user as well: whoever breaks into one gets nothing here.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::sockopt;
-use rustix::process::geteuid;
+use rustix::process::{Pid, geteuid, test_kill_process};
 
 use super::talk::{Answer, Hello, MAX_ANSWER, MAX_HELLO, MAX_REQUEST, Request, VERSION, frame, unframe};
 
@@ -49,12 +51,16 @@ impl Door {
         self.guest.as_ref()?.until
     }
 
-    /// Lets somebody in, and listens. What it asks, once that is all there.
-    pub(super) fn hear(&mut self) -> Option<Request> {
+    /// Lets somebody in who is no exchange, and listens. What it asks, once that is all there.
+    pub(super) fn hear(&mut self, is_exchange: impl Fn(Pid) -> bool) -> Option<Request> {
         if self.guest.is_none() {
             let (stream, _) = self.listener.accept().ok()?;
-            let may = sockopt::socket_peercred(&stream)
-                .is_ok_and(|peer| peer.uid.is_root() || peer.uid == geteuid());
+            let may = sockopt::socket_peercred(&stream).is_ok_and(|peer| {
+                let is_user = peer.uid.is_root() || peer.uid == geteuid();
+                // Whoever has ended waits for no answer, and may have been an exchange.
+                let is_there = test_kill_process(peer.pid) != Err(Errno::SRCH);
+                is_user && is_there && !is_exchange(peer.pid)
+            });
             if !may || stream.set_nonblocking(true).is_err() {
                 return None;
             }
@@ -120,5 +126,35 @@ fn cut(answer: Answer) -> Answer {
             Answer::Failed(text + "...")
         }
         answer => answer,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
+
+    #[test]
+    fn whoever_is_an_exchange_is_not_let_in() {
+        let name = format!("denwa-door-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(name).unwrap();
+        let listener = UnixListener::bind_addr(&address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut door = Door::new(listener);
+        let own = rustix::process::getpid();
+        for is_exchange in [true, false, true] {
+            let mut asker = UnixStream::connect_addr(&address).unwrap();
+            let asked = [frame(&Hello::own()).unwrap(), frame(&Request::Whereabouts).unwrap()].concat();
+            asker.write_all(&asked).unwrap();
+            let heard = door.hear(|pid| is_exchange && pid == own);
+            assert_eq!(heard, (!is_exchange).then_some(Request::Whereabouts));
+            door.answer(Answer::Done(Vec::new()));
+            let mut answer = Vec::new();
+            // Whoever is not let in is hung up on.
+            let _ = asker.read_to_end(&mut answer);
+            assert_eq!(answer.is_empty(), is_exchange);
+        }
     }
 }

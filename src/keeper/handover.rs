@@ -285,7 +285,7 @@ struct Contents {
 
 fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
     let mut descriptors = descriptors.into_iter();
-    let body = File::from(descriptors.next().ok_or(io::ErrorKind::UnexpectedEof)?);
+    let body = File::from(descriptors.next().ok_or_else(descriptors::missing)?);
     let length = body.metadata()?.len();
     if length > MAX_BODY as u64 {
         return Err(io::Error::other(format!("{length} octets are too many")));
@@ -373,13 +373,18 @@ pub enum Order {
 impl Link {
     /// Tells the keeper that the exchange serves: if it dies from now on, it is started again. The one from
     /// which it has inherited ends.
-    pub fn ready(&self) {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Predecessor::relieve`].
+    pub fn ready(&self) -> io::Result<()> {
         if let Some(Inheritance { predecessor, log }) = &self.inheritance {
+            predecessor.relieve()?;
             // Where it cannot be had, the log ends with whoever reads it now.
             let _ = rustix::stdio::dup2_stderr(log);
-            predecessor.relieve();
         }
         self.say(READY);
+        Ok(())
     }
 
     /// From whom this exchange inherits, if it is not the first one.
@@ -387,7 +392,7 @@ impl Link {
         self.inheritance.as_ref().map(|inheritance| &inheritance.predecessor)
     }
 
-    /// The next order, if there is one.
+    /// The next order, if there is one. One whose sockets could not all be had is answered as not obeyed.
     ///
     /// # Errors
     ///
@@ -484,7 +489,7 @@ mod tests {
                 assert_eq!(taken.sockets.control.is_some(), parcel.sockets.control.is_some());
                 assert_eq!(taken.past, PAST);
                 assert!(taken.link.next().unwrap().is_none());
-                taken.link.ready();
+                taken.link.ready().unwrap();
                 let mut octet = [0];
                 (&ours).read_exact(&mut octet).unwrap();
                 assert_eq!(octet, [READY]);
@@ -528,12 +533,12 @@ mod tests {
         drop(other);
         let taken = receive(theirs).unwrap();
         assert_eq!(addresses(&taken.sockets), addresses(&whole.sockets));
-        taken.link.predecessor().unwrap().relieve();
+        taken.link.predecessor().unwrap().relieve().unwrap();
         (&one).read_exact(&mut [0]).unwrap();
 
         send_heir(&ours, one.as_fd()).unwrap();
         let Some(Order::Bequeath(pair)) = taken.link.next().unwrap() else { panic!() };
-        taken.link.predecessor().unwrap().relieve();
+        taken.link.predecessor().unwrap().relieve().unwrap();
         (&pair).read_exact(&mut [0]).unwrap();
     }
 
@@ -574,9 +579,10 @@ mod tests {
         octets[..2].copy_from_slice(&[VERSION, SERVE]);
         let whole = parcel(Path::new("x"), false, sockets(1, 0)).unwrap();
         assert_eq!(refused(&octets, &[whole.body.as_fd()]), "0 of 2 sockets came");
-        for length in 1..=PREAMBLE {
+        for length in 1..PREAMBLE {
             assert!(refused(&octets[..length], &[]).contains("unexpected end"));
         }
+        assert!(refused(&octets, &[]).contains("not all sockets came"));
         assert!(refused(&[VERSION - 1, 0, 0, 0, 0], &[]).contains("speaks version 2"));
         let large = sealed(&vec![0; MAX_BODY + 1]).unwrap();
         assert!(refused(&octets, &[large.as_fd()]).contains("too many"));

@@ -16,7 +16,8 @@
 //! exchange stops.
 //!
 //! At an upgrade it starts another program beside the exchange, and joins the two; when the new one has taken
-//! over, the old one ends (file `upgrade`, and `net::estate`).
+//! over, the old one ends (file `upgrade`, and `net::estate`). If the new one dies within 30 s after that, the
+//! program of before is started again.
 //!
 //! The operator's commands reach the keeper by a socket of its own (file `door`), of which the exchange knows
 //! nothing: whoever breaks into that one must not be able to choose what is bound or executed. Of what the

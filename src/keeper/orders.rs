@@ -70,7 +70,8 @@ impl Keeper {
 impl Watch {
     /// Hears what commands ask for.
     pub(super) fn attend(&mut self) {
-        let request = self.keeper.door.as_mut().and_then(|door| door.hear());
+        let exchanges = self.exchanges();
+        let request = self.keeper.door.as_mut().and_then(|door| door.hear(|pid| exchanges.contains(&pid)));
         match request {
             None => {}
             Some(Request::Reload(file)) => self.reload(&file, Asker::Door),
@@ -127,7 +128,11 @@ impl Watch {
         match is_done {
             true => self.take(next, asker),
             false => {
-                let why = "the exchange could not open the new sockets: the system has no room for them";
+                // Whoever is told may have other plans with the ports.
+                drop(next);
+                let why = "the exchange cannot go on with it, and goes on as it was: either the system has no room \
+                           for more sockets, or the exchange is another version of denwa than its keeper, and \
+                           does not understand the configuration; then it takes a restart";
                 self.tell(asker, Answer::Failed(why.into()));
             }
         }

@@ -1,14 +1,16 @@
 //! Another program for the exchange, while it runs: the two are joined, and the new one takes over.
 
 use std::io::{self, PipeReader, Read, Write};
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::StartError;
+use super::backoff::LONG;
 use super::child::{Binary, Exchange};
 use super::handover::Past;
 use super::talk::Answer;
@@ -20,6 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much is kept of what the new one says before it serves, in octets.
 const MOST_WORDS: usize = 8 << 10;
+
+/// What to go back to if a new program does not last: it was right as long as it ran.
+pub(super) struct Fallback {
+    binary: Binary,
+    /// When the new one has lasted.
+    pub(super) until: Instant,
+}
 
 /// An exchange that is to take over.
 pub(super) struct Upgrade {
@@ -47,9 +56,9 @@ impl Upgrade {
         self.until
     }
 
-    /// Whether this is its process.
-    pub(super) fn is(&self, pid: rustix::process::Pid) -> bool {
-        self.heir.pid == pid
+    /// The new one's process.
+    pub(super) fn pid(&self) -> Pid {
+        self.heir.pid
     }
 
     /// Reads what the new one has said.
@@ -128,8 +137,17 @@ impl Watch {
                     .into(),
             );
         }
-        self.keeper.binary = upgrade.binary;
-        self.state = State::Running(upgrade.heir);
+        let until = Instant::now() + LONG;
+        let before = mem::replace(&mut self.keeper.binary, upgrade.binary);
+        // If that has not lasted either, there is one that has.
+        let binary = self.fallback.take().map_or(before, |fallback| fallback.binary);
+        self.fallback = (!binary.is(&self.keeper.binary)).then_some(Fallback { binary, until });
+        if let State::Running(old) = mem::replace(&mut self.state, State::Running(upgrade.heir))
+            && let Some(older) = self.relieved.replace(old)
+        {
+            // It has had the time of a whole upgrade to end.
+            older.signal(Signal::KILL);
+        }
         self.tell_guest(Answer::Done(notes));
     }
 
@@ -159,6 +177,16 @@ impl Watch {
         let sentence = format!("the new program does not take over, and the old one goes on: {what}");
         self.keeper.log.say(LogLevel::Error, &sentence);
         self.tell_guest(Answer::Failed(sentence));
+    }
+
+    /// Goes back to the program of before if the exchange has died soon after it took over. Whether it did.
+    pub(super) fn fall_back(&mut self) -> bool {
+        let Some(Fallback { binary, until }) = self.fallback.take() else { return false };
+        let has_died_soon = Instant::now() < until;
+        if has_died_soon {
+            self.keeper.binary = binary;
+        }
+        has_died_soon
     }
 
     /// Whether something is under way that nothing else may come between.

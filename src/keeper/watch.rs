@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{self, WaitOptions, WaitStatus};
+use rustix::process::{self, Pid, WaitOptions, WaitStatus};
 
-use super::backoff::{Again, Backoff};
+use super::backoff::{Again, Backoff, LONG};
 use super::child::Exchange;
 use super::door::Door;
 use super::handover::Past;
 use super::orders::Reload;
-use super::upgrade::Upgrade;
+use super::upgrade::{Fallback, Upgrade};
 use super::{Keeper, StartError};
 use crate::config::LogLevel;
 use crate::net::sys::{Signal, Signals};
@@ -54,6 +54,8 @@ impl Keeper {
             wished: None,
             reload: None,
             upgrade: None,
+            relieved: None,
+            fallback: None,
             orders: 0,
         };
         loop {
@@ -68,7 +70,8 @@ impl Keeper {
             }
             // Not only at SIGCHLD, which may be lost when very many signals come.
             while let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG) {
-                if watch.upgrade.as_ref().is_some_and(|upgrade| upgrade.is(pid)) {
+                watch.relieved.take_if(|exchange| exchange.pid == pid);
+                if watch.upgrade.as_ref().is_some_and(|upgrade| upgrade.pid() == pid) {
                     watch.heir_ended(End::of(status));
                 }
                 // Another one has handed over, or was an orphan's if we are a container's first process.
@@ -99,6 +102,10 @@ pub(super) struct Watch {
     pub(super) reload: Option<Reload>,
     /// What is to take over from the exchange.
     pub(super) upgrade: Option<Upgrade>,
+    /// What has handed over, and is about to end.
+    pub(super) relieved: Option<Exchange>,
+    /// What is started if the exchange dies soon; there is one for 30 s after an upgrade.
+    pub(super) fallback: Option<Fallback>,
     /// How many orders there have been.
     pub(super) orders: u8,
 }
@@ -129,6 +136,13 @@ impl Watch {
         }
     }
 
+    /// Every process of ours that is or was an exchange, or is to be one, and was not reaped.
+    pub(super) fn exchanges(&self) -> heapless::Vec<Pid, 3> {
+        let heir = self.upgrade.as_ref().map(Upgrade::pid);
+        let relieved = self.relieved.as_ref().map(|exchange| exchange.pid);
+        [self.exchange().map(|exchange| exchange.pid), heir, relieved].into_iter().flatten().collect()
+    }
+
     /// Waits for a signal, a report, a command, or time.
     fn wait(&self, signals: &Signals) -> io::Result<()> {
         let until = match (&self.state, self.stop) {
@@ -139,7 +153,8 @@ impl Watch {
         let reload = self.reload.as_ref().map(|reload| reload.until);
         let guest = self.keeper.door.as_ref().and_then(Door::deadline);
         let heir = self.upgrade.as_ref().and_then(Upgrade::deadline);
-        let until = [until, reload, guest, heir].into_iter().flatten().min();
+        let fallback = self.fallback.as_ref().map(|fallback| fallback.until);
+        let until = [until, reload, guest, heir, fallback].into_iter().flatten().min();
         let time = until.map(|until| until.saturating_duration_since(Instant::now()));
         let time =
             time.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() });
@@ -207,8 +222,8 @@ impl Watch {
                 .any(|signal| end == End::Killed(signal.as_raw()));
             return Some(if obeyed { ExitCode::SUCCESS } else { end.code() });
         }
+        // Nobody has wanted it to stop, and so it does not matter with what status it did.
         match end {
-            End::Status(0) => return Some(ExitCode::SUCCESS),
             End::Status(_) if !self.was_ready => return Some(end.code()),
             End::Killed(_) if !self.was_ready => {
                 self.keeper.log.say(LogLevel::Error, &format!("the exchange {end} at its start"));
@@ -216,7 +231,14 @@ impl Watch {
             }
             End::Status(_) | End::Killed(_) => {}
         }
-        self.start_again(&format!("the exchange {end}"));
+        let sentence = match self.fall_back() {
+            true => format!(
+                "the exchange {end} less than {} s after the upgrade: the program of before takes its place",
+                LONG.as_secs()
+            ),
+            false => format!("the exchange {end}"),
+        };
+        self.start_again(&sentence);
         None
     }
 
@@ -227,6 +249,7 @@ impl Watch {
             self.give_up_reload();
         }
         self.give_up_heir(now);
+        self.fallback.take_if(|fallback| fallback.until <= now);
         match &self.state {
             State::Waiting(until) if *until <= now => match self.start() {
                 Ok(exchange) => self.state = State::Running(exchange),

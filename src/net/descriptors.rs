@@ -35,18 +35,19 @@ pub fn send(
 }
 
 /// Receives octets, how many is returned, and the descriptors that came with them, which no program that is
-/// executed gets.
+/// executed gets. There are none if not all of them could be had, because the process may not open so many
+/// files: the octets still count.
 ///
 /// # Errors
 ///
-/// Those of recvmsg(2); and if not all descriptors could be had.
+/// Those of recvmsg(2).
 pub fn receive(from: &UnixStream, octets: &mut [u8], flags: RecvFlags) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
     let message = retry_on_intr(|| recvmsg(from, &mut [IoSliceMut::new(octets)], &mut control, flags))?;
     if message.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(io::Error::other("not all sockets came; may the process open so many files?"));
+        return Ok((message.bytes, Vec::new()));
     }
     let mut received = Vec::new();
     for message in control.drain() {
@@ -55,4 +56,9 @@ pub fn receive(from: &UnixStream, octets: &mut [u8], flags: RecvFlags) -> io::Re
         }
     }
     Ok((message.bytes, received))
+}
+
+/// What is wrong where descriptors should have come, and none have.
+pub fn missing() -> io::Error {
+    io::Error::other("not all sockets came; may the process open so many files?")
 }

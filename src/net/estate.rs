@@ -12,11 +12,12 @@
 //!        ── HAS ──────────────────────▶  ends
 //! ```
 //!
-//! What comes meanwhile waits in the sockets. If the new one ends, or is too slow, the old one goes on with what
-//! it has kept.
+//! What comes meanwhile waits in the sockets. If the new one ends, or says nothing for 2 s, the old one goes on with
+//! what it has kept. Whoever has given up lets the other one know by that its last word cannot be sent any more: so
+//! exactly one of them goes on.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -44,27 +45,33 @@ const PREAMBLE: usize = 12;
 /// The most octets of the rest: every table is full.
 const MAX_BODY: usize = 256 << 20;
 
-/// How long each of the two waits for the other. The keeper has no more patience.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long each of the two waits for the other to go on, while neither signalling nor sound does. A hundred
+/// calls take a tenth of a second; there is room for a machine that is slow or busy.
+const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What one exchange leaves to the next.
-#[derive(Debug, Default)]
-pub struct Estate {
+/// How long the new one waits for the old one to begin, which goes on meanwhile: as long as the keeper waits for
+/// both.
+const BEGINNING: Duration = Duration::from_secs(10);
+
+/// What one exchange leaves to the next. Whoever leaves it keeps the connections' sockets until the other one has
+/// taken over, and has no need of second descriptors, for which there might be no room.
+#[derive(Debug)]
+pub struct Estate<S = TcpStream> {
     /// All that must survive.
     pub records: Vec<Record>,
     /// The connections that stand.
-    pub streams: Vec<Standing>,
+    pub streams: Vec<Standing<S>>,
     /// What the relay leaves.
     pub relay: media::Legacy,
 }
 
 /// A connection that stands.
 #[derive(Debug)]
-pub struct Standing {
+pub struct Standing<S = TcpStream> {
     /// Whose it is.
     pub flow: Flow,
     /// Its socket.
-    pub socket: TcpStream,
+    pub socket: S,
     /// What has come of a message that is not complete.
     pub begun: Vec<u8>,
     /// What the other side has not taken.
@@ -95,17 +102,32 @@ struct Stream {
     is_answered: bool,
 }
 
-impl Estate {
-    /// Leaves all of it to the other side, and waits until that has taken over.
+impl<S> Default for Estate<S> {
+    fn default() -> Self {
+        Estate { records: Vec::new(), streams: Vec::new(), relay: media::Legacy::default() }
+    }
+}
+
+impl<S: AsFd> Estate<S> {
+    /// Leaves all of it to the other side, and waits until that has taken over; for 2 s after the last that
+    /// was heard of it.
     ///
     /// # Errors
     ///
     /// It has not, and will not.
     pub(super) fn leave(&self, heir: &UnixStream) -> io::Result<()> {
+        self.give(heir).or_else(|error| {
+            // From now on it cannot say that it has. Perhaps it just did.
+            heir.shutdown(Shutdown::Both)?;
+            has_taken_over(heir).map_err(|_| error)
+        })
+    }
+
+    fn give(&self, heir: &UnixStream) -> io::Result<()> {
         heir.set_nonblocking(false)?;
         heir.set_write_timeout(Some(PATIENCE))?;
         heir.set_read_timeout(Some(PATIENCE))?;
-        let stream = |standing: &Standing| Stream {
+        let stream = |standing: &Standing<S>| Stream {
             id: standing.flow.stream.0,
             local: standing.flow.local,
             remote: standing.flow.remote,
@@ -129,17 +151,22 @@ impl Estate {
         for some in sockets.chunks(descriptors::MOST) {
             descriptors::send(heir, &[0], some, SendFlags::empty())?;
         }
-        let mut word = [0];
-        (&*heir).read_exact(&mut word)?;
-        match word {
-            [HAS] => Ok(()),
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
+        has_taken_over(heir)
     }
 
     fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let streams = self.streams.iter().map(|standing| standing.socket.as_fd());
         streams.chain(self.relay.sockets.iter().map(AsFd::as_fd))
+    }
+}
+
+/// Waits for the other side to say that it has taken over.
+fn has_taken_over(mut heir: &UnixStream) -> io::Result<()> {
+    let mut word = [0];
+    heir.read_exact(&mut word)?;
+    match word {
+        [HAS] => Ok(()),
+        _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 
@@ -160,10 +187,11 @@ impl Predecessor {
     /// The other one has nothing to leave, or what cannot be understood.
     pub fn inherit(&self) -> io::Result<Estate> {
         let mut from = &self.0;
-        from.set_read_timeout(Some(PATIENCE))?;
+        from.set_read_timeout(Some(BEGINNING))?;
         from.write_all(&[CAN])?;
         let mut preamble = [0; PREAMBLE];
         from.read_exact(&mut preamble)?;
+        from.set_read_timeout(Some(PATIENCE))?;
         let number = |at: usize| {
             preamble
                 .get(at..)
@@ -208,8 +236,11 @@ impl Predecessor {
         let mut sockets = Vec::new();
         while sockets.len() < count {
             let (octets, some) = descriptors::receive(&self.0, &mut [0], RecvFlags::empty())?;
-            if octets == 0 || some.is_empty() || sockets.len() + some.len() > count {
+            if octets == 0 || sockets.len() + some.len() > count {
                 return Err(io::Error::other("the sockets do not come"));
+            }
+            if some.is_empty() {
+                return Err(descriptors::missing());
             }
             sockets.extend(some);
         }
@@ -217,9 +248,13 @@ impl Predecessor {
     }
 
     /// Says that this exchange has taken over, so that the other one ends.
-    pub fn relieve(&self) {
-        // If it is gone, so much the better.
-        let _ = rustix::net::send(&self.0, &[HAS], SendFlags::NOSIGNAL);
+    ///
+    /// # Errors
+    ///
+    /// That has not waited for it: this exchange must not go on.
+    pub fn relieve(&self) -> io::Result<()> {
+        let said = rustix::net::send(&self.0, &[HAS], SendFlags::NOSIGNAL);
+        said.map(drop).map_err(|_| io::Error::other("it took too long to take over, or the old one has died"))
     }
 }
 
@@ -261,7 +296,7 @@ mod tests {
             let heir = thread::spawn(move || {
                 let predecessor = Predecessor::new(theirs);
                 let estate = predecessor.inherit().unwrap();
-                predecessor.relieve();
+                predecessor.relieve().unwrap();
                 estate
             });
             let mut word = [0];
@@ -294,6 +329,35 @@ mod tests {
             assert!(left.leave(&ours).is_err());
             heir.join().unwrap();
         }
+    }
+
+    #[test]
+    fn an_heir_that_hangs_has_not_taken_over_even_when_it_wakes() {
+        let (left, _others) = estate(1, 2);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (give_up, given_up) = std::sync::mpsc::channel();
+        let heir = thread::spawn(move || {
+            let predecessor = Predecessor::new(theirs);
+            predecessor.inherit().unwrap();
+            given_up.recv().unwrap();
+            predecessor.relieve()
+        });
+        (&ours).read_exact(&mut [0]).unwrap();
+        let begin = std::time::Instant::now();
+        assert!(left.leave(&ours).is_err());
+        assert!((1_900..3_000).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+        give_up.send(()).unwrap();
+        assert!(heir.join().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_last_word_that_was_said_counts() {
+        // It comes although the rest was not taken.
+        let (left, _others) = estate(0, 0);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        Predecessor::new(theirs.try_clone().unwrap()).relieve().unwrap();
+        theirs.shutdown(Shutdown::Read).unwrap();
+        assert!(left.leave(&ours).is_ok());
     }
 
     #[test]

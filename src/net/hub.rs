@@ -7,7 +7,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -30,13 +30,25 @@ use crate::keeper;
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
 
-/// How long the journal may be in the hands of another process that ends.
-const LOCKED: Duration = Duration::from_secs(1);
+/// How long the journal is waited for that is in the hands of another process, which ends.
+const LOCKED: Duration = Duration::from_millis(100);
+
+/// How long after that it is tried again, while all goes on.
+const LOCKED_AGAIN: Duration = Duration::from_millis(100);
+
+/// A journal that another process may have, which does not go on with it.
+struct Lent {
+    folder: PathBuf,
+    interval: Duration,
+    /// When it is tried to have it back.
+    next: Instant,
+}
 
 /// The machine, its clock, and where its outputs go.
 pub(super) struct Hub<'a, M> {
     pub(super) machine: M,
     journal: Option<Journal>,
+    lent: Option<Lent>,
     /// `None` only where it was left to another process.
     relay: Option<media::Relay>,
     tell: &'a mut dyn FnMut(&Event),
@@ -77,6 +89,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             clock: Clock::start(machine.start()),
             machine,
             journal,
+            lent: None,
             relay: Some(relay),
             tell,
             udp: Vec::new(),
@@ -136,6 +149,9 @@ impl<'a, M: Machine> Hub<'a, M> {
         if let Some(journal) = &mut self.journal {
             journal.set_interval(config.sync);
         }
+        if let Some(lent) = &mut self.lent {
+            lent.interval = config.sync;
+        }
         self.handle(now, Input::Reload(config));
         self.flush(now);
         self.udp.retain(|udp| kept(udp.bound()));
@@ -179,6 +195,9 @@ impl<'a, M: Machine> Hub<'a, M> {
             self.handle(now, Input::Tick);
         }
         self.cut_off(now);
+        if self.lent.as_ref().is_some_and(|lent| lent.next <= now) {
+            self.resume(now);
+        }
         self.events.extend(self.troubles.counted(now).map(Event::Notice));
         self.flush(now);
     }
@@ -217,49 +236,57 @@ impl<'a, M: Machine> Hub<'a, M> {
     pub(super) fn bequeath(&mut self, heir: &UnixStream) -> io::Result<()> {
         let now = self.now();
         self.flush(now);
-        let journal = self.journal.take().map(|journal| {
+        if let Some(journal) = self.journal.take() {
             let (folder, interval) = (journal.folder().to_owned(), journal.interval());
+            self.lent = Some(Lent { folder, interval, next: now });
             // If the disk has trouble, the other one will see it too.
             let _ = journal.close(now);
-            (folder, interval)
-        });
+        }
         let mut estate = Estate { streams: self.streams.standing(), ..Estate::default() };
         self.machine.snapshot(&mut |record| estate.records.push(record.clone()));
         estate.relay = self.relay.take().map(media::Relay::leave).unwrap_or_default();
         let Err(error) = estate.leave(heir) else { return Ok(()) };
         self.relay = Some(media::Relay::start_with(estate.relay)?);
         self.measuring.ask_again(self.relay.as_ref());
-        if let Some((folder, interval)) = journal {
-            self.resume(now, &folder, interval);
+        let begin = std::time::Instant::now();
+        let now = self.now();
+        self.resume(now);
+        // It ends in a moment, if it has not hung up already.
+        while self.lent.is_some() && begin.elapsed() < LOCKED {
+            std::thread::sleep(Duration::from_millis(10));
+            self.resume(now);
         }
+        if let Some(Lent { folder, .. }) = &self.lent {
+            let sentence = format!(
+                "the state folder {} is still in the hands of the process that was to take over; until that has \
+                 ended, what changes is lost at a restart",
+                folder.display()
+            );
+            self.is_unwritable = true;
+            self.events.push(Event::Notice(sentence));
+        }
+        self.flush(now);
         Err(error)
     }
 
-    /// Goes on with a journal that another process may have had meanwhile.
-    fn resume(&mut self, now: Instant, folder: &Path, interval: Duration) {
-        let begin = std::time::Instant::now();
-        loop {
-            match Journal::open(folder, keeper::pid(), interval, self.clock.wall()) {
-                Ok(Opened { mut journal, .. }) => {
-                    journal.write_anew(now);
-                    self.journal = Some(journal);
-                    break;
+    /// Goes on with a journal that another process has had, as soon as that has let go of it.
+    fn resume(&mut self, now: Instant) {
+        let Some(lent) = &mut self.lent else { return };
+        match Journal::open(&lent.folder, keeper::pid(), lent.interval, self.clock.wall()) {
+            Ok(Opened { mut journal, .. }) => {
+                journal.write_anew(now);
+                if mem::take(&mut self.is_unwritable) {
+                    self.events.push(Event::Notice(writable_again(&lent.folder)));
                 }
-                // The other one may not have quite ended.
-                Err(_) if begin.elapsed() < LOCKED => std::thread::sleep(Duration::from_millis(10)),
-                Err(error) => {
-                    let sentence = format!("what changes from now on is lost at a restart: {error}");
-                    self.events.push(Event::Notice(sentence));
-                    break;
-                }
+                (self.journal, self.lent) = (Some(journal), None);
             }
+            Err(_) => lent.next = now + LOCKED_AGAIN,
         }
-        self.flush(now);
     }
 
     /// Whether there is a journal.
     pub(super) fn is_recording(&self) -> bool {
-        self.journal.is_some()
+        self.journal.is_some() || self.lent.is_some()
     }
 
     /// Whether there is no call and nothing that waits to be sent.
@@ -327,7 +354,9 @@ impl<'a, M: Machine> Hub<'a, M> {
             (self.tell)(&event);
         }
         let journal = self.journal.as_ref().and_then(Journal::deadline);
-        let deadlines = [self.machine.deadline(), self.streams.deadline(), self.troubles.deadline(), journal];
+        let lent = self.lent.as_ref().map(|lent| lent.next);
+        let deadlines =
+            [self.machine.deadline(), self.streams.deadline(), self.troubles.deadline(), journal, lent];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             self.alarm.set(&self.clock, deadline);
         }
@@ -342,7 +371,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             None => {}
             Some(News::Recovered) => {
                 self.is_unwritable = false;
-                self.events.push(Event::Notice(format!("the state folder {folder} can be written again")));
+                self.events.push(Event::Notice(writable_again(journal.folder())));
             }
             Some(News::Failed(error)) => {
                 self.is_unwritable = true;
@@ -371,6 +400,10 @@ impl<'a, M: Machine> Hub<'a, M> {
             self.events.push(Event::Notice(sentence()));
         }
     }
+}
+
+fn writable_again(folder: &Path) -> String {
+    format!("the state folder {} can be written again", folder.display())
 }
 
 /// One timer, moved only when it has to ring earlier: when it rings too early, nothing happens but

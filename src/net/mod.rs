@@ -158,7 +158,7 @@ impl Machine for Switch {
 ///
 /// # Errors
 ///
-/// When the system refuses what the loop cannot live without, e.g. epoll.
+/// When the system refuses what the loop cannot live without, e.g. epoll; and those of [`Link::ready`].
 pub fn run(
     machine: impl Machine,
     mut sockets: Sockets,
@@ -221,7 +221,7 @@ pub fn run(
     let stopped =
         or(stop(&hub, signals), obey(&hub, keeper.as_ref(), &mut listening, reporting, start_reporting));
     if let Some(keeper) = &keeper {
-        keeper.get_ref().ready();
+        keeper.get_ref().ready()?;
     }
     let stopped = smol::block_on(or(stopped, work));
     drop(listening);

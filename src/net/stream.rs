@@ -115,11 +115,10 @@ impl Stream {
     }
 
     /// What another process needs to go on with it; nothing if it is being closed.
-    pub(super) fn standing(&self) -> Option<Standing> {
-        let socket = self.socket.get_ref().try_clone().ok().filter(|_| self.is_open())?;
-        Some(Standing {
+    pub(super) fn standing(&self) -> Option<Standing<&TcpStream>> {
+        self.is_open().then(|| Standing {
             flow: self.flow,
-            socket,
+            socket: self.socket.get_ref(),
             begun: self.framer.begun(),
             unsent: self.unsent.clone(),
             is_heard: self.is_heard,

@@ -100,7 +100,7 @@ impl Streams {
     }
 
     /// All connections that can be gone on with.
-    pub(super) fn standing(&self) -> Vec<Standing> {
+    pub(super) fn standing(&self) -> Vec<Standing<&TcpStream>> {
         self.open.values().filter_map(Stream::standing).collect()
     }
 

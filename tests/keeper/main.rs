@@ -25,7 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::FdFlags;
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, geteuid, kill_process, prlimit};
 
 use folder::Folder;
 
@@ -210,6 +210,14 @@ fn is_alive(pid: Pid) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
 }
 
+/// Lets a process of the same user open so many files.
+fn limit_files(pid: Pid, files: u64) {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", pid.as_raw_nonzero())).unwrap();
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let maximum = limit.split_ascii_whitespace().nth(1).and_then(|maximum| maximum.parse().ok());
+    prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(files), maximum }).unwrap();
+}
+
 #[test]
 fn after_a_crash_the_next_one_answers_and_no_datagram_is_lost() {
     let much = "rate.stranger = 1000/s\nrate.strangers = 10000/s";
@@ -289,10 +297,17 @@ fn sigterm_and_sigint_stop_it() {
 }
 
 #[test]
-fn an_exchange_that_stops_by_itself_is_not_started_again() {
-    // As when a service manager tells all processes to stop.
+fn an_exchange_that_stops_by_itself_is_started_again() {
     let program = Program::start();
-    kill_process(program.exchange(), Signal::TERM).unwrap();
+    let exchange = program.exchange();
+    kill_process(exchange, Signal::TERM).unwrap();
+    program.expect("error the exchange ended with status 0; it is started again");
+    program.expect(" runs ");
+    let next = program.exchange_after(Some(exchange));
+    assert!(program.answers(&asker(), SOON));
+    // Unless all are told, as by a service manager, and whichever of them it tells first.
+    kill_process(next, Signal::TERM).unwrap();
+    program.signal(Signal::TERM);
     let (status, time, _) = program.end();
     assert!(status.success() && time < Duration::from_secs(1), "{status} {time:?}");
 }

@@ -320,6 +320,35 @@ fn an_exchange_that_does_not_answer_stays_as_it_was() {
 }
 
 #[test]
+fn an_exchange_that_may_open_no_more_files_stays_as_it_was() {
+    let (at, other) = (loopback(), loopback());
+    let folder = Folder::new();
+    // Only another process of the same user may limit it.
+    let user = if geteuid().is_root() { "user = root" } else { "" };
+    let config = configure(&folder, &[at], user);
+    let program = Program::start_on(at, folder, &config);
+    let exchange = program.exchange();
+    configure(&program._folder, &[at, other], user);
+    // At first nothing comes of what it is handed, then some, and at last all.
+    let mut refused = 0;
+    for files in (3..).step_by(3) {
+        limit_files(exchange, files);
+        let output = program.command(&["reload"]);
+        assert!(program.answers_at(at), "with {files} files");
+        assert_eq!(program.exchange(), exchange);
+        if output.status.success() {
+            break;
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("the system has no room for more sockets"), "{said}");
+        UdpSocket::bind(other).unwrap();
+        refused += 1;
+    }
+    assert!(refused > 1);
+    assert!(program.answers_at(other));
+}
+
+#[test]
 fn whoever_holds_the_door_open_holds_up_nobody() {
     let at = loopback();
     let folder = Folder::new();

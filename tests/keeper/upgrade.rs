@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::process::Output;
 use std::sync::atomic::AtomicBool;
 
@@ -164,10 +165,48 @@ fn connections_stand_and_no_message_is_lost() {
         let ack = phone.hear();
         assert!(ack.starts_with("ACK "), "{ack}");
     }
-    // The supervisor's process is the same, and the next crash starts the new program.
-    kill_process(house.program.exchange(), Signal::KILL).unwrap();
-    house.program.expect("it is started again");
-    house.program.expect(" runs ");
+}
+
+#[test]
+fn a_new_one_that_dies_soon_is_replaced_by_the_old_program() {
+    let house = House::start("");
+    let file = |pid: Pid| fs::metadata(format!("/proc/{}/exe", pid.as_raw_nonzero())).map(|file| file.ino());
+    let old = fs::metadata(&house.binary).unwrap().ino();
+    // Neither of these has lasted.
+    house.upgrade_to_copy();
+    house.upgrade_to_copy();
+    for is_new in [true, false] {
+        let exchange = house.program.exchange();
+        // Only root may look into a caged process.
+        if geteuid().is_root() {
+            assert_eq!(file(exchange).unwrap() == old, !is_new);
+        }
+        kill_process(exchange, Signal::KILL).unwrap();
+        let said = house.program.expect("it is started again");
+        assert_eq!(said.contains("the program of before takes its place"), is_new, "{said}");
+        house.program.exchange_after(Some(exchange));
+        house.program.expect(" runs ");
+        assert!(house.program.answers(&asker(), SOON));
+    }
+}
+
+#[test]
+fn connections_stand_although_no_more_files_may_be_opened() {
+    // Only another process of the same user may limit it.
+    let house = House::start(if geteuid().is_root() { "user = root" } else { "" });
+    let mut phones: Vec<TcpPhone> = (0..5).map(|_| TcpPhone::new(house.program.at)).collect();
+    phones.iter_mut().for_each(TcpPhone::register);
+    let exchange = house.program.exchange();
+    // At first not even the heir can be heard of.
+    for files in 3.. {
+        limit_files(exchange, files);
+        if house.upgrade().status.success() {
+            assert!(files > 3, "this test proves nothing");
+            break;
+        }
+        assert!(is_alive(exchange));
+    }
+    phones.iter_mut().for_each(TcpPhone::register);
 }
 
 /// Calls 102 with credentials, and does not wait.
