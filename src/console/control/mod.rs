@@ -14,6 +14,7 @@ pub mod ask;
 mod bans;
 mod calls;
 mod frame;
+mod harmless;
 mod ladder;
 mod mask;
 mod message;
