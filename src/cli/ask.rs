@@ -1,10 +1,11 @@
 //! What all commands need that ask the exchange.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use denwa::config::{self, Config};
+use denwa::console::Things;
 use denwa::console::control::{self, AskError, Client, Paint, Which};
 use serde::Serialize;
 
@@ -45,12 +46,19 @@ pub(super) fn with_exchange(
 }
 
 /// Where the exchange of a configuration has its state. Without one, that of one that was started without.
+/// Mistakes in it are no reason not to ask an exchange that runs on what it said before; they are told.
 pub(super) fn state_folder(config: Option<PathBuf>) -> Result<PathBuf, Box<dyn std::error::Error>> {
-    let config = match config.or_else(config::find) {
-        Some(path) => Config::load(Path::new(&path))?,
-        None => Config::default(),
-    };
-    Ok(config.state)
+    let Some(path) = config.or_else(config::find) else { return Ok(Config::default().state) };
+    let (state, mistakes) = Config::state_folder(&path)?;
+    if mistakes > 0 {
+        let (mistakes, path) = (Things(mistakes as u64, "mistake"), path.display());
+        writeln!(
+            io::stderr(),
+            "{path} has {mistakes}, which `denwa check` shows; asking what runs in {}",
+            state.display()
+        )?;
+    }
+    Ok(state)
 }
 
 pub(super) fn unexpected() -> AskError {

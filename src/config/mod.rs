@@ -213,6 +213,27 @@ impl Config {
         Config::parse(&path.display().to_string(), &Config::read(path)?)
     }
 
+    /// Where an exchange that was started on the file at `path` has its state, and how many mistakes the file
+    /// has by now: the exchange runs on what it said before. The last `state` that says something counts,
+    /// whatever else is wrong; without any it is the default.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the file cannot be read.
+    pub fn state_folder(path: &Path) -> Result<(PathBuf, usize), Mistakes> {
+        let bytes = Config::read(path)?;
+        let name = path.display().to_string();
+        let mistakes = match Config::parse(&name, &bytes) {
+            Ok(config) => return Ok((config.state, 0)),
+            Err(mistakes) => mistakes.len(),
+        };
+        // They are counted already.
+        let lines = lines::lines(&bytes, &mut Mistakes::new(&name));
+        let said = lines.iter().rfind(|line| line.key == "state" && !line.value.is_empty());
+        let state = said.map_or_else(|| Config::default().state, |line| PathBuf::from(line.value));
+        Ok((state, mistakes))
+    }
+
     /// Reads the file at `path`, for [`Config::parse`]: at most a little more than [`MAX_BYTES`].
     ///
     /// # Errors

@@ -359,3 +359,30 @@ fn each_known_key_has_an_example_that_works() {
     }
     assert!(help::example("listen.wan").unwrap().starts_with("listen.lan ="));
 }
+
+#[test]
+fn where_the_state_is_can_be_told_from_a_file_with_mistakes() {
+    let path = std::env::temp_dir().join(format!("denwa-config-state-{}", std::process::id()));
+    let told = |file: &[u8]| {
+        std::fs::write(&path, file).unwrap();
+        let (state, mistakes) = Config::state_folder(&path).unwrap();
+        (state.into_os_string().into_string().unwrap(), mistakes)
+    };
+    let told_as = |state: &str, mistakes| (state.to_owned(), mistakes);
+    let default = "/var/lib/denwa";
+    assert_eq!(told(b"ext.101 = secret-one\nstate = /srv/denwa\n"), told_as("/srv/denwa", 0));
+    assert_eq!(told(b"ext.101 = secret-one\n"), told_as(default, 0));
+    assert_eq!(told(b"ekho = 114\nstate = /srv/my denwa\nno line\n"), told_as("/srv/my denwa", 3));
+    assert_eq!(told(b"ext.101 = secret-one\nekho = 114\n"), told_as(default, 1));
+    // The last one that says something.
+    assert_eq!(told(b"ext.101 = secret-one\nstate = /a\nstate = /b\nstate =\n"), told_as("/b", 2));
+    assert_eq!(told(b"ext.101 = secret-one\nstate =\n"), told_as(default, 1));
+    assert_eq!(told(b"ext.101 = secret-one\nstate.x = /a\nstates = /b\n"), told_as(default, 2));
+    // Of nothing at all, and of what is not text.
+    assert_eq!(told(b""), told_as(default, 1));
+    assert_eq!(told(b"\xff\xfes\0"), told_as(default, 1));
+    assert_eq!(told(b"\xff\nstate = /a\next.101 = secret-one\n"), told_as("/a", 1));
+    std::fs::remove_file(&path).unwrap();
+    let mistakes = Config::state_folder(&path).unwrap_err();
+    assert_eq!(mistakes.iter().next().unwrap().reason, Reason::Unreadable(io::ErrorKind::NotFound));
+}

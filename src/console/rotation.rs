@@ -13,9 +13,10 @@ const STEP: u64 = 4_096;
 /// A file that is appended to until it is full: then it is renamed `.1`, what was `.1` becomes `.2`, and the
 /// oldest goes.
 ///
-/// Each file begins with the header, and ends with a whole line however the last process ended. One that
-/// somebody moved away or emptied is begun anew; one whose header is another (of another version, or stored
-/// by a spreadsheet) is put among the old ones.
+/// Each file begins with the header, and ends with a whole line however the last process ended: a torn one is
+/// cut off, and one that has all its fields gets the line end that it lacks. One that somebody moved away or
+/// emptied is begun anew; one whose header is another (of another version, or stored by a spreadsheet) is
+/// put among the old ones as it is, also where there is to be only one file.
 #[derive(Debug)]
 pub(super) struct Rotation {
     path: PathBuf,
@@ -60,9 +61,10 @@ impl Rotation {
     fn open(&self, files: u32) -> io::Result<File> {
         let file = self.open_any()?;
         let file = match is_headed(&file, self.header)? {
-            true => file,
+            true => mended(file, self.header)?,
             false => {
-                self.rotate(files)?;
+                // It is somebody's, and not ours to remove.
+                self.rotate(files.max(2))?;
                 self.open_any()?
             }
         };
@@ -72,14 +74,9 @@ impl Rotation {
         }
     }
 
-    /// Opens the file; what follows its last whole line is cut off.
+    /// Opens the file, whosever it is.
     fn open_any(&self) -> io::Result<File> {
-        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
-        let lines = end_of_lines(&file)?;
-        if lines < file.metadata()?.len() {
-            file.set_len(lines)?;
-        }
-        Ok(file)
+        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)
     }
 
     /// Makes room for a new file.
@@ -131,7 +128,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     file.metadata().map(identity).ok() == fs::metadata(path).map(identity).ok()
 }
 
-/// Whether a file begins so, or is empty.
+/// Whether a file begins so, as far as it goes: it may be empty, or torn within its header.
 fn is_headed(mut file: &File, header: &str) -> io::Result<bool> {
     if file.metadata()?.len() == 0 {
         return Ok(true);
@@ -139,7 +136,50 @@ fn is_headed(mut file: &File, header: &str) -> io::Result<bool> {
     let mut start = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.take(header.len() as u64).read_to_end(&mut start)?;
-    Ok(start == header.as_bytes())
+    Ok(header.as_bytes().starts_with(&start))
+}
+
+/// A file of ours that ends with a whole line.
+fn mended(file: File, header: &str) -> io::Result<File> {
+    let (lines, length) = (end_of_lines(&file)?, file.metadata()?.len());
+    if lines == length {
+        return Ok(file);
+    }
+    let mut last = Vec::new();
+    (&file).seek(SeekFrom::Start(lines))?;
+    (&file).take(STEP).read_to_end(&mut last)?;
+    let is_all = lines + last.len() as u64 == length;
+    // Of a header each byte counts: it is written anew.
+    if lines > 0 && is_all && is_complete(&last, header) {
+        return whole(file, if last.ends_with(b"\r") { "\n" } else { "\r\n" });
+    }
+    file.set_len(lines)?;
+    Ok(file)
+}
+
+/// Whether a line without its end has as many fields as the header, and something in the last one. Of that
+/// the end may be missing: it cannot be told.
+fn is_complete(line: &[u8], header: &str) -> bool {
+    let Ok(line) = str::from_utf8(line) else { return false };
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    let fields = fields(line);
+    !line.contains(char::is_control)
+        && !line.ends_with(',')
+        && fields.is_some()
+        && fields == self::fields(header)
+}
+
+/// How many fields a line has (RFC 4180 §2); `None` if one in quotes does not end.
+fn fields(line: &str) -> Option<usize> {
+    let (mut count, mut is_quoted) = (1, false);
+    for c in line.chars() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => count += 1,
+            _ => {}
+        }
+    }
+    (!is_quoted).then_some(count)
 }
 
 /// Where the last whole line of a file ends.
@@ -251,7 +291,8 @@ mod tests {
         for length in 0..whole.len() {
             fs::write(folder.file(), &whole[..length]).unwrap();
             folder.rotation().append("5,6\r\n", of(100, 2)).unwrap();
-            let kept = length / 5 * 5;
+            // A line that lacks nothing but its end, or half of it, is none.
+            let kept = if length > 5 && length % 5 >= 3 { length / 5 * 5 + 5 } else { length / 5 * 5 };
             let expected = if kept == 0 { HEADER } else { &whole[..kept] };
             assert_eq!(folder.text("calls.csv"), format!("{expected}5,6\r\n"), "{length} bytes");
         }
@@ -282,6 +323,44 @@ mod tests {
         folder.rotation().append("7,8\r\n", of(100, 3)).unwrap();
         assert_eq!(folder.text("calls.csv"), "a,b\r\n7,8\r\n");
         assert_eq!(folder.text("calls.csv.1"), "\"a\",\"b\"\n5,6\n");
+    }
+
+    #[test]
+    fn a_last_line_without_an_end_is_kept_if_it_has_all_its_fields() {
+        let folder = Folder::new("unended");
+        for (last, kept) in [
+            ("5,6", "5,6\r\n"),
+            ("5,6\r", "5,6\r\n"),
+            ("\"5,5\",6", "\"5,5\",6\r\n"),
+            ("\"5,6", ""),
+            ("5,", ""),
+            ("5,6,7", ""),
+            ("5,6\0", ""),
+            ("5,6\r7", ""),
+            ("\r\r", ""),
+        ] {
+            fs::write(folder.file(), format!("{HEADER}1,2\r\n{last}")).unwrap();
+            folder.rotation().append("7,8\r\n", of(100, 2)).unwrap();
+            assert_eq!(folder.text("calls.csv"), format!("{HEADER}1,2\r\n{kept}7,8\r\n"), "{last:?}");
+        }
+        let long = format!("{HEADER}1,{}", "2".repeat(STEP as usize));
+        fs::write(folder.file(), long).unwrap();
+        folder.rotation().append("7,8\r\n", of(10_000, 2)).unwrap();
+        assert_eq!(folder.text("calls.csv"), format!("{HEADER}7,8\r\n"));
+        assert_eq!(folder.names(), ["calls.csv"]);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_moved_aside_as_it_is() {
+        let folder = Folder::new("foreign");
+        for files in [1, 3] {
+            for foreign in ["a,b\n1,2\n3,4", "a,b\r1,2\r3,4\r", "a;b\r\n1;2\r\n3;4", "x", "a,b,c\r\n"] {
+                fs::write(folder.file(), foreign).unwrap();
+                folder.rotation().append("7,8\r\n", of(100, files)).unwrap();
+                assert_eq!(folder.text("calls.csv"), "a,b\r\n7,8\r\n");
+                assert_eq!(folder.text("calls.csv.1"), foreign);
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,6 +59,43 @@ fn status_says_how_it_is_and_goes_on_after_a_crash() {
         assert_eq!(code, 2, "{command}: {said}");
         assert!(said.contains("no exchange is running"), "{command}: {said}");
     }
+}
+
+#[test]
+fn an_exchange_is_asked_whatever_its_configuration_says_by_now() {
+    let mut program = Program::start("");
+    let config = program.folder.0.join("denwa.conf");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}ekho = 114\next.104.name = Attic\n")).unwrap();
+    let warns = |output: &Output| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.starts_with(&format!("{} has 2 mistakes", config.display())), "{said}");
+        assert!(said.contains("`denwa check` shows"), "{said}");
+        said
+    };
+    // It is not taken, …
+    let (code, said) = program.fails("reload");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("ekho"), "{said}");
+    // … and all else goes on.
+    for command in ["status", "phones", "calls", "why", "bans", "ban 192.0.2.9", "unban 192.0.2.9"] {
+        let output = program.run(command);
+        assert_eq!(output.status.code(), Some(0), "{command}: {output:?}");
+        assert_eq!(warns(&output).lines().count(), 1, "{command}");
+    }
+    assert_eq!(program.json("status")["extensions"], 3);
+    let output = program.run("hangup all");
+    assert!(warns(&output).contains("no such call"), "{output:?}");
+    let output = program.run("stop");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    warns(&output);
+    program.stop();
+    let output = program.run("status");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(warns(&output).contains("no exchange is running"), "{output:?}");
+    // A file that cannot be read says nothing of where the exchange is.
+    fs::remove_file(&config).unwrap();
+    assert_eq!(program.fails("status").0, 1);
 }
 
 #[test]

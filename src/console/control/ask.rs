@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::harmless::harmless;
 use super::{FrameError, HEADER, MAX_REPLY, MAX_REQUEST, Reply, Request, SOCKET, at, decode, encode, length};
 use crate::switch::view::{CallView, ExtensionView};
 
@@ -79,6 +80,12 @@ impl From<FrameError> for AskError {
 pub struct Client(UnixStream);
 
 impl Client {
+    /// On a connection that stands.
+    #[cfg(test)]
+    pub(super) fn over(stream: UnixStream) -> Client {
+        Client(stream)
+    }
+
     /// Connects to the exchange that has its state in `folder`.
     ///
     /// # Errors
@@ -119,7 +126,7 @@ impl Client {
         Ok(self.0.write_all(&encode(request, MAX_REQUEST)?)?)
     }
 
-    /// The next answer.
+    /// The next answer, with nothing in it that a terminal would obey.
     ///
     /// # Errors
     ///
@@ -129,7 +136,7 @@ impl Client {
         self.0.read_exact(&mut header)?;
         let mut frame = vec![0; length(header, MAX_REPLY)?];
         self.0.read_exact(&mut frame)?;
-        match decode(&frame)? {
+        match harmless(decode(&frame)?)? {
             Reply::Refused(why) => Err(AskError::Refused(why)),
             reply => Ok(reply),
         }

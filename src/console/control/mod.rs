@@ -1,7 +1,7 @@
 //! The operator's commands: what a terminal and the exchange say to each other, and how people see it.
 //!
 //! ```text
-//! denwa status ─▶ client ─ frame ─▶ <state>/control ─▶ net/control.rs ─▶ Switch     views and commands
+//! denwa status ─▶ client ─ frame ─▶ <state>/control ─▶ net/operators.rs ─▶ Switch  views and commands
 //!     people  ◀─ render ◀─ frame ──────────────────────────┘
 //! ```
 //!
@@ -14,6 +14,7 @@ pub mod ask;
 mod bans;
 mod calls;
 mod frame;
+mod harmless;
 mod ladder;
 mod mask;
 mod message;
