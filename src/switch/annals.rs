@@ -153,6 +153,9 @@ pub(super) struct Annals {
     /// By [`Place`]; each in the order of what happened last.
     memories: [Vec<Entry>; 3],
     pub(super) unproved: Unproved,
+    /// The same of numbers that do not exist: nobody reads it, but it takes the same time to be kept, so that
+    /// the time of an answer does not tell which of them do.
+    pub(super) unknown: Unproved,
 }
 
 impl Annals {

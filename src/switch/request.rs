@@ -179,8 +179,9 @@ impl Switch {
                 return Some(number.clone());
             }
             Verdict::Wrong { claimed, outside, .. } => {
-                self.annals.unproved.answered(source, claimed);
                 let known = self.config.extensions.contains_key(claimed.as_str());
+                let unproved = if known { &mut self.annals.unproved } else { &mut self.annals.unknown };
+                unproved.answered(source, claimed);
                 // The same work for those that exist and those that do not.
                 let why = match outside {
                     true => format!("the password is right, but not from there (ext.{claimed}.allow)"),
@@ -206,9 +207,11 @@ impl Switch {
             _ => request.from(),
         };
         let number = claimed.and_then(|address| address.sip_uri()).and_then(|uri| uri.number());
-        if let Some(number) = number.filter(|number| self.config.extensions.contains_key(number.as_str())) {
+        if let Some(number) = number {
             let agent = || printable(request.first(Name::UserAgent).unwrap_or_default(), 64);
-            self.annals.unproved.asked(self.io.now, reply.remote, &number, agent);
+            let known = self.config.extensions.contains_key(number.as_str());
+            let unproved = if known { &mut self.annals.unproved } else { &mut self.annals.unknown };
+            unproved.asked(self.io.now, reply.remote, &number, agent);
         }
     }
 
