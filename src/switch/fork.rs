@@ -278,9 +278,9 @@ impl Switch {
         let bytes = onward.apply(request);
         let index = fork.branches.len() as u16;
         let breadth = onward.breadth.unwrap_or_default();
-        let skeleton = match Message::parse(&bytes) {
-            Ok(sent) if !fork.skeleton.is_empty() => skeleton(&sent, &HOP),
-            _ => Box::default(),
+        let skeleton = match fork.skeleton.is_empty() {
+            true => Box::default(),
+            false => Message::parse(&bytes).map(|sent| skeleton(&sent, &HOP)).unwrap_or_default(),
         };
         let state = BranchState::Trying;
         fork.branches.push(Branch { client, state, leg, number, breadth, flow, skeleton });
