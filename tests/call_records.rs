@@ -4,20 +4,20 @@
 
 mod credentials;
 mod folder;
+mod said;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use folder::Folder;
+use said::Said;
 
 const SOON: Duration = Duration::from_secs(10);
 const PASSWORD: &str = "a-long-password";
@@ -38,7 +38,7 @@ fn free_ports() -> (SocketAddr, u16) {
 /// A running program, stopped with its value.
 struct Program {
     keeper: Child,
-    said: Receiver<String>,
+    said: Said,
     at: SocketAddr,
     /// What it said when it ran.
     runs: String,
@@ -59,10 +59,7 @@ impl Program {
         fs::write(&config, text).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_denwa"));
         command.arg("run").arg("--config").arg(config);
-        let mut keeper = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(keeper.stderr.take().unwrap());
-        let (sender, said) = mpsc::channel();
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let (keeper, said) = Said::by(&mut command);
         let mut program = Program { keeper, said, at, runs: String::new() };
         program.runs = program.expect(" runs ");
         program
@@ -70,17 +67,7 @@ impl Program {
 
     /// Waits for a line that contains `part`.
     fn expect(&self, part: &str) -> String {
-        let until = Instant::now() + 4 * SOON;
-        let mut before = Vec::new();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let line = self.said.recv_timeout(left);
-            let line = line.unwrap_or_else(|_| panic!("it does not say {part:?}, but {before:#?}"));
-            if line.contains(part) {
-                return line;
-            }
-            before.push(line);
-        }
+        self.said.expect(part, 4 * SOON)
     }
 
     fn signal(&self, signal: Signal) {

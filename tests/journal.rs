@@ -4,20 +4,20 @@
 
 mod credentials;
 mod folder;
+mod said;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use folder::Folder;
+use said::Said;
 
 const SOON: Duration = Duration::from_secs(5);
 const PASSWORD: &str = "a-long-password";
@@ -56,7 +56,7 @@ fn free_port() -> SocketAddr {
 /// A running program: the keeper, and by it the exchange.
 struct Program {
     keeper: Child,
-    said: Receiver<String>,
+    said: Said,
 }
 
 impl Program {
@@ -67,10 +67,7 @@ impl Program {
     }
 
     fn launch(mut command: Command) -> Program {
-        let mut keeper = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(keeper.stderr.take().unwrap());
-        let (sender, said) = mpsc::channel();
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let (keeper, said) = Said::by(&mut command);
         let program = Program { keeper, said };
         program.expect("runs");
         program
@@ -78,17 +75,7 @@ impl Program {
 
     /// Waits for a line that contains `part`.
     fn expect(&self, part: &str) -> String {
-        let until = Instant::now() + 4 * SOON;
-        let mut before = Vec::new();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let line = self.said.recv_timeout(left);
-            let line = line.unwrap_or_else(|_| panic!("it does not say {part:?}, but {before:#?}"));
-            if line.contains(part) {
-                return line;
-            }
-            before.push(line);
-        }
+        self.said.expect(part, 4 * SOON)
     }
 
     /// Kills the process that serves, and waits for the next.
@@ -107,7 +94,7 @@ impl Program {
     fn stop(mut self) -> (ExitStatus, String) {
         kill_process(Pid::from_child(&self.keeper), Signal::TERM).unwrap();
         let status = self.keeper.wait().unwrap();
-        (status, self.said.iter().collect::<Vec<_>>().join("\n"))
+        (status, self.said.0.iter().collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -301,7 +288,7 @@ fn without_room_it_goes_on_says_so_and_recovers() {
         // Each time it is another phone, which takes the place of the one before.
         two = Phone::new("102", at);
         two.register(if round % 2 == 0 { 600 } else { 300 });
-        said = program.said.try_iter().find(|line| line.contains("cannot be written"));
+        said = program.said.0.try_iter().find(|line| line.contains("cannot be written"));
         if said.is_some() {
             break;
         }

@@ -10,6 +10,8 @@ mod folder;
 mod phone;
 #[allow(dead_code, reason = "other tests start it again")]
 mod program;
+#[path = "../said/mod.rs"]
+mod said;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

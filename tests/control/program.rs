@@ -1,20 +1,18 @@
 //! The real program, and its commands.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::folder::Folder;
 use crate::phone::PASSWORD;
+use crate::said::Said;
 
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
@@ -30,19 +28,10 @@ fn free_port() -> SocketAddr {
     }
 }
 
-/// Starts a program, and hears what it says.
-fn launch(command: &mut Command) -> (Child, Receiver<String>) {
-    let mut keeper = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let stderr = BufReader::new(keeper.stderr.take().unwrap());
-    let (sender, said) = mpsc::channel();
-    thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-    (keeper, said)
-}
-
 /// A running program on a folder of its own: the keeper, and by it the exchange.
 pub(crate) struct Program {
     keeper: Child,
-    said: Receiver<String>,
+    said: Said,
     command: Command,
     pub(crate) at: SocketAddr,
     pub(crate) folder: Folder,
@@ -74,7 +63,7 @@ impl Program {
             Some(script) => command.args(["-c", script, denwa]).arg(config),
             None => command.arg("run").arg("--config").arg(config),
         };
-        let (keeper, said) = launch(&mut command);
+        let (keeper, said) = Said::by(&mut command);
         let program = Program { keeper, said, command, at, folder };
         program.expect("runs");
         program
@@ -82,23 +71,13 @@ impl Program {
 
     /// Starts it once more, after [`Program::stop`].
     pub(crate) fn start_again(&mut self) {
-        (self.keeper, self.said) = launch(&mut self.command);
+        (self.keeper, self.said) = Said::by(&mut self.command);
         self.expect("runs");
     }
 
     /// Waits for a line of the log that contains `part`.
     pub(crate) fn expect(&self, part: &str) -> String {
-        let until = Instant::now() + 4 * SOON;
-        let mut before = Vec::new();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let line = self.said.recv_timeout(left);
-            let line = line.unwrap_or_else(|_| panic!("it does not say {part:?}, but {before:#?}"));
-            if line.contains(part) {
-                return line;
-            }
-            before.push(line);
-        }
+        self.said.expect(part, 4 * SOON)
     }
 
     pub(crate) fn state(&self) -> PathBuf {

@@ -10,6 +10,8 @@ mod phone;
 #[path = "../control/program.rs"]
 #[allow(dead_code, reason = "no test needs all that can be asked of the program")]
 mod program;
+#[path = "../said/mod.rs"]
+mod said;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
