@@ -333,8 +333,6 @@ impl Clients {
 /// Call-ID, CSeq number and Route (RFC 3261 §9.1, §17.1.1.3).
 fn hop_request(invite: &Message<'_>, method: &str, to: &[u8], headers: &[u8]) -> Vec<u8> {
     let mut edit = Edit::new(invite);
-    let number = invite.first(Name::CSeq).unwrap_or_default();
-    let digits = number.iter().take_while(|b| b.is_ascii_digit()).count();
     edit.replace(invite.span(invite.method_name()), &[method.as_bytes()]);
     let mut vias = 0;
     for header in invite.headers() {
@@ -347,8 +345,10 @@ fn hop_request(invite: &Message<'_>, method: &str, to: &[u8], headers: &[u8]) ->
             }
             Name::To => edit.replace(invite.span(invite.value(header)), &[to]),
             Name::CSeq => {
-                let method_at = invite.span(&invite.value(header)[digits..]);
-                edit.replace(method_at, &[b" ", method.as_bytes()]);
+                let value = invite.value(header);
+                let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+                let (_, after_number) = value.split_at(digits);
+                edit.replace(invite.span(after_number), &[b" ", method.as_bytes()]);
             }
             Name::From | Name::CallId | Name::Route | Name::MaxForwards => {}
             _ => edit.remove(header.line()),
@@ -359,4 +359,22 @@ fn hop_request(invite: &Message<'_>, method: &str, to: &[u8], headers: &[u8]) ->
     let after_headers = invite.headers().last().map_or(end, |h| h.line().end);
     edit.replace(after_headers..end, &[headers, b"Content-Length: 0\r\n\r\n"]);
     edit.finish()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A journal of another making may hold one; [`crate::sip::check`] refuses it from the network.
+    #[test]
+    fn an_invite_with_a_cseq_that_is_no_number_is_acknowledged_as_it_is() {
+        let bytes =
+            b"INVITE sip:102@h SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nCSeq: 17 INVITE\r\nCSeq:\r\nCSeq: x\r\n\r\n";
+        let invite = Message::parse(bytes).unwrap();
+        let ack = hop_request(&invite, "ACK", b"<sip:102@h>", b"");
+        let text = String::from_utf8(ack).unwrap();
+        assert!(text.starts_with("ACK sip:102@h SIP/2.0\r\n"), "{text}");
+        assert!(text.contains("\r\nCSeq: 17 ACK\r\nCSeq: ACK\r\nCSeq:  ACK\r\n"), "{text}");
+    }
 }
