@@ -36,6 +36,8 @@ pub(super) enum Timer {
     Insist(u64),
     /// A binding runs out, or wants its mapping kept open.
     Binding(u64),
+    /// The machine will be stopped soon.
+    Stopping,
 }
 
 /// The time, the timers and the outputs.

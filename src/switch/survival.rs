@@ -100,6 +100,9 @@ impl Switch {
     pub fn snapshot(&self, each: &mut dyn FnMut(&Record)) {
         each(&Record::Secret(Secret(self.secret.lasting())));
         each(&Record::Clock(self.clocks()));
+        if self.is_parked() {
+            each(&Record::Parked(true));
+        }
         self.registrar.snapshot(self.io.now, each);
         each(&Record::Numbered(self.calls_made));
         self.usage.snapshot(each);
@@ -289,8 +292,8 @@ impl Switch {
         // Whom the answer cancelled, before it was heard.
         self.with_fork(main, |switch, fork| switch.cancel_branches(fork, ELSEWHERE));
         if is_over {
-            self.bye(id, dialog, Side::A);
-            self.bye(id, dialog, Side::B);
+            self.bye(id, dialog, Side::A, &[]);
+            self.bye(id, dialog, Side::B, &[]);
             self.retire(id);
             return;
         }

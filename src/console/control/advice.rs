@@ -11,6 +11,12 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub fn advice(status: &Status) -> Vec<String> {
     let mut advice = Vec::new();
     let facts = &status.facts;
+    if let Some(left) = status.stopping_s {
+        advice.push(format!(
+            "the cloud stops this server in {left} s (spot): calls end 10 s before; a persistent request that stops the \
+             instance has it started again, and phones come back by themselves"
+        ));
+    }
     match status.state {
         StateFolder::Written => {}
         StateFolder::Unwritable => advice.push(format!(

@@ -44,6 +44,7 @@ pub(super) fn status() -> Status {
         },
         refused: vec![RefusedView { reason: "wrong password".into(), count: 1_234 }],
         banned: 1,
+        stopping_s: None,
         remarks: Vec::new(),
     }
 }
