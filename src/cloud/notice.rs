@@ -69,10 +69,13 @@ fn unix(text: &str) -> Option<u64> {
         && (1..=12).contains(&month)
         && (1..=31).contains(&day)
         && (hour < 24 && minute < 60 && second < 61);
+    if !is_right {
+        return None;
+    }
     // Years begin in March here, so that the leap day is the last one.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    is_right.then(|| (days - 719_468) * 86_400 + hour * 3_600 + minute * 60 + second)
+    Some((days - 719_468) * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
 fn numbers(text: &str, between: char) -> Option<[u64; 3]> {
