@@ -38,6 +38,8 @@ pub(super) enum Timer {
     Binding(u64),
     /// The machine will be stopped soon.
     Stopping,
+    /// Somebody outside should have reached us by now.
+    Unreached,
 }
 
 /// The time, the timers and the outputs.

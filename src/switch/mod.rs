@@ -227,6 +227,7 @@ impl Switch {
             Timer::Insist(call) => self.insist_again(call),
             Timer::Binding(binding) => self.binding_timer(binding),
             Timer::Stopping => self.stop_nears(),
+            Timer::Unreached => self.is_unreached(),
         }
     }
 

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Switch;
+use super::admission::UNREACHED;
 use super::call::{Call, Phase};
 use super::event::{Cause, Event};
 use super::flow::{Flow, Standing};
@@ -84,6 +85,7 @@ impl Switch {
             switch.resume(id, state.over.contains(&id));
         }
         switch.end_removed();
+        switch.io.arm(UNREACHED, Timer::Unreached);
         switch.consult();
         for Ban { source, failures, until, .. } in state.bans.into_values() {
             let source = Prefix::from_bits(source);

@@ -58,7 +58,7 @@ pub fn advice(status: &Status) -> Vec<String> {
         let (first, last) = status.media_ports;
         advice.push(format!(
             "nothing from the Internet has reached it since it was started: if phones are to, open {} and udp \
-             {first}-{last} in the firewall",
+             {first}-{last} in the server's firewall and in its provider's (a security group at ConoHa and on EC2)",
             ports.join(", ")
         ));
     }
