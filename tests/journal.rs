@@ -257,9 +257,21 @@ fn failure(folder: &Folder, at: SocketAddr) -> String {
 fn the_second_on_a_folder_and_an_old_one_on_a_new_journal_are_refused() {
     let (folder, at) = (Folder::new(), free_port());
     let program = Program::start(&folder, at, "");
+    let state = folder.0.join("state");
+    let expected = format!(
+        "denwa runs already as process {} (state folder {}): `denwa status`",
+        program.keeper.id(),
+        state.display()
+    );
+    // On the same ports, and on others.
+    for at in [at, free_port()] {
+        let said = failure(&folder, at);
+        assert!(said.starts_with(&expected) && said.lines().count() == 1, "{said}");
+    }
+    // Where commands cannot find the first one, the lock still tells.
+    fs::remove_file(state.join("keeper")).unwrap();
     let said = failure(&folder, free_port());
-    let expected = format!("is used by another denwa, process {};", program.keeper.id());
-    assert!(said.contains(&expected), "{said}");
+    assert!(said.contains(&expected) && !said.contains(" runs /"), "{said}");
     assert!(program.stop().0.success());
 
     let mut octets = fs::read(folder.state("journal")).unwrap();

@@ -1,9 +1,10 @@
 //! One exchange for each state folder.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -24,6 +25,32 @@ pub enum NoLock {
     Held(Option<u32>),
     /// The system does not do it: nothing can be written there, or looked at.
     Impossible,
+}
+
+/// Somebody else has a folder.
+#[derive(Debug)]
+pub struct InUse {
+    /// Which folder.
+    pub folder: PathBuf,
+    /// Which process, as far as that is known.
+    pub holder: Option<u32>,
+}
+
+impl std::error::Error for InUse {}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("denwa runs already")?;
+        if let Some(holder) = self.holder {
+            write!(f, " as process {holder}")?;
+        }
+        write!(
+            f,
+            " (state folder {}): `denwa status` tells how it is, `denwa stop` stops it; a second exchange needs a \
+             configuration with a folder (`state`) and ports (`listen`, `media-ports`) of its own",
+            self.folder.display()
+        )
+    }
 }
 
 impl Lock {

@@ -44,7 +44,7 @@ use std::time::Duration;
 
 pub use disk::NAME;
 pub use frame::{MAX_RECORD, VERSION};
-pub use lock::{Lock, NoLock};
+pub use lock::{InUse, Lock, NoLock};
 pub use record::{
     Address, Ban, Binding, Clocks, Flow, Kept, Octets, Record, Refresh, Secret, Term, Transport, Used,
 };
@@ -118,12 +118,7 @@ pub enum News {
 #[derive(Debug)]
 pub enum OpenError {
     /// Another process uses the folder.
-    InUse {
-        /// Which folder.
-        folder: PathBuf,
-        /// Which process, by its own word.
-        holder: Option<u32>,
-    },
+    InUse(InUse),
     /// The journal is of a version that this program does not know.
     Version {
         /// Where it is.
@@ -152,13 +147,7 @@ impl std::error::Error for OpenError {}
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::InUse { folder, holder } => {
-                write!(f, "the state folder {} is used by another denwa", folder.display())?;
-                if let Some(holder) = holder {
-                    write!(f, ", process {holder}")?;
-                }
-                f.write_str("; stop that one, or give this one a folder of its own (state)")
-            }
+            OpenError::InUse(in_use) => in_use.fmt(f),
             OpenError::Version { path, version } => write!(
                 f,
                 "{} is of version {version}, and this denwa knows {VERSION}: start the newer denwa that wrote it, \
@@ -207,7 +196,7 @@ impl Journal {
         let lock = match Lock::take(folder, holder) {
             Ok(lock) => Some(lock),
             Err(NoLock::Held(holder)) => {
-                return Err(OpenError::InUse { folder: folder.to_owned(), holder });
+                return Err(OpenError::InUse(InUse { folder: folder.to_owned(), holder }));
             }
             // Where no file can be made, none can be damaged.
             Err(NoLock::Impossible) => None,

@@ -192,7 +192,7 @@ fn the_second_is_refused_and_told_who_is_first() {
     let folder = Folder::new("second");
     let first = folder.open();
     let error = folder.try_open().err().unwrap().to_string();
-    assert!(error.contains("is used by another denwa, process 4711;"), "{error}");
+    assert!(error.contains("denwa runs already as process 4711 (state folder "), "{error}");
     drop(first);
     folder.open();
 }

@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use rustix::fs::Mode;
+use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Gid, Uid, umask};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
@@ -41,6 +42,12 @@ pub(super) fn listen(folder: &Path, name: &str, user: Option<&User>) -> io::Resu
         Some(user) => as_user(user, listen),
         None => listen(),
     }
+}
+
+/// The process that answers at `name` in `folder`: nobody, or one whose number may not be known.
+pub(super) fn occupant(folder: &Path, name: &str) -> Option<Option<u32>> {
+    let stream = at(folder, name, UnixStream::connect).ok()?;
+    Some(socket_peercred(&stream).ok().map(|peer| peer.pid.as_raw_pid().unsigned_abs()))
 }
 
 /// Takes a socket away on which nobody answers.
@@ -107,12 +114,14 @@ mod tests {
     fn what_was_left_is_removed_but_nothing_that_is_used() {
         let folder = Folder::new("stale");
         let path = folder.0.join("control");
+        assert_eq!(occupant(&folder.0, "control"), None);
         let first = listen(&folder.0, "control", None).unwrap();
+        assert_eq!(occupant(&folder.0, "control"), Some(Some(std::process::id())));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let again = listen(&folder.0, "control", None).unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
         drop(first);
-        assert!(path.exists());
+        assert!(path.exists() && occupant(&folder.0, "control").is_none());
         drop(listen(&folder.0, "control", None).unwrap());
         fs::remove_file(&path).unwrap();
         fs::write(&path, "a file").unwrap();
