@@ -56,11 +56,14 @@ impl fmt::Display for InUse {
 impl Lock {
     /// Takes the folder, and tells others who has it.
     pub(super) fn take(folder: &Path, holder: u32) -> Result<Lock, NoLock> {
+        let path = folder.join(NAME);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(folder.join(NAME)).map_err(|_| NoLock::Impossible)?;
+        // One that cannot be written, on a disk that is read-only, can be locked all the same.
+        let file = options.open(&path).or_else(|_| File::open(&path));
+        let mut file = file.map_err(|_| NoLock::Impossible)?;
         lock(&file)?;
-        // The lock is what counts; where the disk is full, nobody is told who has it.
+        // The lock is what counts; where nothing can be written, nobody is told who has it.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{holder}"));
         Ok(Lock { _file: file })
     }

@@ -1,4 +1,4 @@
-//! Local sockets in the state folder, by which the operator's commands reach us.
+//! Local sockets of the state folder, by which the operator's commands reach us.
 
 use std::fs;
 use std::io;
@@ -11,8 +11,8 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Gid, Uid, umask};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
-use crate::console::control::at;
-use crate::sandbox::User;
+use crate::console::control::{at, connect, elsewhere};
+use crate::sandbox::{User, takes_nothing};
 
 /// What nobody but the owner has on a socket: no right at all.
 const OTHERS: Mode = Mode::from_raw_mode(0o177);
@@ -20,23 +20,30 @@ const OTHERS: Mode = Mode::from_raw_mode(0o177);
 /// Listens at `name` in `folder`, mode 0600. Root does it as the `user` that it becomes later: the socket
 /// is that user's then, and whatever the user has put into its folder cannot lead root elsewhere.
 ///
-/// What an exchange before us left there is removed; a socket on which somebody answers is not.
+/// What an exchange before us left there is removed; a socket on which somebody answers is not. Where the disk
+/// takes nothing, it listens elsewhere ([`elsewhere`]).
 ///
 /// # Errors
 ///
 /// [`io::ErrorKind::AddrInUse`] if somebody answers, [`io::ErrorKind::AlreadyExists`] if something else has
 /// the name, and what the system says if the folder cannot be written.
 pub(super) fn listen(folder: &Path, name: &str, user: Option<&User>) -> io::Result<UnixListener> {
-    let listen = || {
+    let in_folder = || {
         at(folder, name, |path| {
             remove_stale(&path)?;
             let before = umask(OTHERS);
             let listener = UnixListener::bind(&path);
             umask(before);
-            let listener = listener?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
+            listener
         })
+    };
+    let listen = || {
+        let listener = in_folder().or_else(|error| match takes_nothing(&error) {
+            true => UnixListener::bind_addr(&elsewhere(folder, name)?),
+            false => Err(error),
+        })?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
     };
     match user {
         Some(user) => as_user(user, listen),
@@ -46,7 +53,7 @@ pub(super) fn listen(folder: &Path, name: &str, user: Option<&User>) -> io::Resu
 
 /// The process that answers at `name` in `folder`: nobody, or one whose number may not be known.
 pub(super) fn occupant(folder: &Path, name: &str) -> Option<Option<u32>> {
-    let stream = at(folder, name, UnixStream::connect).ok()?;
+    let stream = connect(folder, name).ok()?;
     Some(socket_peercred(&stream).ok().map(|peer| peer.pid.as_raw_pid().unsigned_abs()))
 }
 
