@@ -240,7 +240,7 @@ fn a_torn_journal_is_told_of_and_used() {
     let mut journal = fs::OpenOptions::new().append(true).open(folder.state("journal")).unwrap();
     std::io::Write::write_all(&mut journal, &[0; 123]).unwrap();
     let program = Program::start(&folder, at, "");
-    program.expect("the last 123 bytes are torn or damaged, and were cut off");
+    program.expect("the last 123 bytes are torn, and were cut off");
     one.reaches(&two);
 }
 
