@@ -102,9 +102,17 @@ impl Watch {
         };
         let program = program.unwrap_or_else(|| self.keeper.program.clone());
         let cannot = |error: io::Error| {
-            let folder = self.keeper.program.parent().unwrap_or(&self.keeper.program).display();
-            let why = StartError::Execute { program: program.clone(), error };
-            format!("{why}; programs can be executed in {folder} alone")
+            let folder = self.keeper.program.parent().unwrap_or(&self.keeper.program);
+            match program.starts_with(folder) {
+                true => StartError::Execute { program: program.clone(), error }.to_string(),
+                // Whatever its rights, that is why.
+                false => format!(
+                    "{} cannot be executed: {error}; only what is in {} can, where the denwa that runs was started \
+                     from: put it there",
+                    program.display(),
+                    folder.display()
+                ),
+            }
         };
         let binary = Binary::open(&program).map_err(cannot)?;
         // It is no start after a death that people would want to know of.
