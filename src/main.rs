@@ -210,8 +210,6 @@ fn exchange() -> Done {
     let is_ec2 = cloud::is_ec2();
     let cage = keeper::enter_cage(&config, has_state)?;
     let mut log = Log::new(&config);
-    log.started(&config, &path);
-    log.say(if cage.is_complete() { LogLevel::Info } else { LogLevel::Warn }, &cage.to_string());
 
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
@@ -220,14 +218,17 @@ fn exchange() -> Done {
     let Estate { records, streams, relay } = inherited.unwrap_or_default();
 
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-    let (mut journal, mut state, mut clocks) = match has_state {
-        true => {
-            let Opened { journal, state, clocks, notices } =
-                Journal::open(&config.state, keeper::pid(), config.sync, wall)?;
+    let opened =
+        has_state.then(|| Journal::open(&config.state, keeper::pid(), config.sync, wall)).transpose()?;
+    // Not before the folder is ours: whoever is refused does not run.
+    log.started(&config, &path);
+    log.say(if cage.is_complete() { LogLevel::Info } else { LogLevel::Warn }, &cage.to_string());
+    let (mut journal, mut state, mut clocks) = match opened {
+        Some(Opened { journal, state, clocks, notices }) => {
             notices.iter().for_each(|notice| log.say(LogLevel::Warn, notice));
             (Some(journal), state, clocks)
         }
-        false => {
+        None => {
             if !is_heir {
                 let notice = "there is no state folder: phones have to register anew after a restart";
                 log.say(LogLevel::Warn, notice);

@@ -48,6 +48,7 @@ pub use talk::{Answer, AskError, Request, ask};
 
 use crate::config::{Config, LogLevel};
 use crate::console::{Log, control};
+use crate::journal::InUse;
 use crate::net::sys;
 use crate::sandbox::{self, User};
 use child::Binary;
@@ -83,6 +84,10 @@ impl Keeper {
     ///
     /// The first thing that cannot be had, and what to do about it.
     pub fn new(config: &Config, path: &Path, file: &[u8]) -> Result<Keeper, StartError> {
+        // Before the ports, which are taken then as well.
+        if let Some(holder) = local::occupant(&config.state, talk::SOCKET) {
+            return Err(StartError::InUse(InUse { folder: config.state.clone(), holder }));
+        }
         // Whatever our starter left open is not for the exchange.
         sys::close_at_exec().map_err(StartError::Proc)?;
         let (own, binary) =
@@ -139,6 +144,8 @@ pub fn pid() -> u32 {
 /// Why the keeper cannot do its work.
 #[derive(Debug)]
 pub enum StartError {
+    /// The state folder is another denwa's.
+    InUse(InUse),
     /// `/proc` is not there, so that the program cannot find itself.
     Proc(io::Error),
     /// A socket cannot be had.
@@ -163,6 +170,7 @@ impl std::error::Error for StartError {}
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StartError::InUse(in_use) => in_use.fmt(f),
             StartError::Proc(error) => {
                 write!(f, "/proc/self: {error}; denwa needs the proc filesystem: mount it on /proc")
             }
