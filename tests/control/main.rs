@@ -187,7 +187,15 @@ fn phones_and_calls_are_shown_and_calls_can_be_ended() {
         answer.join().unwrap()
     });
     one.talk(&answer, 50);
-    let calls = program.json("calls");
+    // What was sent may still wait for the relay.
+    let begin = Instant::now();
+    let calls = loop {
+        let calls = program.json("calls");
+        let heard = &calls[0]["legs"][0]["streams"][0]["measured"]["packets"];
+        if *heard == 50 || begin.elapsed() > SOON {
+            break calls;
+        }
+    };
     assert_eq!((&calls[0]["state"], &calls[0]["answered_by"]), (&"up".into(), &"102".into()));
     let stream = &calls[0]["legs"][0]["streams"][0];
     assert_eq!(stream["codec"], "PCMA");
