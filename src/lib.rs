@@ -17,6 +17,7 @@ pub mod atomic;
 pub mod config;
 pub mod console;
 pub mod guard;
+pub mod handover;
 pub mod journal;
 pub mod keeper;
 pub mod media;
