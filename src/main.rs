@@ -13,10 +13,11 @@ use denwa::cloud::{self, Watch};
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::control::Facts;
 use denwa::console::{Log, Records, Summary, own_addresses};
+use denwa::handover::{self, Estate, Handover, Predecessor};
 use denwa::journal::{Clocks, Journal, Opened, State};
-use denwa::keeper::{self, Handover, Keeper};
+use denwa::keeper::{self, Keeper};
 use denwa::media;
-use denwa::net::{self, End, Estate, Predecessor};
+use denwa::net::{self, End};
 use denwa::switch::{Event, Flow, Instant, Switch};
 use rustix::process::geteuid;
 
@@ -219,7 +220,7 @@ fn exchange() -> Done {
 
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let opened =
-        has_state.then(|| Journal::open(&config.state, keeper::pid(), config.sync, wall)).transpose()?;
+        has_state.then(|| Journal::open(&config.state, handover::keeper(), config.sync, wall)).transpose()?;
     // Not before the folder is ours: whoever is refused does not run.
     log.started(&config, &path);
     log.say(if cage.is_complete() { LogLevel::Info } else { LogLevel::Warn }, &cage.to_string());
@@ -249,7 +250,7 @@ fn exchange() -> Done {
     let facts = Facts {
         version: denwa::VERSION.into(),
         configuration: path.display().to_string(),
-        keeper_pid: keeper::pid(),
+        keeper_pid: handover::keeper(),
         pid: std::process::id(),
         started_unix: past.since,
         exchange_started_unix: wall / 1_000,

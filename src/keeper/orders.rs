@@ -7,12 +7,12 @@ use rustix::process::getegid;
 
 use super::bind::bind_beside;
 use super::door::GuestId;
-use super::handover::Parcel;
 use super::rights::needs_more_files;
 use super::talk::{Answer, Request};
 use super::watch::{State, Watch};
 use super::{Keeper, StartError};
 use crate::config::{Config, LogLevel, Mistakes};
+use crate::handover::Parcel;
 use crate::net::sys::Signal;
 
 /// How long an exchange may take to go over to another configuration.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::MAX_SOCKETS;
 use crate::config::Config;
+use crate::handover::MAX_SOCKETS;
 use crate::net::CONNECTIONS_MAX;
 use crate::sandbox::{self, Achieved, Error, Rights, User};
 

@@ -13,10 +13,10 @@ use super::StartError;
 use super::backoff::LONG;
 use super::child::{Binary, Exchange};
 use super::door::GuestId;
-use super::handover::Past;
 use super::talk::Answer;
 use super::watch::{End, State, Stop, Watch};
 use crate::config::LogLevel;
+use crate::handover::Past;
 
 /// How long the new one may take until it serves. The old one waits up to 5 s of that for a quiet moment.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -13,11 +13,11 @@ use rustix::process::{self, Pid, WaitOptions, WaitStatus};
 use super::backoff::{Again, Backoff, LONG};
 use super::child::Exchange;
 use super::door::{Door, GUESTS};
-use super::handover::Past;
 use super::orders::Reload;
 use super::upgrade::{Fallback, Upgrade};
 use super::{Keeper, StartError};
 use crate::config::LogLevel;
+use crate::handover::Past;
 use crate::net::sys::{Signal, Signals};
 
 /// How long an exchange may take to stop before it is killed. It gives its calls 5 s.
