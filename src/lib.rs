@@ -10,7 +10,7 @@
 //!
 //! [`switch::Switch`] is the exchange itself: a state machine without sockets, clocks or threads.
 //! It asks the [`guard`] first. [`net`] feeds it, [`media`] moves the sound, [`journal`] keeps what must
-//! survive a crash, [`console`] tells people what happened. Two processes do all that: the [`keeper`]
+//! survive a crash, [`console`] tells people what happened, [`cloud`] asks what surrounds the machine. Two processes do all that: the [`keeper`]
 //! holds the listening sockets, and in the cage that [`sandbox`] builds the exchange serves them. What one
 //! process gives to another is in [`handover`].
 
