@@ -10,10 +10,10 @@
 //! ```
 //!
 //! The exchange gets the configuration (the bytes that the keeper has read) and the sockets over the
-//! pair, which is its standard input and stays open ([`Link`](crate::handover::Link)). If it dies, the keeper starts the next
-//! one on the same sockets, at once or after a short while ([`backoff`]); datagrams wait there
-//! meanwhile, since the keeper never reads any. If the keeper dies, the pair's end says so, and the
-//! exchange stops.
+//! pair, which is its standard input and stays open ([`Link`](crate::handover::Link)). If it dies, the
+//! keeper starts the next one on the same sockets, at once or after a short while ([`backoff`]); datagrams
+//! wait there meanwhile, since the keeper never reads any. If the keeper dies, the pair's end says so, and
+//! the exchange stops.
 //!
 //! At an upgrade it starts another program beside the exchange, and joins the two; when the new one has taken
 //! over, the old one ends (file `upgrade`, and `handover::estate`). If the new one dies within 30 s after that, the

@@ -80,6 +80,8 @@ impl Switch {
         for (id, Octets(form)) in state.calls {
             switch.restore_call(&standing, id, &form);
         }
+        let ports = switch.calls.values().flat_map(|call| call.ports.iter().flatten());
+        switch.ports.claim(ports.flat_map(|(a, b)| [*a, *b]));
         for (id, (call, Octets(form))) in state.invites {
             switch.restore_invite(&standing, id, call, &form);
         }
@@ -237,10 +239,6 @@ impl Switch {
         };
         for leg in &call.legs {
             self.is_reached_at(leg.flow.local.ip());
-        }
-        for (a, b) in call.ports.iter().flatten() {
-            self.ports.claim(*a);
-            self.ports.claim(*b);
         }
         self.live += 1;
         self.usage.resume(&call.from);
