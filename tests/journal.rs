@@ -390,6 +390,20 @@ fn it_starts_on_a_folder_that_takes_nothing_and_recovers() {
 }
 
 #[test]
+fn it_starts_where_the_folder_cannot_even_be_made() {
+    if !geteuid().is_root() {
+        return println!("only root can make such a disk");
+    }
+    let (folder, at) = (Folder::new(), free_port());
+    let program = Confined::start(&folder, at, "mount --bind . . && mount -o remount,bind,ro .");
+    program.0.expect("there is no state folder: phones have to register anew after a restart");
+    let (mut one, mut two) = (Phone::new("101", at), Phone::new("102", at));
+    two.register(600);
+    one.register(600);
+    one.reaches(&two);
+}
+
+#[test]
 fn a_newer_journal_is_refused_where_nothing_can_be_written_too() {
     if !geteuid().is_root() {
         return println!("only root can make such a disk");
