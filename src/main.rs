@@ -6,7 +6,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use argh::{EarlyExit, FromArgs};
 use denwa::cloud::{self, Watch};
@@ -205,11 +205,17 @@ fn prepare(path: &Path, is_first: bool) -> Result<Keeper, Box<dyn Error>> {
     Ok(Keeper::new(&config, path, &file)?)
 }
 
+/// How long the public addresses are waited for before anything is served; those that are found later are told later.
+const FOR_ADDRESSES: Duration = Duration::from_millis(100);
+
 /// The exchange, started by the keeper. No thread and no packet comes before the cage.
 fn exchange() -> Done {
     let Handover { path, mut config, has_state, mut sockets, past, link } = keeper::take_over()?;
     let is_ec2 = cloud::is_ec2();
     let cage = keeper::enter_cage(&config, has_state)?;
+    // It has its answer when all else is ready.
+    let endpoints = || cloud::ENDPOINTS.map(String::from).into();
+    let watch = is_ec2.then(|| Watch::start(&config, endpoints())).transpose()?;
     let mut log = Log::new(&config);
 
     let mut seed = [0; 32];
@@ -259,9 +265,9 @@ fn exchange() -> Done {
         sandbox_complete: cage.is_complete(),
         state: config.state.display().to_string(),
     };
-    let endpoints = || cloud::ENDPOINTS.map(String::from).into();
-    let watch = is_ec2.then(|| Watch::start(&config, endpoints())).transpose()?;
-    if let Some(addresses) = watch.as_ref().and_then(Watch::addresses_now) {
+    // Whoever takes over keeps callers waiting meanwhile.
+    let patience = if is_heir { Duration::ZERO } else { FOR_ADDRESSES };
+    if let Some(addresses) = watch.as_ref().and_then(|watch| watch.addresses_within(patience)) {
         for address in &addresses {
             log.say(LogLevel::Info, &format!("the public address is {address} (advertise = auto)"));
         }

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use denwa::cloud::{Action, MAX_BODY, Metadata, MetadataError, News, Watch};
 use denwa::config::Config;
 
+/// How soon an address is known.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A service on loopback, and what it says; without a token it says nothing.
 struct Service {
     address: String,
@@ -104,7 +107,7 @@ fn next(watch: &Watch) -> News {
     loop {
         match news.try_recv() {
             Ok(news) => return news,
-            Err(_) if begin.elapsed() < Duration::from_secs(10) => thread::sleep(Duration::from_millis(5)),
+            Err(_) if begin.elapsed() < Duration::from_secs(30) => thread::sleep(Duration::from_millis(5)),
             Err(error) => panic!("{error}"),
         }
     }
@@ -185,7 +188,9 @@ fn who_never_answers_is_given_up() {
 fn the_address_comes_at_once_and_a_notice_within_seconds() {
     let service = Service::start(&[("public-ipv4", "203.0.113.5"), ("instance-life-cycle", "spot")]);
     let watch = Watch::start(&config("advertise = auto"), vec![service.address.clone()]).unwrap();
-    assert_eq!(watch.addresses_now(), Some(vec!["203.0.113.5".parse().unwrap()]));
+    let address = vec!["203.0.113.5".parse().unwrap()];
+    assert_eq!(watch.addresses_within(SOON), Some(address.clone()));
+    assert_eq!(next(&watch), News::Addresses(address));
     let notice = "{\"action\": \"stop\", \"time\": \"2020-01-01T00:00:00Z\"}";
     service.say("spot/instance-action", notice);
     assert_eq!(next(&watch), News::Stopping(Action::Stop, Duration::ZERO));
@@ -194,18 +199,45 @@ fn the_address_comes_at_once_and_a_notice_within_seconds() {
     assert_eq!(service.asked("public-ipv4"), 1);
 }
 
+/// Only what is not there is not: what makes no sense changes nothing.
+#[test]
+fn nonsense_takes_nothing_back() {
+    let service = Service::start(&[
+        ("public-ipv4", "<html>"),
+        ("instance-life-cycle", "spot"),
+        ("spot/instance-action", "{\"action\": \"stop\", \"time\": \"2020-01-01T00:00:00Z\"}"),
+    ]);
+    let watch = Watch::start(&config("advertise = auto"), vec![service.address.clone()]).unwrap();
+    assert_eq!(next(&watch), News::Stopping(Action::Stop, Duration::ZERO));
+    for wrong in ["", "127.0.0.1", "0.0.0.0", "203.0.113.5\n203.0.113.6"] {
+        service.say("public-ipv4", wrong);
+        service.say("spot/instance-action", "soon");
+        let asked = service.asked("public-ipv4");
+        while service.asked("public-ipv4") == asked {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    service.say("public-ipv4", "203.0.113.5");
+    assert_eq!(next(&watch), News::Addresses(vec!["203.0.113.5".parse().unwrap()]));
+}
+
 #[test]
 fn nothing_is_asked_that_nobody_wants() {
     let service = Service::start(&[("public-ipv4", "203.0.113.5"), ("instance-life-cycle", "spot")]);
     let endpoints = || vec![service.address.clone()];
     let off = Watch::start(&config("spot = off"), endpoints()).unwrap();
-    assert_eq!(off.addresses_now(), None);
+    assert_eq!(off.addresses_within(SOON), None);
     thread::sleep(Duration::from_millis(200));
     assert!(service.said.lock().unwrap().asked.is_empty());
     // Until another configuration wants it.
     off.reload(&config("advertise = auto\nspot = off"));
     assert_eq!(next(&off), News::Addresses(vec!["203.0.113.5".parse().unwrap()]));
     assert_eq!(service.asked("instance-life-cycle"), 0);
+    // Who does not want it any more forgets it, and has to be told again.
+    off.reload(&config("spot = off"));
+    thread::sleep(Duration::from_secs(6));
+    off.reload(&config("advertise = auto\nspot = off"));
+    assert_eq!(next(&off), News::Addresses(vec!["203.0.113.5".parse().unwrap()]));
 
     // Nobody takes away what was not lent.
     service.say("instance-life-cycle", "on-demand");

@@ -26,17 +26,21 @@ const TOKEN_HOLDS: u64 = 21_600;
 pub enum MetadataError {
     /// Nobody can be reached, or what comes is no answer in time; a sentence says why.
     Unreachable(String),
-    /// The service refuses to answer, with this status.
+    /// The service answers with this status.
     Refused(u16),
+    /// What it says of this makes no sense.
+    Nonsense(&'static str),
 }
 
 impl fmt::Display for MetadataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MetadataError::Unreachable(why) => write!(f, "it cannot be reached ({why})"),
-            MetadataError::Refused(status) => {
+            MetadataError::Refused(status @ (401 | 403 | 404)) => {
                 write!(f, "it refuses to answer ({status}); it may be switched off for this instance")
             }
+            MetadataError::Refused(status) => write!(f, "it does not answer as it should ({status})"),
+            MetadataError::Nonsense(what) => write!(f, "what it says of {what} makes no sense"),
         }
     }
 }
@@ -119,9 +123,12 @@ impl Metadata {
             self.agent.put(url).header("X-aws-ec2-metadata-token-ttl-seconds", TOKEN_HOLDS.to_string());
         let (status, token) = taken(asked.send_empty())?;
         let token = token.trim().to_owned();
-        // What cannot stand in a header would be refused by whoever writes it there.
-        if status != 200 || token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if status != 200 {
             return Err(MetadataError::Refused(status));
+        }
+        // What cannot stand in a header would be refused by whoever writes it there.
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(MetadataError::Nonsense("a token"));
         }
         self.token = Some((token.clone(), now + Duration::from_secs(TOKEN_HOLDS / 2)));
         Ok(token)

@@ -16,11 +16,11 @@ pub use metadata::{ENDPOINTS, MAX_BODY, Metadata, MetadataError};
 pub use notice::{Action, Notice};
 pub use watch::{News, Watch};
 
-/// Where the firmware says who made this machine.
-const FIRMWARE: &str = "/sys/class/dmi/id";
+/// Where the firmware says who made this machine: a folder.
+pub(crate) const FIRMWARE: &str = "/sys/class/dmi/id";
 
 /// Whether this machine is one of Amazon's, as its firmware says. To be asked before the cage, in which no such
-/// file can be read.
+/// file can be read; the keeper's own may be.
 pub fn is_ec2() -> bool {
     is_ec2_by(Path::new(FIRMWARE))
 }

@@ -2,13 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use smol::channel::{Receiver, Sender, bounded};
-use smol::future::or;
 
 use super::metadata::{Metadata, MetadataError};
 use super::notice::{Action, Notice};
@@ -22,9 +21,6 @@ const SELDOM: Duration = Duration::from_secs(60);
 
 /// How long after a question in vain the next one comes, at first; twice as long each time, up to [`SELDOM`].
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// How long the first answer is waited for.
-const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// How long questions may be in vain before people are told: machines start before their network does.
 const TOLD_AFTER: Duration = Duration::from_secs(60);
@@ -49,6 +45,14 @@ pub enum News {
 pub struct Watch {
     news: Receiver<News>,
     wanted: Arc<Wanted>,
+    first: Arc<First>,
+}
+
+/// The public addresses that were found first, for who waits for them.
+#[derive(Default)]
+struct First {
+    found: Mutex<Option<Vec<IpAddr>>>,
+    is_found: Condvar,
 }
 
 /// What the configuration wants to know.
@@ -66,26 +70,24 @@ impl Wanted {
 }
 
 impl Watch {
-    /// Starts to ask at these addresses of the service. It ends with the last receiver.
+    /// Starts to ask at these addresses of the service. It ends when nobody receives any more.
     ///
     /// # Errors
     ///
     /// There can be no thread.
     pub fn start(config: &Config, endpoints: Vec<String>) -> io::Result<Watch> {
         let (sender, news) = bounded(WAITING);
-        let wanted = Arc::new(Wanted::default());
+        let (wanted, first) = (Arc::new(Wanted::default()), Arc::new(First::default()));
         wanted.set(config);
-        let for_thread = wanted.clone();
-        thread::Builder::new().name("cloud".into()).spawn(move || {
-            Asking {
-                metadata: Metadata::new(endpoints),
-                wanted: for_thread,
-                news: sender,
-                known: Known::default(),
-            }
-            .run();
-        })?;
-        Ok(Watch { news, wanted })
+        let asking = Asking {
+            metadata: Metadata::new(endpoints),
+            wanted: wanted.clone(),
+            first: first.clone(),
+            news: sender,
+            known: Known::default(),
+        };
+        thread::Builder::new().name("cloud".into()).spawn(move || asking.run())?;
+        Ok(Watch { news, wanted, first })
     }
 
     /// Another configuration may want something else, from the next question on.
@@ -98,21 +100,14 @@ impl Watch {
         self.news.clone()
     }
 
-    /// The public addresses, if they are known at once: within a tenth of a second. Later they come with the
-    /// other news.
-    pub fn addresses_now(&self) -> Option<Vec<IpAddr>> {
+    /// The public addresses, if they are known within this time; they come with the other news as well, then or later.
+    pub fn addresses_within(&self, time: Duration) -> Option<Vec<IpAddr>> {
         if !self.wanted.addresses.load(Ordering::Relaxed) {
             return None;
         }
-        let first = async { self.news.recv().await.ok() };
-        let late = async {
-            smol::Timer::after(AT_ONCE).await;
-            None
-        };
-        match smol::block_on(or(first, late)) {
-            Some(News::Addresses(addresses)) => Some(addresses),
-            _ => None,
-        }
+        let found = self.first.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.first.is_found.wait_timeout_while(found, time, |found| found.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 }
 
@@ -120,6 +115,7 @@ impl Watch {
 struct Asking {
     metadata: Metadata,
     wanted: Arc<Wanted>,
+    first: Arc<First>,
     news: Sender<News>,
     known: Known,
 }
@@ -128,6 +124,8 @@ struct Asking {
 #[derive(Default)]
 struct Known {
     addresses: Option<Vec<IpAddr>>,
+    /// When they were asked for.
+    asked: Option<Instant>,
     /// Whether the cloud may take the machine back at any time.
     is_spot: Option<bool>,
     notice: Option<Notice>,
@@ -136,17 +134,13 @@ struct Known {
 
 impl Asking {
     fn run(mut self) {
-        let mut asked_addresses: Option<Instant> = None;
         let mut in_vain: Option<(Instant, Duration)> = None;
         while !self.news.is_closed() {
-            let is_due = self.known.addresses.is_none()
-                || asked_addresses.is_none_or(|asked| asked.elapsed() >= SELDOM);
-            let done = self.ask(is_due);
-            let pause = match done {
+            let (addresses, notice) = (self.look_for_addresses(), self.look_for_a_notice());
+            // Whoever is asked for a notice in vain is not left alone for long.
+            let is_answered = notice.is_ok() && (addresses.is_ok() || self.known.is_spot == Some(true));
+            let pause = match addresses.and(notice) {
                 Ok(()) => {
-                    if is_due {
-                        asked_addresses = Some(Instant::now());
-                    }
                     in_vain = None;
                     if std::mem::take(&mut self.known.is_trouble) {
                         self.tell(News::Trouble(None));
@@ -159,38 +153,57 @@ impl Asking {
                     if since.elapsed() >= TOLD_AFTER && !std::mem::replace(&mut self.known.is_trouble, true) {
                         self.tell(News::Trouble(Some(error.to_string())));
                     }
-                    pause
+                    if is_answered { OFTEN } else { pause }
                 }
             };
             thread::sleep(pause);
         }
     }
 
-    /// Asks for what is wanted, and tells what is new.
-    fn ask(&mut self, addresses_too: bool) -> Result<(), MetadataError> {
-        if addresses_too && self.wanted.addresses.load(Ordering::Relaxed) {
-            let found = self.metadata.get("public-ipv4")?;
-            let address: Option<Ipv4Addr> = found.and_then(|text| text.parse().ok());
-            let addresses: Vec<IpAddr> = address.into_iter().map(IpAddr::V4).collect();
-            if self.known.addresses.as_ref() != Some(&addresses) {
-                self.known.addresses = Some(addresses.clone());
-                self.tell(News::Addresses(addresses));
-            }
+    /// Asks for the public addresses, if they are wanted and it is time to; tells them if they are others.
+    fn look_for_addresses(&mut self) -> Result<(), MetadataError> {
+        if !self.wanted.addresses.load(Ordering::Relaxed) {
+            // Whoever wants them again knows nothing of them.
+            self.known.addresses = None;
+            return Ok(());
         }
-        if self.wanted.notice.load(Ordering::Relaxed) {
-            self.look_for_a_notice()?;
+        let is_due = self.known.asked.is_none_or(|asked| asked.elapsed() >= SELDOM);
+        if self.known.addresses.is_some() && !is_due {
+            return Ok(());
+        }
+        let addresses: Vec<IpAddr> = match self.metadata.get("public-ipv4")? {
+            None => Vec::new(),
+            Some(text) => {
+                let address: Option<Ipv4Addr> = text.parse().ok().filter(is_somebodys);
+                vec![address.ok_or(MetadataError::Nonsense("the public address"))?.into()]
+            }
+        };
+        self.known.asked = Some(Instant::now());
+        if self.known.addresses.as_ref() != Some(&addresses) {
+            self.known.addresses = Some(addresses.clone());
+            *self.first.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(addresses.clone());
+            self.first.is_found.notify_all();
+            self.tell(News::Addresses(addresses));
         }
         Ok(())
     }
 
+    /// Asks whether the machine will be stopped, if that is wanted and the machine is one that may be.
     fn look_for_a_notice(&mut self) -> Result<(), MetadataError> {
+        if !self.wanted.notice.load(Ordering::Relaxed) {
+            self.known.notice = None;
+            return Ok(());
+        }
         if self.known.is_spot.is_none() {
             self.known.is_spot = Some(self.metadata.get("instance-life-cycle")?.as_deref() == Some("spot"));
         }
         if self.known.is_spot != Some(true) {
             return Ok(());
         }
-        let notice = self.metadata.get("spot/instance-action")?.as_deref().and_then(Notice::read);
+        let notice = match self.metadata.get("spot/instance-action")? {
+            None => None,
+            Some(body) => Some(Notice::read(&body).ok_or(MetadataError::Nonsense("when it stops"))?),
+        };
         if notice != self.known.notice {
             self.known.notice = notice;
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
@@ -206,4 +219,9 @@ impl Asking {
     fn tell(&self, news: News) {
         let _ = self.news.send_blocking(news);
     }
+}
+
+/// Whether somebody can be reached at an address.
+fn is_somebodys(address: &Ipv4Addr) -> bool {
+    !address.is_unspecified() && !address.is_loopback() && !address.is_multicast() && !address.is_broadcast()
 }

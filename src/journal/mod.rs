@@ -506,8 +506,10 @@ fn is_damaged(path: &Path, end: u64) -> io::Result<bool> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(end))?;
     let mut rest = Vec::new();
-    file.take(frame::WINDOW as u64).read_to_end(&mut rest)?;
-    Ok(frame::has_record(&rest))
+    let beyond = frame::WINDOW as u64 + 1;
+    file.take(beyond).read_to_end(&mut rest)?;
+    // So much was never written at once: it is not the end that is torn.
+    Ok(rest.len() > frame::WINDOW || frame::has_record(&rest))
 }
 
 /// Puts a file aside that stands in the place of the journal. A sentence about that, and whether it is done.

@@ -35,7 +35,7 @@ pub struct State {
     /// Who is not heard, by source and by whether the operator said so.
     pub bans: BTreeMap<(u64, bool), Ban>,
     /// Whether the machine was about to be stopped.
-    pub parked: bool,
+    parked: bool,
     /// What the clocks said when that was last written.
     clocks: Option<Clocks>,
     /// The last moment of which anything was written.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::cloud;
 use crate::config::Config;
 use crate::handover::MAX_SOCKETS;
 use crate::net::CONNECTIONS_MAX;
@@ -47,6 +48,8 @@ pub(super) fn confine(
     let mut read = folders_of(path);
     // The exchange says there by which name it runs.
     read.push(PathBuf::from("/etc/passwd"));
+    // And here whether the machine is a cloud's.
+    read.push(PathBuf::from(cloud::FIRMWARE));
     let read: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
     let mut execute = vec![Path::new("/proc/self/exe")];
     execute.extend(program.parent());

@@ -34,8 +34,8 @@ impl<M: Machine> Hub<'_, M> {
                 self.handle(now, Input::MachineStops(None));
             }
             News::Trouble(Some(why)) => self.notice(format!(
-                "the cloud's metadata service says nothing of this server: {why}; until it does, neither its public \
-                 address (advertise = auto) nor whether it will be stopped (spot) is known"
+                "the cloud's metadata service: {why}; until it answers, what is left to it is not known: the public \
+                 address (advertise = auto), and whether this server will be stopped (spot)"
             )),
             News::Trouble(None) => self.notice("the cloud's metadata service answers".into()),
         }

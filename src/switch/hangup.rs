@@ -8,6 +8,7 @@ use super::event::{Cause, Event};
 use super::fork::{Fork, NO_REASON};
 use super::forward::{contact_uri, routes_behind, via};
 use super::io::Timer;
+use super::stopping::{REASON, REASON_LINE, RETRY_AFTER};
 use super::timer::T1_64;
 use super::token::Token;
 use super::transaction::Owner;
@@ -29,7 +30,7 @@ const MAX_ENDED: usize = 1024;
 /// What a BYE says of why it is sent (RFC 3326), where a phone may show it, or its owner wonder.
 fn reason(cause: Cause) -> &'static [(&'static str, &'static [u8])] {
     match cause {
-        Cause::MachineStops => &[("Reason", b"SIP;cause=503;text=\"The server is being stopped\"")],
+        Cause::MachineStops => REASON,
         _ => &[],
     }
 }
@@ -92,8 +93,11 @@ impl Switch {
             Phase::Ringing => {
                 let fork = call.fork;
                 self.with_fork(fork, |switch, fork| {
-                    switch.cancel_branches(fork, NO_REASON);
-                    switch.answer_fork(fork, 503, b"");
+                    let is_stop = cause == Cause::MachineStops;
+                    let (reason, retry) =
+                        if is_stop { (REASON_LINE, RETRY_AFTER) } else { (NO_REASON, NO_REASON) };
+                    switch.cancel_branches(fork, reason);
+                    switch.answer_fork(fork, 503, retry);
                 });
                 self.call_over(id, cause);
             }

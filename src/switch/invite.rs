@@ -63,7 +63,7 @@ impl Switch {
         if self.calls.len() >= super::MAX_CALLS || !self.clients.has_room() {
             return self.answer(server, reply, request, 503, b"Retry-After: 10\r\n");
         }
-        if self.takes_no_calls() {
+        if self.takes_no_calls() && emergency(&dialled).is_none() {
             self.refused(&reply, request, &dialled, "this server is being stopped (spot)", true);
             return self.answer(server, reply, request, 503, RETRY_AFTER);
         }

@@ -1,11 +1,13 @@
 //! Another configuration, while calls go on.
 
+use std::net::IpAddr;
+
 use super::Switch;
 use super::call::Phase;
 use super::event::{Cause, Event, Gone};
 use super::fork::{BranchState, NO_REASON};
 use super::io::Timer;
-use crate::config::{Config, LogLevel, Number};
+use crate::config::{Config, LogLevel, Number, Spot};
 use crate::media::Side;
 
 impl Switch {
@@ -25,6 +27,9 @@ impl Switch {
         if self.config.advertise_auto && was_found {
             self.config.advertise = found;
         }
+        if self.config.spot == Spot::Off {
+            self.machine_stops(None);
+        }
         let now = self.io.now;
         self.io.trace_all(self.config.log >= LogLevel::Debug);
         self.ports.change(self.config.media_ports);
@@ -41,6 +46,21 @@ impl Switch {
             self.io.arm(after, Timer::Binding(binding));
         }
         self.io.tell(Event::Reloaded(Box::new(self.config.clone())));
+    }
+
+    /// The public addresses were found out, where that is left to us.
+    pub(super) fn is_advertised(&mut self, addresses: Vec<IpAddr>) {
+        if !self.config.advertise_auto || self.config.advertise == addresses {
+            return;
+        }
+        for address in &addresses {
+            self.io.tell(Event::Notice(format!("the public address is {address} now (advertise = auto)")));
+        }
+        if addresses.is_empty() {
+            let sentence = "the public address is gone; the machine's own are told now (advertise = auto)";
+            self.io.tell(Event::Notice(sentence.into()));
+        }
+        self.config.advertise = addresses;
     }
 
     /// Ends what extensions have to do with that there are no more.

@@ -4,12 +4,11 @@
 //! | before that | what |
 //! |---|---|
 //! | from the notice on | registrations last as short as `register-expires` allows, so that phones come back soon |
-//! | 30 s | new calls are refused: 503, with Retry-After |
+//! | 30 s | new calls are refused: 503, with Retry-After; but not to emergency numbers, which nobody else may take |
 //! | 10 s | calls end, with a Reason (RFC 3326); registrations are on record as ones that outlast the stop |
 //!
 //! If it still runs 5 min after, it was not stopped, and all is as it was before.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Switch;
@@ -26,6 +25,13 @@ const HANG_UP: Duration = Duration::from_secs(10);
 
 /// How long after its time a stop that has not come does not come any more.
 const OVERDUE: Duration = Duration::from_secs(300);
+
+/// What the phones of a call are told that ends because of it.
+pub(super) const REASON: &[(&str, &[u8])] =
+    &[("Reason", b"SIP;cause=503;text=\"The server is being stopped\"")];
+
+/// The same as a header line.
+pub(super) const REASON_LINE: &[u8] = b"Reason: SIP;cause=503;text=\"The server is being stopped\"\r\n";
 
 /// When a refused caller may try again, as a header line: the next machine takes some minutes.
 pub(super) const RETRY_AFTER: &[u8] = b"Retry-After: 300\r\n";
@@ -44,16 +50,13 @@ impl Switch {
     pub(super) fn machine_stops(&mut self, after: Option<Duration>) {
         self.stopping.at = after.map(|after| self.io.now + after);
         self.registrar.be_brief(after.is_some());
-        match after {
-            Some(after) => {
-                self.io.arm(after.saturating_sub(HANG_UP), Timer::Stopping);
-                self.io.arm(after + OVERDUE, Timer::Stopping);
-            }
-            None => {
-                if std::mem::take(&mut self.stopping.is_parked) {
-                    self.io.record(Record::Parked(false));
-                }
-            }
+        if let Some(after) = after {
+            self.io.arm(after.saturating_sub(HANG_UP), Timer::Stopping);
+            self.io.arm(after + OVERDUE, Timer::Stopping);
+        }
+        // There is time again, for calls that have to end as well.
+        if after.is_none_or(|after| after > HANG_UP) && std::mem::take(&mut self.stopping.is_parked) {
+            self.io.record(Record::Parked(false));
         }
     }
 
@@ -93,20 +96,5 @@ impl Switch {
     /// Whether what is on record says that the stop is near.
     pub(super) fn is_parked(&self) -> bool {
         self.stopping.is_parked
-    }
-
-    /// The public addresses were found out, where that is left to us.
-    pub(super) fn is_advertised(&mut self, addresses: Vec<IpAddr>) {
-        if !self.config.advertise_auto || self.config.advertise == addresses {
-            return;
-        }
-        for address in &addresses {
-            self.io.tell(Event::Notice(format!("the public address is {address} now (advertise = auto)")));
-        }
-        if addresses.is_empty() {
-            let sentence = "the public address is gone; the machine's own are told now (advertise = auto)";
-            self.io.tell(Event::Notice(sentence.into()));
-        }
-        self.config.advertise = addresses;
     }
 }

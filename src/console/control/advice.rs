@@ -13,8 +13,8 @@ pub fn advice(status: &Status) -> Vec<String> {
     let facts = &status.facts;
     if let Some(left) = status.stopping_s {
         advice.push(format!(
-            "the cloud stops this server in {left} s (spot): calls end 10 s before; a persistent request that stops the \
-             instance has it started again, and phones come back by themselves"
+            "the cloud stops this server in {left} s (spot): calls end 10 s before; if its request is a persistent one \
+             that stops it, it is started again, and phones come back by themselves"
         ));
     }
     match status.state {

@@ -8,7 +8,7 @@ use crate::phone::Outcome;
 
 impl Story {
     /// The exchange goes on with what `change` makes of its configuration.
-    fn reload(&mut self, change: impl FnOnce(&mut Config)) {
+    pub(super) fn reload(&mut self, change: impl FnOnce(&mut Config)) {
         let mut config = self.config().clone();
         change(&mut config);
         self.deed(0, Deed::Reload(Box::new(config)));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use denwa::config::Spot;
 use denwa::switch::{Cause, Event, Input};
 
 use super::*;
@@ -100,6 +101,35 @@ fn a_stop_that_does_not_come_is_none() {
     story.expect(!story.is_up(caller), "no call");
     story.pass(300);
     story.call(caller, "102");
+    story.expect_up(&[caller, callee]);
+    story.then(caller, Action::HangUp);
+    story.close();
+}
+
+#[test]
+fn a_later_stop_ends_the_calls_that_began_after_the_first() {
+    let mut story = Story::new();
+    let (caller, callee) = (story.phone("101"), story.phone("102"));
+    story.input(Input::MachineStops(NOTICE));
+    story.pass(115);
+    story.input(Input::MachineStops(NOTICE));
+    story.call(caller, "102");
+    story.expect_up(&[caller, callee]);
+    story.pass(108);
+    story.expect_idle();
+    story.expect(story.newest(callee).reason.is_some(), "with a reason");
+    story.close();
+}
+
+#[test]
+fn whoever_does_not_want_to_know_goes_on() {
+    let mut story = Story::new();
+    let (caller, callee) = (story.phone("101"), story.phone("102"));
+    story.input(Input::MachineStops(NOTICE));
+    story.pass(100);
+    story.reload(|config| config.spot = Spot::Off);
+    story.call(caller, "102");
+    story.pass(20);
     story.expect_up(&[caller, callee]);
     story.then(caller, Action::HangUp);
     story.close();
