@@ -249,6 +249,8 @@ install() {
     else
         install_anew
     fi
+    # From here on it is installed, whatever else fails.
+    begun=
     rm -f "$binary.before"
     open_firewall
     tell
