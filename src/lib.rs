@@ -25,3 +25,9 @@ pub mod sandbox;
 pub mod sip;
 pub mod switch;
 pub mod time;
+
+/// What this program calls itself: what it was built from, or else the version of the package.
+pub const VERSION: &str = match option_env!("DENWA_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};

@@ -49,6 +49,8 @@ struct Arguments {
 #[argh(subcommand)]
 enum Command {
     Run(Run),
+    Init(cli::init::Init),
+    Settings(cli::init::ShowSettings),
     Check(Check),
     Status(cli::look::Status),
     Phones(cli::look::Phones),
@@ -113,6 +115,8 @@ fn main() -> ExitCode {
         _ if arguments.exchange => exchange(),
         None => run(Run { config: None }),
         Some(Command::Run(arguments)) => run(arguments),
+        Some(Command::Init(arguments)) => cli::init::init(arguments),
+        Some(Command::Settings(arguments)) => cli::init::settings(arguments),
         Some(Command::Check(arguments)) => check(arguments),
         Some(Command::Status(arguments)) => cli::look::status(arguments),
         Some(Command::Phones(arguments)) => cli::look::phones(arguments),
@@ -161,7 +165,7 @@ fn arguments() -> Arguments {
 }
 
 fn version() -> Done {
-    writeln!(io::stdout(), "denwa {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(io::stdout(), "denwa {}", denwa::VERSION)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -240,7 +244,7 @@ fn exchange() -> Done {
         }
     }
     let facts = Facts {
-        version: env!("CARGO_PKG_VERSION").into(),
+        version: denwa::VERSION.into(),
         configuration: path.display().to_string(),
         keeper_pid: keeper::pid(),
         pid: std::process::id(),

@@ -1,11 +1,12 @@
-//! `denwa add`, `denwa passwd` and `denwa remove`: the real program changes a configuration, and nothing else in it.
+//! `denwa init`, `denwa settings`, `denwa add`, `denwa passwd` and `denwa remove`: the real program writes a
+//! configuration, and changes nothing else in it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod folder;
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
@@ -315,4 +316,64 @@ fn an_exchange_that_runs_knows_of_it_at_once() {
     }
     folder.done(&["remove", "103"]);
     assert_eq!(register(at, "103", second), "401");
+}
+
+#[test]
+fn a_new_configuration_is_written_once_and_shown() {
+    let folder = Folder::new();
+    let (path, lines) = (folder.0.join("new/denwa.conf"), folder.0.join("lines"));
+    let at = path.to_str().unwrap();
+    fs::write(&lines, "# mine\r\next.7 = random\next.8=random\next.8.name = random\nadvertise = 192.0.2.9\n")
+        .unwrap();
+    let with = |path: &str| folder.run(&["init", "--config", path, "--with", "lines"]);
+
+    let said = String::from_utf8(with(at).stdout).unwrap();
+    assert!(said.contains("new/denwa.conf is written, with 2 extensions."), "{said}");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let config = Config::load(&path).unwrap();
+    let [seven, eight] = ["7", "8"].map(|number| config.extensions[number].password.reveal().to_owned());
+    assert!(seven.len() == 20 && eight.len() == 20 && seven != eight && !said.contains(&seven));
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        fs::read_to_string(&lines).unwrap().replacen("random", &seven, 1).replacen("random", &eight, 1)
+    );
+
+    let before = fs::read(&path).unwrap();
+    let again = with(at);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8(again.stderr).unwrap().contains("is there already, and stays as it is"));
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    let shown = folder.done(&["settings", "--config", at]);
+    assert_eq!(shown.matches("password").count(), 2);
+    assert!(shown.contains(&seven) && shown.contains(&eight) && shown.contains("192.0.2.9"), "{shown}");
+    let one = folder.done(&["settings", "--config", at, "8", "--qr"]);
+    assert!(!one.contains(&seven) && one.contains(&eight) && one.contains('█'), "{one}");
+    assert!(folder.refused(&["settings", "--config", at, "9"]).contains("no extension 9"));
+
+    // None of it is written where there is a mistake, and all are told.
+    fs::write(&lines, "ext.7 = random\nekho = 1\nlogg = x\n").unwrap();
+    let wrong = String::from_utf8(with("other.conf").stderr).unwrap();
+    assert!(wrong.contains("lines:2: ekho") && wrong.contains("lines:3: logg"), "{wrong}");
+    assert!(!folder.0.join("other.conf").exists());
+    assert!(
+        folder.refused(&["init", "--config", "a/b/denwa.conf"]).contains("the folder a/b cannot be made")
+    );
+    assert!(
+        folder.refused(&["init", "--config", "x.conf", "--with", "none"]).contains("none cannot be read")
+    );
+}
+
+#[test]
+fn lines_come_by_standard_input_too() {
+    let folder = Folder::new();
+    let mut command = folder.command(&["init", "--config", "denwa.conf", "--with", "-"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"ext.7 = random\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(Config::load(&folder.config()).unwrap().extensions.contains_key("7"));
+
+    let folder = Folder::new();
+    assert!(folder.done(&["init", "--config", "denwa.conf"]).contains("with 2 extensions"));
+    assert_eq!(Config::load(&folder.config()).unwrap().extensions.len(), 2);
 }

@@ -83,7 +83,7 @@ pub(crate) fn backup(arguments: Backup) -> Done {
     let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let kept = Kept {
         made,
-        by: env!("CARGO_PKG_VERSION").into(),
+        by: denwa::VERSION.into(),
         config: file.as_slice().into(),
         journal: journal.as_deref().map(Into::into),
     };

@@ -5,6 +5,7 @@ mod ask;
 mod backup;
 mod edit;
 pub(crate) mod follow;
+pub(crate) mod init;
 pub(crate) mod keeper;
 pub(crate) mod look;
 pub(crate) mod watch;

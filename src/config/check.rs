@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::de::Said;
-use super::file::{Address, Each, ExtensionKeys, File, Key, List, Named, PlaceName, Places, Time, YesNo};
+use super::file::{Advertised, Each, ExtensionKeys, File, Key, List, Named, PlaceName, Places, Time, YesNo};
 use super::mistake::{Mistakes, Reason};
 use super::{
     Access, Config, ExpiresRange, Extension, Listen, MAX_EXTENSIONS, MAX_GROUPS, MAX_LISTEN, MAX_MEMBERS,
@@ -26,6 +26,7 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
     let has_domain = file.domain.is_some();
     let access =
         Access { allow: check.networks("allow", file.allow), deny: check.networks("deny", file.deny) };
+    let (advertise, advertise_auto) = check.advertise(&file.advertise);
     let (listen_said, gates) = check.places(file.listen);
     let listen = match listen_said.is_empty() {
         true => default.listen,
@@ -33,7 +34,8 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
     };
     Config {
         domain: said(file.domain).map(|domain| domain.0),
-        advertise: check.advertise(&file.advertise),
+        advertise,
+        advertise_auto,
         media_ports: check
             .media_ports(file.media_ports, &listen_said, &listen)
             .unwrap_or(default.media_ports),
@@ -70,6 +72,7 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
         rate_phone: said(file.rate.phone).unwrap_or(default.rate_phone),
         ban: said(file.ban).map_or(default.ban, |ban| ban.0),
         sandbox: said(file.sandbox).unwrap_or(default.sandbox),
+        spot: said(file.spot).unwrap_or(default.spot),
         user: said(file.user).map(|user| user.0),
     }
 }
@@ -250,10 +253,17 @@ impl Check<'_> {
         stealth
     }
 
-    fn advertise(&mut self, said: &List<Address>) -> Vec<IpAddr> {
+    /// The addresses, and whether they are to be found out instead.
+    fn advertise(&mut self, said: &List<Advertised>) -> (Vec<IpAddr>, bool) {
         let mut advertise: Vec<(IpAddr, u32)> = Vec::new();
+        let auto = said.iter().find(|entry| matches!(entry.value, Some(Advertised(None))));
+        if let Some(auto) = auto
+            && said.len() > 1
+        {
+            self.wrong(auto.line, "advertise", Reason::NotAlone { word: "auto" });
+        }
         for entry in said {
-            let Some(Address(new)) = entry.value else {
+            let Some(Advertised(Some(new))) = entry.value else {
                 continue;
             };
             let same_family = |(old, _): &&(IpAddr, u32)| old.is_ipv6() == new.is_ipv6();
@@ -266,7 +276,7 @@ impl Check<'_> {
                 advertise.push((new, entry.line));
             }
         }
-        advertise.into_iter().map(|(address, _)| address).collect()
+        (advertise.into_iter().map(|(address, _)| address).collect(), auto.is_some())
     }
 
     fn media_ports(

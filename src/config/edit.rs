@@ -272,7 +272,7 @@ fn line_end(before: &[u8]) -> &'static str {
 }
 
 /// Where the value of a line stands in the file.
-fn value_of(file: &[u8], number: u32) -> Option<Range<usize>> {
+pub(super) fn value_of(file: &[u8], number: u32) -> Option<Range<usize>> {
     let (_, at, line) = each_line(file).find(|&(this, _, _)| this == number)?;
     let line = std::str::from_utf8(line).ok()?.trim_end();
     let value = line[line.find('=')? + 1..].trim_start();

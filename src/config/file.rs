@@ -12,7 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::de::Said;
 use super::{
     Ban, CallRecords, DigestOffer, Identity, Listen, LogLevel, NatMedia, Network, Number, Password,
-    PortRange, Rate, Sandbox,
+    PortRange, Rate, Sandbox, Spot,
 };
 
 /// A key that may be there, and what it says.
@@ -27,7 +27,7 @@ pub(super) type List<T> = Vec<Said<T>>;
 pub(super) struct File {
     pub(super) domain: Key<Domain>,
     pub(super) listen: Places,
-    pub(super) advertise: List<Address>,
+    pub(super) advertise: List<Advertised>,
     pub(super) media_ports: Key<PortRange>,
     pub(super) state: Key<PathBuf>,
     pub(super) sync: Key<Time>,
@@ -46,6 +46,7 @@ pub(super) struct File {
     pub(super) rate: RateKeys,
     pub(super) ban: Key<Banned>,
     pub(super) sandbox: Key<Sandbox>,
+    pub(super) spot: Key<Spot>,
     pub(super) user: Key<UserName>,
 }
 
@@ -94,9 +95,9 @@ pub(super) struct ExtensionKeys {
 /// A host name or an address in the form that URIs have.
 pub(super) struct Domain(pub(super) String);
 
-/// An IP address.
+/// A public address; `None` for `auto`.
 #[derive(Clone, Copy)]
-pub(super) struct Address(pub(super) IpAddr);
+pub(super) struct Advertised(pub(super) Option<IpAddr>);
 
 /// A duration with its unit.
 #[derive(Clone, Copy)]

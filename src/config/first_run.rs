@@ -127,8 +127,9 @@ echo = 114
 #listen      = udp:5060 tcp:5060
 #media-ports = 40000-40999
 
-# The public address of a server that does not have it itself, as on EC2.
-#advertise = 203.0.113.5
+# The public address: `auto` finds it where the server does not have it itself, as on EC2. Behind a
+# router of your own, say it: `advertise = 203.0.113.5`.
+advertise = auto
 "
     )
 }
@@ -234,7 +235,7 @@ mod tests {
         let config = Config::parse("denwa.conf", all.as_bytes()).unwrap();
         assert_eq!(config.extensions.len(), 3);
         assert_eq!(config.groups.len(), 1);
-        assert_eq!(config.advertise.len(), 1);
+        assert!(config.advertise_auto);
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("rate.phone", "rate.phone = 500/s"),
     ("ban", "ban = 30 10m"),
     ("sandbox", "sandbox = require"),
+    ("spot", "spot = off"),
     ("user", "user = denwa"),
 ];
 

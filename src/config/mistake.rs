@@ -122,6 +122,11 @@ pub enum Reason {
         /// The line of the other one.
         first: u32,
     },
+    /// A word is in a list with others, where it makes no sense.
+    NotAlone {
+        /// The word.
+        word: &'static str,
+    },
     /// The same thing is in a list twice.
     ListedTwice {
         /// The word that is too much.
@@ -346,6 +351,7 @@ impl fmt::Display for Reason {
                 "a second address of this family; there is one on line {first}, and one IPv4 and one \
                  IPv6 address are the most"
             ),
+            Reason::NotAlone { word } => write!(f, "`{word}` stands alone: nothing else can be beside it"),
             Reason::ListedTwice { word, first } => {
                 write!(f, "`{word}` is there already, on line {first}")
             }

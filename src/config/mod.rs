@@ -19,6 +19,7 @@ mod check;
 mod de;
 mod edit;
 mod file;
+mod fill_in;
 mod first_run;
 mod help;
 mod lines;
@@ -44,6 +45,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use edit::{EditError, Edited, Meaning, add_extension, remove_extension, set_password};
+pub use fill_in::{FillInError, fill_in};
 pub use first_run::{HERE, STATE_HERE, find, first_run, welcome};
 pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
 pub use network::Network;
@@ -77,6 +79,9 @@ pub struct Config {
     /// `advertise`: the address to write into Via, Record-Route and SDP instead of the local one
     /// of the same family; at most one of each family.
     pub advertise: Vec<IpAddr>,
+    /// `advertise = auto`: [`Config::advertise`] is empty until the exchange has found out what it is, and changes
+    /// with it.
+    pub advertise_auto: bool,
     /// `media-ports`: first and last UDP port of the relay, at least two pairs, none where SIP is
     /// spoken. Default 40000–40999.
     pub media_ports: PortRange,
@@ -128,6 +133,9 @@ pub struct Config {
     pub ban: Option<Ban>,
     /// `sandbox`: how much of the cage must be there. Default as much as the kernel has.
     pub sandbox: Sandbox,
+    /// `spot`: whether a notice of the cloud that it will stop this machine is looked for, where it gives any.
+    /// Default yes.
+    pub spot: Spot,
     /// `user`: whom the exchange runs as when root starts it. `None`: `denwa` if there is such a user,
     /// else `nobody`.
     pub user: Option<String>,
@@ -142,6 +150,7 @@ impl Default for Config {
                 Listen { transport: Transport::Tcp, address: None, port: 5060 },
             ],
             advertise: Vec::new(),
+            advertise_auto: false,
             media_ports: PortRange { first: 40000, last: 40999 },
             state: PathBuf::from("/var/lib/denwa"),
             sync: Duration::from_secs(1),
@@ -162,6 +171,7 @@ impl Default for Config {
             rate_phone: Rate(500),
             ban: Some(Ban { failures: 30, time: Duration::from_secs(600) }),
             sandbox: Sandbox::BestEffort,
+            spot: Spot::Auto,
             user: None,
         }
     }
@@ -455,6 +465,16 @@ pub enum Sandbox {
     /// What the system has; the log says what that is.
     BestEffort,
     /// Nothing.
+    Off,
+}
+
+/// Whether a notice that this machine will be stopped is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spot {
+    /// Where the machine is one that the cloud may take back at any time.
+    Auto,
+    /// Never.
     Off,
 }
 

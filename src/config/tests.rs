@@ -13,6 +13,7 @@ domain          = pbx.example.net
 listen          = udp:60 tcp:61
 listen          = udp:[2001:db8::1]:5060 udp:192.0.2.1:5060
 advertise       = 203.0.113.5
+spot            = off
 media-ports     = 40000-40999
 state           = /var/lib/denwa
 register-expires = 60s 3600s
@@ -105,6 +106,8 @@ fn the_example_means_what_it_says() {
             place(Transport::Udp, 72),
         ],
         advertise: vec!["203.0.113.5".parse().unwrap()],
+        advertise_auto: false,
+        spot: Spot::Off,
         extensions: BTreeMap::from([
             (
                 number("101"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::file::{
-    Address, Banned, Calls, CallsAnHour, Contacts, Domain, Name, PlaceName, Records, Time, UserName, YesNo,
+    Advertised, Banned, Calls, CallsAnHour, Contacts, Domain, Name, PlaceName, Records, Time, UserName, YesNo,
 };
 use super::mistake::{Reason, printable};
 use super::network::{bare_address, network};
@@ -31,7 +31,7 @@ macro_rules! written_as {
 written_as! {
     Domain: deserialize_str by domain;
     Listen: deserialize_str by listen;
-    Address: deserialize_str by address;
+    Advertised: deserialize_str by advertised;
     PortRange: deserialize_str by port_range;
     Time: deserialize_str by time;
     Number: deserialize_str by number;
@@ -241,10 +241,16 @@ fn is_name(word: &str) -> bool {
     (1..=32).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
+/// What stands for a password that is still to be made up ([`super::fill_in`]).
+pub(super) const RANDOM: &str = "random";
+
 /// Never repeats what it was given.
 fn password(text: &str) -> Result<Password, Why> {
     const LONGEST: usize = 128;
     match text.len() {
+        _ if text == RANDOM => Err(format!(
+            "`{RANDOM}` is no password, but the word for one that `denwa init --with FILE` makes up; write a long one"
+        )),
         1..=LONGEST => Ok(Password::new(text)),
         bytes => Err(format!("the password has {bytes} bytes; {LONGEST} are the most")),
     }
@@ -260,10 +266,11 @@ pub(super) fn name(text: &str) -> Result<Name, Why> {
     }
 }
 
-fn address(word: &str) -> Result<Address, Why> {
+fn advertised(word: &str) -> Result<Advertised, Why> {
     match bare_address(word) {
-        Some(address) => Ok(Address(address)),
-        None => Err(format!("`{}` is not an IP address", shown(word))),
+        _ if word == "auto" => Ok(Advertised(None)),
+        Some(address) => Ok(Advertised(Some(address))),
+        None => Err(format!("`{}` is neither `auto` nor an IP address", shown(word))),
     }
 }
 

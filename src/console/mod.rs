@@ -97,7 +97,7 @@ impl Log {
         for remark in config.remarks() {
             self.say(LogLevel::Warn, &remark);
         }
-        let (version, file) = (env!("CARGO_PKG_VERSION"), file.display());
+        let (version, file) = (crate::VERSION, file.display());
         let sentence = format!("denwa {version} runs {file}: {}", Service(config));
         self.say(LogLevel::Info, &sentence);
     }

@@ -33,6 +33,9 @@ impl fmt::Display for Summary<'_> {
             let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
             row(f, "public address", format_args!("{address} ({family})"))?;
         }
+        if config.advertise_auto {
+            row(f, "public address", "found out from the cloud, else that of the machine (auto)")?;
+        }
         guard(f, config)?;
         let ports = config.media_ports;
         let calls = Things(ports.pairs() as u64 / 2, "audio call");

@@ -44,7 +44,7 @@ pub(super) struct Hello {
 
 impl Hello {
     pub(super) fn own() -> Hello {
-        Hello { version: VERSION, program: env!("CARGO_PKG_VERSION").into() }
+        Hello { version: VERSION, program: crate::VERSION.into() }
     }
 }
 

@@ -338,6 +338,7 @@ fn each_mistake_is_told_in_one_line() {
             "advertise = ::ffff:192.0.2.1",
             "advertise: nobody can be reached at this address; write the one that the world sees",
         ),
+        ("advertise = 192.0.2.1 auto", "advertise: `auto` stands alone: nothing else can be beside it"),
         (
             "advertise = 192.0.2.1\nadvertise = 2001:db8::1 192.0.2.2",
             "advertise: a second address of this family; there is one on line 1, and one IPv4 and one IPv6 \
