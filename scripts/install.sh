@@ -303,7 +303,8 @@ upgrade() {
         say 'starting it'
         start
     elif [ "$replaced" ]; then
-        "$binary" upgrade --config "$config" || fail 'the new program did not take over; the one before goes on'
+        # The one before is known to work.
+        "$binary.before" upgrade --config "$config" || fail 'the new program did not take over; the one before goes on'
     fi
 }
 

@@ -1,0 +1,180 @@
+"""A real Alpine: everything on 512 MB, then a script pasted into a cloud's server of 128 MB."""
+
+import subprocess
+import time
+
+import steps
+from steps import FORWARD, LINES, Server
+from vm import Fake, Vm, folder_by_http, metadata
+
+# The oldest processors that denwa is for: x86-64-v1, and Cortex-A72.
+OLDEST = {"x86_64": "qemu64", "aarch64": "cortex-a72"}
+HOW = {
+    "start": "rc-service denwa start", "stop": "rc-service denwa stop", "reload": "rc-service denwa reload",
+    "enabled": "rc-update show default", "is_enabled": "denwa", "boot": [],
+}
+
+
+def run(suite, releases, arch, work, port, tools):
+    suite.where = f"alpine {arch}"
+    vm = Vm(work / "alpine", arch, forward=FORWARD)
+    HOW["boot"] = ["--cpu", OLDEST[arch]]
+    vm.start(*HOW["boot"], fresh=True)
+    try:
+        server = Server(suite, vm, releases, port)
+        memory = server.available()
+        for release in ("good", "wrong", "short"):
+            server.bring(release)
+        files = vm.say(steps.FILES)
+        bad_inputs(server, work)
+        install(server, memory)
+        steps.it_works(server, HOW)
+        steps.reboots(server, HOW)
+        steps.removal(server, HOW, files)
+        only_ipv6(server, work)
+    finally:
+        vm.stop()
+    vm = Vm(work / "alpine-128", arch, forward=FORWARD)
+    small_cloud(suite, releases, vm, work, port, tools)
+
+
+def bad_inputs(server, work):
+    fails, vm = server.fails, server.vm
+    fails("a damaged program is refused", "has the checksum", release="wrong")
+    fails("a download that was cut short is refused", "has the checksum", "bytes", release="short")
+    fails("a server that cannot be reached: it tries again, then gives up", "cannot be fetched; tried for",
+          before="DENWA_PATIENCE=3 ", options="--url http://10.0.2.2:9 --with /root/test/lines")
+    fails("a program that is not there", "404", before="DENWA_PATIENCE=0 ", options=f"--url {server.url('nowhere')}")
+    server.bring(lines="ext.101 = random\nexd.102 = random\nmedia-ports = 50000\n")
+    fails("each wrong line of the configuration is told", "nothing is installed", "2", "exd", "3", "media-ports")
+    server.bring(lines=LINES + "state = /srv/denwa\n")
+    fails("a state folder that the service could not write", "take the line 'state = ...' out")
+    server.bring()
+    vm.say("nc -u -l -p 5060 >/dev/null 2>&1 </dev/null & sleep 1")
+    fails("a port that is taken", "udp port 5060 is taken by nc", after="killall nc")
+    fails("no root", "only root can", before="chmod 755 /root /root/test; su -s /bin/sh nobody -c 'sh /root/test/good.sh'; exit $?; ")
+    vm.say("chmod 700 /root")
+    vm.say("fallocate -l $(($(df -k / | awk 'END { print $4 }') - 5000))k /tmp/fill")
+    fails("a full disk", "MB free, and 12 MB are needed", after="rm -f /tmp/fill")
+    fails("a read-only root", "cannot be written: is the disk read-only", before="sync; echo u >/proc/sysrq-trigger; sleep 1; ",
+          after="mount -o remount,rw /")
+    vm.say("mkdir /etc/denwa; mount -t tmpfs -o nr_inodes=1 tmpfs /etc/denwa")
+    fails("a disk that becomes full half-way: what was begun is undone", "nothing of this installation was kept")
+    vm.say("umount /etc/denwa; rmdir /etc/denwa")
+    vm.say("mv /usr/bin/sha256sum /usr/bin/sha256sum.not")
+    fails("a tool that is missing", "sha256sum is missing here")
+    vm.say("mv /usr/bin/sha256sum.not /usr/bin/sha256sum")
+
+
+def install(server, memory):
+    suite, vm = server.suite, server.vm
+    with suite.check("a server that comes up late, the clock in 1970: from the script's start to what to type into phones") as check:
+        late = server.port + 1
+        now = vm.say("date +%s")
+        server_later = subprocess.Popen(
+            ["sh", "-c", f"sleep 3; exec python3 -m http.server {late} --bind 127.0.0.1 --directory '{server.releases.folder}'"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            # The clock is set right while it runs, as by NTP.
+            status, said = vm.run(f"date -s @600 >/dev/null; sh /root/test/good.sh --url http://10.0.2.2:{late}/good --with /root/test/lines; s=$?; "
+                                  f"date -s @{int(now) + 20} >/dev/null; exit $s")
+        finally:
+            server_later.terminate()
+            server_later.wait()
+        check.that(status == 0, said)
+        check.says(said, "cannot be fetched yet", "password", "extensions")
+    vm.say("sh /root/test/good.sh --uninstall --purge")
+    with suite.check("from the script's start to what to type into phones, download included") as check:
+        start = time.monotonic()
+        status, said = server.install()
+        check.that(status == 0, said)
+        took = time.monotonic() - start
+        check.figure = f"{took:.1f} s"
+        check.says(said, "user       101", "password", "/root/denwa-phones.txt", "extensions")
+    with suite.check("memory of the whole guest, idle, beside the same guest without it: at most 6 MB") as check:
+        time.sleep(3)
+        used = memory - server.available()
+        check.that(used <= 6, f"{used:.1f} MB")
+        check.figure = f"{used:.1f} MB"
+
+
+def only_ipv6(server, work):
+    suite, vm = server.suite, server.vm
+    with suite.check("IPv6 only: it installs, and serves there") as check:
+        web = folder_by_http(server.releases.folder, server.port + 2, work / "http6.log", bind="::1")
+        try:
+            vm.say("ip addr flush dev eth0 scope global; ip -6 addr add fec0::15/64 dev eth0 nodad; sleep 1; ip -6 route add default via fec0::2 || true")
+            status, said = vm.run(f"sh /root/test/good.sh --url http://[fec0::2]:{server.port + 2}/good --with /root/test/lines")
+            check.that(status == 0, said)
+            check.that("no IPv6" not in said, said)
+            check.says(vm.say("printf 'OPTIONS sip:x SIP/2.0\\r\\nVia: SIP/2.0/UDP [::1]:5099;branch=z9hG4bKa;rport\\r\\nFrom: <sip:a@x>;tag=1\\r\\n"
+                              "To: <sip:x>\\r\\nCall-ID: a\\r\\nCSeq: 1 OPTIONS\\r\\nSubject: %600s\\r\\nMax-Forwards: 70\\r\\nContent-Length: 0\\r\\n\\r\\n' x | "
+                              "nc -u -w 3 fec0::15 5060 2>&1; true"), "SIP/2.0 ")
+        finally:
+            web.stop()
+
+
+def small_cloud(suite, releases, vm, work, port, tools):
+    """128 MB, no IPv6 in the kernel, the clock at 1970, a network that comes late, the script as tiny-cloud runs it,
+    and on x86_64 the metadata service of EC2."""
+    suite.where = f"alpine {vm.arch}, 128 MB"
+    is_ec2 = vm.arch == "x86_64"
+    imds = metadata(port + 3, work / "imds.log", "--public-ipv4", "203.0.113.5")
+    try:
+        vm.start("--cpu", OLDEST[vm.arch], "--append", "ipv6.disable=1", *(["--imds", port + 3, "--cloud", "ec2"] if is_ec2 else []), fresh=True, memory="128M")
+        server = Server(suite, vm, releases, port)
+        lines = work / "cloud.conf"
+        lines.write_text(LINES + "advertise = auto\n")
+        with suite.check("make-user-data: ASCII, small, of a right configuration alone") as check:
+            made = work / "user-data"
+            said = subprocess.run([tools / "make-user-data", "--config", lines, "--url", server.url(), "--out", made],
+                                  capture_output=True, text=True)
+            check.that(said.returncode == 0, said.stderr)
+            check.figure = said.stderr.strip()
+            for text, why in (("ext.101 = random\necho = x y\n", "line 2"), ("ext.101 = random\next.101.name = 居間\n", "ASCII"),
+                              ("ext.101 = random\n" + "# much\n" * 2500, "16384")):
+                lines.write_text(text)
+                said = subprocess.run([tools / "make-user-data", "--config", lines, "--url", server.url()], capture_output=True, text=True)
+                check.that(said.returncode == 1 and not said.stdout, f"it takes {text[:40]!r}")
+                check.says(said.stderr, why)
+        vm.put(work / "user-data", "/var/lib/cloud/user-data:700")
+        tiny_cloud = "cd /; env -i PATH=/sbin:/bin:/usr/sbin:/usr/bin /var/lib/cloud/user-data >/var/log/user-data.log 2>&1"
+        with suite.check("user-data as tiny-cloud runs it, the clock at 1970, the first minute without a network") as check:
+            start = time.monotonic()
+            status, _ = vm.run("ip link set eth0 down; date -s @60 >/dev/null; (sleep 60; ip link set eth0 up) & " + tiny_cloud, 600)
+            said = vm.say("cat /var/log/user-data.log")
+            check.that(status == 0, said)
+            check.says(said, "cannot be fetched yet", "user       101", "denwa: done")
+            check.says(vm.console(), "user       101", "denwa: done")
+            server.learn_passwords()
+            check.figure = f"{time.monotonic() - start:.0f} s, of which 60 without a network"
+        with suite.check("the same user-data once more changes nothing") as check:
+            before = server.status()
+            check.that(vm.run(tiny_cloud, 600)[0] == 0, vm.say("cat /var/log/user-data.log"))
+            check.that(server.status()["pid"] == before["pid"], "another process serves")
+        with suite.check("10 calls at once in 128 MB") as check:
+            talk, sent = server.talk(10, 5)
+            check.that(talk.lost() == 0, f"{talk.lost()} of {sent} packets were lost")
+            check.figure = f"{sent} packets, none lost; {server.available():.0f} MB of memory are left"
+        if is_ec2:
+            ec2(server, imds, port + 3)
+        else:
+            suite.skip("advertise = auto and spot notices of EC2", "a guest without firmware has no DMI by which EC2 is told")
+    finally:
+        vm.stop()
+        imds.stop()
+
+
+def ec2(server, imds, port):
+    suite, vm = server.suite, server.vm
+    with suite.check("advertise = auto: the public address that the metadata service of EC2 tells") as check:
+        deadline = time.monotonic() + 30
+        while "203.0.113.5" not in server.status()["advertise"] and time.monotonic() < deadline:
+            time.sleep(1)
+        check.that("203.0.113.5" in server.status()["advertise"], f"advertised: {server.status()['advertise']}")
+        check.says(vm.say("denwa settings"), "203.0.113.5")
+        check.figure = f"{server.status()['advertise']}"
+    with suite.check("a spot notice: told in the log, calls end, and phones are asked to come back soon") as check:
+        subprocess.run(["curl", "-fsS", "-X", "POST", f"http://127.0.0.1:{port}/_test/interrupt?action=stop&in=120"], check=True)
+        said = vm.say("n=0; until grep -q 'spot: ' /var/log/messages || [ $n -ge 30 ]; do sleep 1; n=$((n + 1)); done; grep 'spot: ' /var/log/messages")
+        check.figure = said.splitlines()[-1].split("spot: ", 1)[1]

@@ -1,0 +1,86 @@
+"""A virtual machine with a real Alpine or Debian: ../shared/vm/alpine-vm, one method for each of its verbs."""
+
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import time
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+TOOLS = PROJECT.parent / "shared" / "vm"
+
+
+class Vm:
+    """One machine with a disk of its own in `work`. `forward` are UDP ports of its that can be reached from here."""
+
+    def __init__(self, work, arch="x86_64", system="alpine", forward=()):
+        self.work, self.arch, self.system, self.forward = pathlib.Path(work), arch, system, list(forward)
+        self.ports = {}
+        self.boot_seconds = 0.0
+
+    def _tool(self, *words, **more):
+        return subprocess.run([TOOLS / "alpine-vm", *map(str, words)], capture_output=True, text=True, **more)
+
+    def _checked(self, *words):
+        done = self._tool(*words)
+        if done.returncode:
+            raise RuntimeError(f"alpine-vm {shlex.join(map(str, words))}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def start(self, *options, fresh=False, memory="512M"):
+        """Boots it; a forwarded port keeps its number here over a boot."""
+        options = [*options, "--arch", self.arch, "--os", self.system, "-m", memory, "--boot-timeout", 900]
+        for port in self.forward:
+            options += ["--udp", f"{self.ports.get(port, 0)}:{port}"]
+        start = time.monotonic()
+        self._checked("start", "--work", self.work, *options, *(["--fresh"] if fresh else []))
+        self.boot_seconds = time.monotonic() - start
+        found = json.loads(self._checked("ports", "--work", self.work))
+        self.ports = {int(name.split("/")[1]): port for name, port in found.items()}
+
+    def run(self, command, timeout=300):
+        """What a command in the guest says, and its exit status."""
+        done = self._tool("exec", "--work", self.work, "--timeout", timeout, command)
+        return done.returncode, (done.stdout + done.stderr).strip()
+
+    def say(self, command, timeout=300):
+        """What a command in the guest says, which must not fail."""
+        status, said = self.run(command, timeout)
+        if status:
+            raise RuntimeError(f"{command}: exit status {status}: {said}")
+        return said
+
+    def put(self, file, to):
+        self._checked("put", "--work", self.work, f"{file}:{to}")
+
+    def console(self):
+        return (self.work / "console.log").read_text(errors="replace")
+
+    def stop(self):
+        self._tool("stop", "--work", self.work)
+
+    def kill(self):
+        self._tool("kill", "--work", self.work)
+
+
+class Fake:
+    """A server beside the guests: a folder by HTTP, or the metadata service of a cloud."""
+
+    def __init__(self, *command, log):
+        self.log = pathlib.Path(log)
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdout=open(self.log, "wb"), stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        )
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def folder_by_http(folder, port, log, bind="127.0.0.1"):
+    return Fake("python3", "-m", "http.server", port, "--bind", bind, "--directory", folder, log=log)
+
+
+def metadata(port, log, *options):
+    return Fake(TOOLS / "fake-imds", "--port", port, *options, log=log)
