@@ -14,6 +14,7 @@
 //! holds the listening sockets, and in the cage that [`sandbox`] builds the exchange serves them.
 
 pub mod atomic;
+pub mod cloud;
 pub mod config;
 pub mod console;
 pub mod guard;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use argh::{EarlyExit, FromArgs};
+use denwa::cloud::{self, Watch};
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::control::Facts;
 use denwa::console::{Log, Records, Summary, own_addresses};
@@ -205,7 +206,8 @@ fn prepare(path: &Path, is_first: bool) -> Result<Keeper, Box<dyn Error>> {
 
 /// The exchange, started by the keeper. No thread and no packet comes before the cage.
 fn exchange() -> Done {
-    let Handover { path, config, has_state, mut sockets, past, link } = keeper::take_over()?;
+    let Handover { path, mut config, has_state, mut sockets, past, link } = keeper::take_over()?;
+    let is_ec2 = cloud::is_ec2();
     let cage = keeper::enter_cage(&config, has_state)?;
     let mut log = Log::new(&config);
     log.started(&config, &path);
@@ -255,7 +257,15 @@ fn exchange() -> Done {
         sandbox_complete: cage.is_complete(),
         state: config.state.display().to_string(),
     };
-    let desk = net::Desk { facts, log: log.tail() };
+    let endpoints = || cloud::ENDPOINTS.map(String::from).into();
+    let watch = is_ec2.then(|| Watch::start(&config, endpoints())).transpose()?;
+    if let Some(addresses) = watch.as_ref().and_then(Watch::addresses_now) {
+        for address in &addresses {
+            log.say(LogLevel::Info, &format!("the public address is {address} (advertise = auto)"));
+        }
+        config.advertise = addresses;
+    }
+    let desk = net::Desk { facts, log: log.tail(), cloud: watch.as_ref().map(Watch::news) };
     let mut call_records = match has_state {
         true => Records::start(&config, log.beside(&config))?,
         false => Records::off(),
@@ -266,6 +276,9 @@ fn exchange() -> Done {
     sockets.standing = streams;
     let mut tell = |event: &Event| {
         log.event(event);
+        if let (Event::Reloaded(config), Some(watch)) = (event, &watch) {
+            watch.reload(config);
+        }
         if let Some(sentence) = call_records.event(event) {
             log.say(LogLevel::Warn, sentence);
         }

@@ -89,7 +89,13 @@ impl Machine for Door {
                 self.late = self.late.max((now - self.next).as_millis() as u64);
                 self.next = now + Duration::from_millis(10);
             }
-            Input::Clock(_) | Input::Media(_) | Input::HangUp(_) | Input::Reload(_) | Input::Operator(_) => {}
+            Input::Clock(_)
+            | Input::Media(_)
+            | Input::HangUp(_)
+            | Input::Reload(_)
+            | Input::Operator(_)
+            | Input::Advertised(_)
+            | Input::MachineStops(_) => {}
         }
     }
 

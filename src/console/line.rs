@@ -213,6 +213,7 @@ impl fmt::Display for Why {
             Cause::MediaFailed => "the relay could not open its ports (media-ports)",
             Cause::SignallingTimeout => "a phone stopped answering",
             Cause::Replaced => "another call took its place",
+            Cause::MachineStops => "the server is being stopped (spot)",
             Cause::Restarted => "it rang when the exchange was started again",
             Cause::Operator => "the operator ended it",
             Cause::ExtensionRemoved => "an extension of it was removed",

@@ -49,6 +49,9 @@ pub enum Record {
     Banned(Ban),
     /// It is heard again, as far as it was the operator (true) who banned it, or wrong passwords.
     Heard(u64, bool),
+    /// Whether the machine is about to be stopped: who is registered now stays so, however long it takes until the
+    /// next process.
+    Parked(bool),
 }
 
 /// How soon a record has to be where.
@@ -83,13 +86,18 @@ impl Record {
             | Record::Numbered(_)
             | Record::Used(_)
             | Record::Banned(_)
-            | Record::Heard(..) => false,
+            | Record::Heard(..)
+            | Record::Parked(_) => false,
         }
     }
 
     pub(super) fn urgency(&self) -> Urgency {
         match self {
-            Record::Secret(_) | Record::Started(_) | Record::Bound(_) | Record::Unbound(_) => Urgency::Synced,
+            Record::Secret(_)
+            | Record::Started(_)
+            | Record::Bound(_)
+            | Record::Unbound(_)
+            | Record::Parked(_) => Urgency::Synced,
             Record::Call(_)
             | Record::CallOver(_)
             | Record::CallGone(_)

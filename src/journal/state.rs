@@ -9,6 +9,10 @@ use crate::time::Instant;
 /// Before this moment, in milliseconds since 1970, a wall clock was not set: 2025 began.
 const SENSIBLE: u64 = 1_735_689_600_000;
 
+/// How long who was registered when the machine was stopped stays so when it runs again: time for phones to come
+/// back by themselves.
+const RETURN: Duration = Duration::from_secs(120);
+
 /// Everything that survives, as of the last record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
@@ -30,6 +34,8 @@ pub struct State {
     pub used: BTreeMap<Box<str>, Used>,
     /// Who is not heard, by source and by whether the operator said so.
     pub bans: BTreeMap<(u64, bool), Ban>,
+    /// Whether the machine was about to be stopped.
+    pub parked: bool,
     /// What the clocks said when that was last written.
     clocks: Option<Clocks>,
     /// The last moment of which anything was written.
@@ -90,6 +96,7 @@ impl State {
                 self.last = self.last.max(ban.at);
                 self.bans.insert((ban.source, ban.failures.is_none()), ban);
             }
+            Record::Parked(parked) => self.parked = parked,
             Record::Heard(source, by_operator) => {
                 self.bans.remove(&(source, by_operator));
             }
@@ -109,7 +116,8 @@ impl State {
     }
 
     /// Carries everything over to a process whose clocks say this: bindings have the time that is left of
-    /// theirs, with the grace that is granted now and not again; those that ran out are gone.
+    /// theirs, with the grace that is granted now and not again; those that ran out are gone. If the machine was
+    /// stopped on purpose ([`Record::Parked`]), those that were there then have two minutes at least.
     ///
     /// How much time has passed is told by the wall clock. If that cannot be believed, as when it was not
     /// set yet or went backwards, no time has passed since the last record: rather does a phone ring in
@@ -117,11 +125,15 @@ impl State {
     pub fn resume(&mut self, clocks: Clocks) {
         let asleep = self.asleep(clocks.wall);
         let (last, now) = (self.last, clocks.now);
+        let at_least = if std::mem::take(&mut self.parked) { RETURN } else { Duration::ZERO };
         self.bindings.retain(|_, Binding { term, .. }| {
-            let passed = (last - term.at) + asleep;
+            let before = last - term.at;
             let left = (term.expires() - term.at) + term.grace();
-            *term = Term::new(term.cseq, now, left.saturating_sub(passed), Duration::ZERO);
-            passed < left
+            let is_there = before < left;
+            let left =
+                left.saturating_sub(before + asleep).max(if is_there { at_least } else { Duration::ZERO });
+            *term = Term::new(term.cseq, now, left, Duration::ZERO);
+            !left.is_zero()
         });
         self.bans.retain(|_, ban| ban.until > now);
         (self.clocks, self.last) = (Some(clocks), now);

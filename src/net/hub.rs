@@ -321,6 +321,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         }
     }
 
+    /// Has people told something, when all is sent.
+    pub(super) fn notice(&mut self, sentence: String) {
+        self.events.push(Event::Notice(sentence));
+    }
+
     /// Queues a datagram on the socket of its flow.
     fn queue(&mut self, flow: Flow, bytes: Vec<u8>) {
         let best = self.udp.iter_mut().max_by_key(|udp| udp.fits(flow.local));

@@ -20,6 +20,7 @@
 //! about 1 KiB besides, so that all of them together stay below 13 MiB.
 
 mod clock;
+mod cloud;
 pub mod descriptors;
 mod estate;
 pub mod framer;
@@ -152,7 +153,8 @@ impl Machine for Switch {
 /// What must survive is written to the `journal`, if there is one, before anything is sent that says so;
 /// at the end it is waited for until it is on the disk.
 ///
-/// Operators come by [`Sockets::control`], if there is one; `desk` is what they may know besides.
+/// Operators come by [`Sockets::control`], if there is one; `desk` is what they may know besides, and what the
+/// cloud says.
 ///
 /// `tell` is given what people should know, after it was done.
 ///
@@ -165,9 +167,10 @@ pub fn run(
     journal: Option<Journal>,
     relay: media::Relay,
     keeper: Option<Link>,
-    desk: Desk,
+    mut desk: Desk,
     tell: &mut dyn FnMut(&Event),
 ) -> io::Result<End> {
+    let news = desk.cloud.take();
     let signals = Async::new(Signals::catch()?)?;
     let keeper = keeper.map(Async::new).transpose()?;
     let control = sockets.control.take().map(Async::new).transpose()?;
@@ -195,6 +198,9 @@ pub fn run(
         executor.spawn(operators::accept(&hub, control)).detach();
     }
     executor.spawn(tick(&hub)).detach();
+    if let Some(news) = news {
+        executor.spawn(cloud::listen(&hub, news)).detach();
+    }
 
     let work = async {
         loop {

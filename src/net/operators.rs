@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
+use smol::channel::Receiver;
 use smol::future::{or, yield_now};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, Timer};
@@ -28,6 +29,7 @@ use smol::{Async, Timer};
 use super::Machine;
 use super::hub::Hub;
 use super::measuring::measured;
+use crate::cloud::News;
 use crate::console::Tail;
 use crate::console::control::{
     EndedCall, Facts, HEADER, Listening, MAX_REPLY, MAX_REQUEST, Reply, Request, StateFolder, Status, Which,
@@ -62,13 +64,15 @@ const RESPITE: Duration = Duration::from_secs(1);
 /// How much is read of a request at a time, in bytes.
 const READ_SIZE: usize = 4096;
 
-/// What operators may know that the loop does not.
+/// What operators may know that the loop does not, and what the loop hears besides packets.
 #[derive(Clone, Debug, Default)]
 pub struct Desk {
     /// What does not change.
     pub facts: Facts,
     /// The last lines of the log.
     pub log: Tail,
+    /// What the cloud says of this machine.
+    pub cloud: Option<Receiver<News>>,
 }
 
 /// The operators' connections, and what they are told besides what the machine knows.
@@ -253,6 +257,7 @@ impl<M: Machine> Hub<'_, M> {
             counts: switch.counts(),
             refused: switch.refused_lately(),
             banned: switch.bans().len() as u64,
+            stopping_s: switch.stops_in().map(|left| left.as_secs()),
             remarks: config.remarks(),
         }
     }

@@ -1,6 +1,7 @@
 //! Who is heard: the guard before a packet is read, stealth when it is known whom it asks for.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::Switch;
 use super::event::Event;
@@ -9,6 +10,9 @@ use super::negotiation::is_private;
 use crate::config::Number;
 use crate::guard::{Decision, Lesson, Opening, Refusal, Standing};
 use crate::sip::{Host, Message, Name, NameAddr, StartLine, Uri, printable, unescape};
+
+/// How long after the start somebody outside should have been heard: whoever is reachable is scanned.
+pub(super) const UNREACHED: Duration = Duration::from_secs(300);
 
 /// The most of our own addresses that are remembered; a server has a handful.
 const MAX_ADDRESSES: usize = 64;
@@ -39,6 +43,17 @@ impl Switch {
     pub(super) fn is_reached_at(&mut self, own: IpAddr) {
         if self.addresses.len() < MAX_ADDRESSES {
             self.addresses.insert(own);
+        }
+    }
+
+    /// An exchange that was started a while ago, and that nobody has reached since: a firewall may be in between,
+    /// perhaps one of which its owner knows nothing.
+    pub(super) fn is_unreached(&mut self) {
+        if self.outside.is_none() && self.registrar.is_empty() {
+            let sentence = "nothing from outside has reached this exchange in 5 min, and no phone is registered: if \
+                            phones are to reach it, open its ports (`denwa status` names them) in the server's \
+                            firewall and in its provider's, which ConoHa and EC2 call security group";
+            self.io.tell(Event::Notice(sentence.into()));
         }
     }
 

@@ -36,6 +36,11 @@ pub enum Input<'a> {
     Reload(Box<Config>),
     /// The operator wants something.
     Operator(Operation),
+    /// The public addresses of this machine were found out, for `advertise = auto`; none if it has no others than its
+    /// own.
+    Advertised(Vec<IpAddr>),
+    /// The machine will be stopped after this time; `None`: it will not, after all.
+    MachineStops(Option<Duration>),
 }
 
 /// What the operator wants of a running exchange.
@@ -195,6 +200,8 @@ pub enum Cause {
     Replaced,
     /// The operator ended it.
     Operator,
+    /// The machine is being stopped.
+    MachineStops,
     /// It rang when the exchange was started again.
     Restarted,
     /// The configuration does not have the extension of one side any more.

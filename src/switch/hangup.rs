@@ -26,6 +26,14 @@ const REFERRED: Duration = Duration::from_secs(180);
 /// still under way in it is answered 481.
 const MAX_ENDED: usize = 1024;
 
+/// What a BYE says of why it is sent (RFC 3326), where a phone may show it, or its owner wonder.
+fn reason(cause: Cause) -> &'static [(&'static str, &'static [u8])] {
+    match cause {
+        Cause::MachineStops => &[("Reason", b"SIP;cause=503;text=\"The server is being stopped\"")],
+        _ => &[],
+    }
+}
+
 impl Switch {
     /// A call has ended. What is still under way in its dialogs finds it for a while.
     pub(super) fn call_over(&mut self, id: u64, cause: Cause) {
@@ -91,8 +99,9 @@ impl Switch {
             // A BYE before the caller's ACK could overtake the 2xx (RFC 3261 §15).
             Phase::Up { acknowledged: false, .. } => call.ending = call.ending.or(Some(cause)),
             Phase::Up { dialog, .. } => {
-                self.bye(id, dialog, Side::A);
-                self.bye(id, dialog, Side::B);
+                for side in [Side::A, Side::B] {
+                    self.bye(id, dialog, side, reason(cause));
+                }
                 self.call_over(id, cause);
             }
         }
@@ -133,8 +142,8 @@ impl Switch {
         }
     }
 
-    /// Sends BYE to one side of a dialog, in the name of the other (RFC 3261 §15.1.1).
-    pub(super) fn bye(&mut self, id: u64, dialog: usize, to: Side) {
+    /// Sends BYE to one side of a dialog, in the name of the other (RFC 3261 §15.1.1), with these headers besides.
+    pub(super) fn bye(&mut self, id: u64, dialog: usize, to: Side, headers: &[(&str, &[u8])]) {
         let client = self.next_client();
         let branch = self.branch_text(client, 0);
         let Some(call) = self.calls.get(&id) else { return };
@@ -154,7 +163,7 @@ impl Switch {
             to: &they.address,
             call_id: &call.call_id,
             cseq: we.cseq.saturating_add(CSEQ_AHEAD),
-            headers: &[],
+            headers,
         }
         .print();
         self.clients.start(&mut self.io, client, Method::Bye, flow, bytes, Owner::Hangup(id));

@@ -8,6 +8,7 @@ use super::flow::Flow;
 use super::fork::Kind;
 use super::forward::contact_uri;
 use super::route::Destination;
+use super::stopping::RETRY_AFTER;
 use super::token::Token;
 use super::transaction::ServerKey;
 use crate::config::{NatMedia, Number};
@@ -61,6 +62,10 @@ impl Switch {
         // An answer made now costs the phone nothing; one made later may find the tables full.
         if self.calls.len() >= super::MAX_CALLS || !self.clients.has_room() {
             return self.answer(server, reply, request, 503, b"Retry-After: 10\r\n");
+        }
+        if self.takes_no_calls() {
+            self.refused(&reply, request, &dialled, "this server is being stopped (spot)", true);
+            return self.answer(server, reply, request, 503, RETRY_AFTER);
         }
         match self.usage.begin(&self.config, self.io.now, &caller) {
             // Where it is routed, that somebody calls too much is no reason to refuse this call.

@@ -36,6 +36,10 @@ pub(super) enum Timer {
     Insist(u64),
     /// A binding runs out, or wants its mapping kept open.
     Binding(u64),
+    /// The machine will be stopped soon.
+    Stopping,
+    /// Somebody outside should have reached us by now.
+    Unreached,
 }
 
 /// The time, the timers and the outputs.

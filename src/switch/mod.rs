@@ -43,6 +43,7 @@ mod ring;
 mod route;
 mod secret;
 mod stateless;
+mod stopping;
 mod survival;
 mod table;
 mod timer;
@@ -96,6 +97,8 @@ pub struct Switch {
     annals: annals::Annals,
     /// When the first packet came from outside: from a public address that is not ours.
     outside: Option<Instant>,
+    /// Whether the machine will be stopped.
+    stopping: stopping::Stopping,
     /// The last `Date` line, and the second that it is for.
     date: (u64, Vec<u8>),
     made: u64,
@@ -130,6 +133,7 @@ impl Switch {
             addresses: BTreeSet::new(),
             annals: annals::Annals::default(),
             outside: None,
+            stopping: stopping::Stopping::default(),
             date: (0, Vec::new()),
             made: 0,
             calls_made: 0,
@@ -150,6 +154,8 @@ impl Switch {
             Input::HangUp(why) => self.hang_up_all(why),
             Input::Reload(config) => self.reload(*config),
             Input::Operator(operation) => self.operate(operation),
+            Input::Advertised(addresses) => self.is_advertised(addresses),
+            Input::MachineStops(after) => self.machine_stops(after),
         }
         while let Some(timer) = self.io.due() {
             self.timer(timer);
@@ -220,6 +226,8 @@ impl Switch {
             Timer::Unacknowledged(call) => self.unacknowledged(call),
             Timer::Insist(call) => self.insist_again(call),
             Timer::Binding(binding) => self.binding_timer(binding),
+            Timer::Stopping => self.stop_nears(),
+            Timer::Unreached => self.is_unreached(),
         }
     }
 

@@ -148,6 +148,8 @@ pub(super) struct Registrar {
     /// What must survive of what has changed.
     records: Vec<Record>,
     made: BindingId,
+    /// Whether bindings are to be as short as may be.
+    is_brief: bool,
 }
 
 /// Why a REGISTER is refused.
@@ -193,7 +195,13 @@ impl Registrar {
             lessons: Vec::new(),
             records: Vec::new(),
             made: 0,
+            is_brief: false,
         }
+    }
+
+    /// Whether bindings are as short as may be from now on, so that phones come back soon.
+    pub(super) fn be_brief(&mut self, is_brief: bool) {
+        self.is_brief = is_brief;
     }
 
     /// Whether there is no binding, and nothing that belonged to one.
@@ -293,6 +301,10 @@ impl Registrar {
         let cseq = request.cseq().map_or(0, |c| c.number);
         let call_id = request.call_id();
         let path = join(request.list(Name::Path));
+        let longest = match self.is_brief {
+            true => config.register_expires.min,
+            false => config.register_expires.max,
+        };
         let known = self.by_number.get(number).map_or(&[][..], Vec::as_slice);
         let newer = |b: &Binding| *b.call_id != *call_id || cseq > b.cseq;
 
@@ -323,7 +335,7 @@ impl Registrar {
             if value.len() + path.len() + call_id.len() > MAX_BINDING {
                 return Err(Refusal::Bad("Contact Too Long"));
             }
-            let lifetime = lifetime(config, &contact, request)?;
+            let lifetime = lifetime(config, longest, &contact, request)?;
             if known.iter().any(|b| b.is_of(&contact, &uri) && !newer(b)) {
                 return Err(Refusal::OutOfOrder);
             }
@@ -568,8 +580,13 @@ fn next_wake(config: &Config, now: Instant, binding: &Binding) -> Instant {
     (now + config.keep_alive.saturating_sub(early)).min(binding.expires)
 }
 
-fn lifetime(config: &Config, contact: &NameAddr<'_>, request: &Message<'_>) -> Result<Duration, Refusal> {
-    let most = config.register_expires.max;
+/// How long a contact is to hold, at most this long.
+fn lifetime(
+    config: &Config,
+    most: Duration,
+    contact: &NameAddr<'_>,
+    request: &Message<'_>,
+) -> Result<Duration, Refusal> {
     let asked = contact.param("expires").or_else(|| request.first(Name::Expires));
     let asked = match asked {
         Some(digits) if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {

@@ -19,7 +19,12 @@ impl Switch {
     /// password is asked for at the next request. What is a limit to a call in progress holds within 32 s,
     /// `media-timeout` from its next offer and answer on.
     pub(super) fn reload(&mut self, config: Config) {
+        let found = std::mem::take(&mut self.config.advertise);
+        let was_found = self.config.advertise_auto;
         self.config = config;
+        if self.config.advertise_auto && was_found {
+            self.config.advertise = found;
+        }
         let now = self.io.now;
         self.io.trace_all(self.config.log >= LogLevel::Debug);
         self.ports.change(self.config.media_ports);

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Switch;
+use super::admission::UNREACHED;
 use super::call::{Call, Phase};
 use super::event::{Cause, Event};
 use super::flow::{Flow, Standing};
@@ -84,6 +85,7 @@ impl Switch {
             switch.resume(id, state.over.contains(&id));
         }
         switch.end_removed();
+        switch.io.arm(UNREACHED, Timer::Unreached);
         switch.consult();
         for Ban { source, failures, until, .. } in state.bans.into_values() {
             let source = Prefix::from_bits(source);
@@ -100,6 +102,9 @@ impl Switch {
     pub fn snapshot(&self, each: &mut dyn FnMut(&Record)) {
         each(&Record::Secret(Secret(self.secret.lasting())));
         each(&Record::Clock(self.clocks()));
+        if self.is_parked() {
+            each(&Record::Parked(true));
+        }
         self.registrar.snapshot(self.io.now, each);
         each(&Record::Numbered(self.calls_made));
         self.usage.snapshot(each);
@@ -289,8 +294,8 @@ impl Switch {
         // Whom the answer cancelled, before it was heard.
         self.with_fork(main, |switch, fork| switch.cancel_branches(fork, ELSEWHERE));
         if is_over {
-            self.bye(id, dialog, Side::A);
-            self.bye(id, dialog, Side::B);
+            self.bye(id, dialog, Side::A, &[]);
+            self.bye(id, dialog, Side::B, &[]);
             self.retire(id);
             return;
         }

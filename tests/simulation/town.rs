@@ -199,6 +199,11 @@ impl Town {
         while self.violations.is_empty() && self.step(until) {}
     }
 
+    /// How many extensions have a phone that can be called.
+    pub fn registered(&self) -> u64 {
+        self.switch.counts().registered
+    }
+
     /// How many calls the exchange holds.
     pub fn live_calls(&self) -> usize {
         self.switch.calls()

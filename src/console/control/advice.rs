@@ -11,6 +11,12 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub fn advice(status: &Status) -> Vec<String> {
     let mut advice = Vec::new();
     let facts = &status.facts;
+    if let Some(left) = status.stopping_s {
+        advice.push(format!(
+            "the cloud stops this server in {left} s (spot): calls end 10 s before; a persistent request that stops the \
+             instance has it started again, and phones come back by themselves"
+        ));
+    }
     match status.state {
         StateFolder::Written => {}
         StateFolder::Unwritable => advice.push(format!(
@@ -52,7 +58,7 @@ pub fn advice(status: &Status) -> Vec<String> {
         let (first, last) = status.media_ports;
         advice.push(format!(
             "nothing from the Internet has reached it since it was started: if phones are to, open {} and udp \
-             {first}-{last} in the firewall",
+             {first}-{last} in the server's firewall and in its provider's (a security group at ConoHa and on EC2)",
             ports.join(", ")
         ));
     }

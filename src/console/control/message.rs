@@ -193,6 +193,8 @@ pub struct Status {
     pub refused: Vec<RefusedView>,
     /// How many sources are not heard.
     pub banned: u64,
+    /// After how long the cloud will stop this machine, if it said so.
+    pub stopping_s: Option<u64>,
     /// What the configuration allows and its author may not want.
     pub remarks: Vec<String>,
 }

@@ -37,6 +37,9 @@ pub fn status(status: &Status, paint: Paint) -> String {
         let addresses: Vec<String> = status.advertise.iter().map(ToString::to_string).collect();
         row(&mut out, "public address", addresses.join(", "));
     }
+    if let Some(left) = status.stopping_s {
+        row(&mut out, "spot", paint.bad(format!("the cloud stops this server in {left} s")));
+    }
     let counts = &status.counts;
     let registered = format!(
         "{} of {} registered, {}",

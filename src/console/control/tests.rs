@@ -44,6 +44,7 @@ pub(super) fn status() -> Status {
         },
         refused: vec![RefusedView { reason: "wrong password".into(), count: 1_234 }],
         banned: 1,
+        stopping_s: None,
         remarks: Vec::new(),
     }
 }
@@ -135,7 +136,8 @@ Look:
   - the exchange died and was started again, which it should never have to be:
     the log says how, please report it
   - nothing from the Internet has reached it since it was started: if phones are
-    to, open udp 5060, tcp 5060 and udp 40000-40999 in the firewall
+    to, open udp 5060, tcp 5060 and udp 40000-40999 in the server's firewall and
+    in its provider's (a security group at ConoHa and on EC2)
 "
     );
 }

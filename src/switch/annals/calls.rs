@@ -20,6 +20,7 @@ impl Switch {
             | Cause::MediaTimeout
             | Cause::MediaFailed
             | Cause::SignallingTimeout
+            | Cause::MachineStops
             | Cause::Restarted
             | Cause::ExtensionRemoved
             | Cause::Operator => What::CallEnded,
@@ -85,6 +86,7 @@ impl Switch {
             Cause::MediaTimeout => "no sound came any more (media-timeout)".into(),
             Cause::MediaFailed => "the relay could not open its ports (media-ports)".into(),
             Cause::SignallingTimeout => "a phone stopped answering".into(),
+            Cause::MachineStops => "the server was being stopped by its cloud (spot)".into(),
             Cause::Restarted => "the exchange was started again while it rang".into(),
             Cause::Operator if call.phase == Phase::Ringing => "the operator ended it while it rang".into(),
             Cause::Operator => "the operator ended it".into(),

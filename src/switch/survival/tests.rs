@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::switch::{Input, Operation, Output};
+use crate::switch::{Input, Operation, Output, StreamId, Transport};
 use crate::time::Instant;
 
 #[test]
@@ -27,6 +27,32 @@ fn what_an_exchange_without_bindings_leaves_behind() {
     assert!(after.is_empty() && after.poll().is_none());
     after.handle(Instant(8), Input::HangUp("no call is lost"));
     assert!(!matches!(after.poll(), Some(Output::Event(Event::Notice(_)))));
+}
+
+/// A firewall of which its owner knows nothing.
+#[test]
+fn who_is_never_reached_is_told_once() {
+    let told = |packet_from: Option<&str>| {
+        let clocks = Clocks { now: Instant(0), wall: 0 };
+        let mut switch = Switch::restore(Config::default(), [1; 32], State::default(), clocks, &[]);
+        let mut told = 0;
+        if let Some(from) = packet_from {
+            let (local, remote) = ("192.0.2.1:5060".parse().unwrap(), from.parse().unwrap());
+            let flow = Flow { transport: Transport::Udp, local, remote, stream: StreamId(0) };
+            switch.handle(Instant(1_000), Input::Packet { flow, bytes: b"x" });
+        }
+        for minute in 1..100 {
+            switch.handle(Instant(minute * 60_000), Input::Tick);
+            while let Some(output) = switch.poll() {
+                told += u32::from(
+                    matches!(output, Output::Event(Event::Notice(text)) if text.contains("security group")),
+                );
+            }
+        }
+        told
+    };
+    assert_eq!((told(None), told(Some("192.168.1.9:5060"))), (1, 1));
+    assert_eq!(told(Some("198.51.100.9:5060")), 0);
 }
 
 /// What an exchange puts on record while it takes these inputs.

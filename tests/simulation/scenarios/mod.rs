@@ -3,6 +3,7 @@
 mod calls;
 mod registration;
 mod reload;
+mod stopping;
 mod strangers;
 mod talks;
 mod trouble;
