@@ -46,7 +46,6 @@ def run(suite, releases, arch, work, port, tools):
         bad_inputs(server)
     finally:
         vm.stop()
-    ec2(suite, releases, arch, work, port, tools)
 
 
 def cloud_init(server):
@@ -88,7 +87,7 @@ def bad_inputs(server):
     server.fails("a port that is taken", "tcp port 5060 is taken by python3", after="systemctl stop taken")
 
 
-def ec2(suite, releases, arch, work, port, tools):
+def run_ec2(suite, releases, arch, work, port, tools):
     suite.where = "debian, EC2"
     gateway = "169.254.0.2"
     vm = Vm(work / "debian-ec2", arch, "debian", [5060])

@@ -8,25 +8,13 @@ import sys
 import tempfile
 
 import alpine
+import cloud
 import debian
 from releases import Releases
 from suite import Suite
-from vm import PROJECT, folder_by_http
+from vm import PROJECT, folder_by_http, free_ports
 
-SYSTEMS = {"alpine": alpine, "debian": debian}
-
-
-def free_ports(count):
-    """The first of so many TCP ports in a row of which nobody uses one."""
-    for first in range(18100, 19000, count):
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-            return first
-        except OSError:
-            continue
-    raise SystemExit("test-appliance: no free ports between 18100 and 19000")
+PARTS = {"alpine": alpine.run, "cloud": cloud.run, "nocloud": debian.run, "ec2": debian.run_ec2}
 
 
 def main(arch, names):
@@ -35,12 +23,12 @@ def main(arch, names):
     suite = Suite()
     work = pathlib.Path(tempfile.mkdtemp(prefix="denwa-appliance-"))
     releases = Releases(work / "www", arch)
-    port = free_ports(8)
+    port = free_ports(socket.SOCK_STREAM, 18100, 8)[0]
     web = folder_by_http(work / "www", port, work / "http.log")
     try:
         for name in names:
             with suite.check("all of it was run"):
-                SYSTEMS[name].run(suite, releases, arch, work, port, PROJECT / "scripts")
+                PARTS[name](suite, releases, arch, work, port, PROJECT / "scripts")
     finally:
         web.stop()
     status = suite.report()

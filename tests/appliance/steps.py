@@ -90,7 +90,7 @@ class Server:
             called.close()
 
     def first_answer_after(self, command):
-        """How long it takes from a command's start to the first answer by SIP."""
+        """How long it takes to the first answer by SIP, from the start of a command and from that of the program."""
         phone = self.phone("101")
         worker = threading.Thread(target=self.vm.run, args=(command,))
         try:
@@ -99,10 +99,16 @@ class Server:
             while not phone.is_answered(0.12):
                 if time.monotonic() - start > 30:
                     raise Failed(f"no answer within 30 s after {command}")
-            return time.monotonic() - start
+            answered = time.monotonic()
         finally:
             worker.join()
             phone.close()
+        # Two clocks, that of the guest and ours: what asking takes is halved.
+        keeper = self.status()["keeper_pid"]
+        before = time.monotonic()
+        uptime, ticks = self.vm.say(f"cut -d' ' -f1 /proc/uptime; cut -d' ' -f22 /proc/{keeper}/stat").split()
+        age = float(uptime) - int(ticks) / 100
+        return answered - start, answered - ((before + time.monotonic()) / 2 - age)
 
     def available(self):
         """Memory that the guest has left, in MB."""
@@ -139,7 +145,8 @@ def it_works(server, how):
         check.figure = status["sandbox"]
     with suite.check("from the start of the service to the first answer by SIP") as check:
         vm.say(how["stop"])
-        check.figure = f"{server.first_answer_after(how['start']):.2f} s"
+        whole, own = server.first_answer_after(how["start"])
+        check.figure = f"{own:.2f} s from the start of the program, {whole:.2f} s from that of '{how['start']}'"
     with suite.check("10 calls at once between two phones outside") as check:
         talk, sent = server.talk(10, 10)
         check.that(sent > 9000, f"only {sent} packets were sent: this machine is too busy")

@@ -1,22 +1,39 @@
 """A virtual machine with a real Alpine or Debian: ../shared/vm/alpine-vm, one method for each of its verbs."""
 
-import json
 import os
 import pathlib
-import shlex
+import socket
 import subprocess
 import time
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = PROJECT.parent / "shared" / "vm"
 
+# The oldest processors that denwa is for: x86-64-v1, and Cortex-A72.
+OLDEST = {"x86_64": "qemu64", "aarch64": "cortex-a72"}
+
+
+def free_ports(kind, first, count):
+    """So many ports in a row of which nobody uses one."""
+    for first in range(first, first + 10000, max(count, 1)):
+        ports = list(range(first, first + count))
+        try:
+            for port in ports:
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind(("127.0.0.1", port))
+            return ports
+        except OSError:
+            continue
+    raise RuntimeError(f"no {count} ports in a row are free on this machine")
+
 
 class Vm:
     """One machine with a disk of its own in `work`. `forward` are UDP ports of its that can be reached from here."""
 
     def __init__(self, work, arch="x86_64", system="alpine", forward=()):
-        self.work, self.arch, self.system, self.forward = pathlib.Path(work), arch, system, list(forward)
-        self.ports = {}
+        self.work, self.arch, self.system = pathlib.Path(work), arch, system
+        # Below those that the system hands out, so that a port is free again after a boot.
+        self.ports = dict(zip(forward, free_ports(socket.SOCK_DGRAM, 20000, len(forward))))
         self.boot_seconds = 0.0
 
     def _tool(self, *words, **more):
@@ -25,19 +42,17 @@ class Vm:
     def _checked(self, *words):
         done = self._tool(*words)
         if done.returncode:
-            raise RuntimeError(f"alpine-vm {shlex.join(map(str, words))}: {done.stdout}{done.stderr}")
+            raise RuntimeError(f"alpine-vm {words[0]}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def start(self, *options, fresh=False, memory="512M"):
-        """Boots it; a forwarded port keeps its number here over a boot."""
+        """Boots it, and returns when its services are up."""
         options = [*options, "--arch", self.arch, "--os", self.system, "-m", memory, "--boot-timeout", 900]
-        for port in self.forward:
-            options += ["--udp", f"{self.ports.get(port, 0)}:{port}"]
+        for port, here in self.ports.items():
+            options += ["--udp", f"{here}:{port}"]
         start = time.monotonic()
         self._checked("start", "--work", self.work, *options, *(["--fresh"] if fresh else []))
         self.boot_seconds = time.monotonic() - start
-        found = json.loads(self._checked("ports", "--work", self.work))
-        self.ports = {int(name.split("/")[1]): port for name, port in found.items()}
 
     def run(self, command, timeout=300):
         """What a command in the guest says, and its exit status."""
