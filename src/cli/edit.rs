@@ -15,7 +15,8 @@ use denwa::console::{Code, own_addresses};
 use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::termios::tcgetwinsize;
 
-use super::{Done, configuration, keeper};
+use super::{configuration, find_advertised, keeper};
+use crate::Done;
 
 /// Add an extension with a new password, and show what to type into its phone.
 #[derive(FromArgs)]
@@ -175,7 +176,8 @@ fn alone(path: &Path) -> io::Result<File> {
 
 /// Says what was done to an extension, and what to type into its phone.
 fn tell(path: &Path, changed: Changed, done: &str, with_code: bool) -> Done {
-    let Changed { edited: Edited { config, number, .. }, reloaded } = changed;
+    let Changed { edited: Edited { mut config, number, .. }, reloaded } = changed;
+    find_advertised(&mut config);
     let own = own_addresses();
     let mut settings = Settings::all(&config, &own);
     let Some(settings) = settings.find(|settings| *settings.number() == number) else {

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fs::DirBuilder;
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,11 +10,10 @@ use std::process::ExitCode;
 use argh::FromArgs;
 use denwa::atomic;
 use denwa::config::{self, Config, MAX_BYTES, Settings};
-use denwa::console::control::{Client, Reply, Request};
 use denwa::console::{Code, own_addresses};
 use rustix::process::geteuid;
 
-use super::{STANDARD, configuration};
+use super::{STANDARD, configuration, find_advertised};
 use crate::Done;
 
 /// Where root's configuration is.
@@ -135,9 +133,7 @@ pub(crate) fn settings(arguments: ShowSettings) -> Done {
     {
         return Err(format!("there is no extension {number} in {}", path.display()).into());
     }
-    if config.advertise_auto {
-        config.advertise = advertised(&config);
-    }
+    find_advertised(&mut config);
     let own = own_addresses();
     let wanted = |settings: &Settings<'_>| {
         arguments.number.as_deref().is_none_or(|number| number == settings.number().as_str())
@@ -155,13 +151,4 @@ pub(crate) fn settings(arguments: ShowSettings) -> Done {
     // In one write, for `head` and its like.
     io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The public addresses that a running exchange has found; none if there is nobody to ask.
-fn advertised(config: &Config) -> Vec<IpAddr> {
-    let reply = Client::connect(&config.state).and_then(|mut client| client.ask(&Request::Status));
-    match reply {
-        Ok(Reply::Status(status)) => status.advertise,
-        _ => Vec::new(),
-    }
 }

@@ -12,7 +12,8 @@ pub(crate) mod watch;
 
 use std::path::PathBuf;
 
-use denwa::config;
+use denwa::config::{self, Config};
+use denwa::console::control::{Client, Reply, Request};
 
 use crate::Done;
 pub(crate) use backup::{Backup, Restore, backup, restore};
@@ -27,4 +28,16 @@ pub(crate) fn configuration(named: Option<PathBuf>) -> Result<PathBuf, &'static 
         "there is no denwa.conf here and no /etc/denwa/denwa.conf: name the configuration, or type `denwa`, which \
          writes one",
     )
+}
+
+/// Puts the public addresses that a running exchange has found into its configuration, if they are left to it; none
+/// if there is nobody to ask.
+pub(crate) fn find_advertised(config: &mut Config) {
+    if !config.advertise_auto {
+        return;
+    }
+    let reply = Client::connect(&config.state).and_then(|mut client| client.ask(&Request::Status));
+    if let Ok(Reply::Status(status)) = reply {
+        config.advertise = status.advertise;
+    }
 }

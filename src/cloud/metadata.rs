@@ -75,10 +75,10 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Why it does not say; the other address is tried next time.
+    /// Why it does not say. If nobody is there, the other address is tried next time.
     pub fn get(&mut self, path: &str) -> Result<Option<String>, MetadataError> {
         let found = self.try_get(path);
-        if found.is_err() {
+        if let Err(MetadataError::Unreachable(_)) = found {
             self.token = None;
             self.current = (self.current + 1) % self.endpoints.len().max(1);
         }

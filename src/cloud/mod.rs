@@ -17,7 +17,7 @@ pub use notice::{Action, Notice};
 pub use watch::{News, Watch};
 
 /// Where the firmware says who made this machine.
-const FIRMWARE: &str = "/sys/class/dmi/id";
+pub const FIRMWARE: &str = "/sys/class/dmi/id";
 
 /// Whether this machine is one of Amazon's, as its firmware says. To be asked before the cage, in which no such
 /// file can be read.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Resource, getrlimit};
 
 use super::MAX_SOCKETS;
+use crate::cloud::FIRMWARE;
 use crate::config::Config;
 use crate::net::CONNECTIONS_MAX;
 use crate::sandbox::{self, Achieved, Error, Rights, User};
@@ -46,6 +47,8 @@ pub(super) fn confine(
     let mut read = folders_of(path);
     // The exchange says there by which name it runs.
     read.push(PathBuf::from("/etc/passwd"));
+    // It asks whose machine this is before its own cage, but in ours.
+    read.push(PathBuf::from(FIRMWARE));
     let read: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
     let mut execute = vec![Path::new("/proc/self/exe")];
     execute.extend(program.parent());

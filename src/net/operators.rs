@@ -30,11 +30,11 @@ use super::Machine;
 use super::hub::Hub;
 use super::measuring::measured;
 use crate::cloud::News;
-use crate::console::Tail;
 use crate::console::control::{
     EndedCall, Facts, HEADER, Listening, MAX_REPLY, MAX_REQUEST, Reply, Request, StateFolder, Status, Which,
     decode, encode, length,
 };
+use crate::console::{Tail, own_addresses};
 use crate::guard::{MAX_EDICTS, Prefix};
 use crate::media::{Measured, Side};
 use crate::switch::view::{BanView, MeasuredView, Whose};
@@ -247,6 +247,7 @@ impl<M: Machine> Hub<'_, M> {
             now_unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             domain: config.domain.clone(),
             listening: self.operators.listening.clone(),
+            addresses: own_addresses(),
             advertise: config.advertise.clone(),
             media_ports: (config.media_ports.first, config.media_ports.last),
             state: match (self.is_recording(), self.is_unwritable) {

@@ -20,6 +20,8 @@ def user_data(work, tools, name, url, lines=LINES):
     (work / f"{name}.conf").write_text(lines)
     subprocess.run([tools / "make-user-data", "--config", work / f"{name}.conf", "--url", url, "--out", seed / "user-data"],
                    check=True, capture_output=True)
+    # The same server after a boot, for which cloud-init does nothing anew.
+    (seed / "meta-data").write_text("instance-id: denwa-test\nlocal-hostname: pbx\n")
     return seed
 
 

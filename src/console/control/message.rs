@@ -181,6 +181,8 @@ pub struct Status {
     pub domain: Option<String>,
     /// Where SIP is spoken.
     pub listening: Vec<Listening>,
+    /// The addresses that this machine speaks to the world from.
+    pub addresses: Vec<IpAddr>,
     /// The public addresses that phones are told.
     pub advertise: Vec<IpAddr>,
     /// The first and the last port for sound.

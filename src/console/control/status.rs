@@ -1,6 +1,7 @@
 //! `denwa status`: one screen.
 
 use std::fmt::{Display, Write};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -31,11 +32,18 @@ pub fn status(status: &Status, paint: Paint) -> String {
     let listening: Vec<String> =
         status.listening.iter().map(|place| format!("{} {}", place.transport, place.address)).collect();
     row(&mut out, "SIP is spoken on", listening.join(", "));
+    let in_a_row = |addresses: &[IpAddr]| {
+        let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+        addresses.join(", ")
+    };
+    match status.addresses.is_empty() {
+        true => row(&mut out, "addresses", paint.bad("none that leads anywhere")),
+        false => row(&mut out, "addresses", in_a_row(&status.addresses)),
+    }
     let domain = status.domain.as_deref().unwrap_or("any name or address of this machine");
     row(&mut out, "phones register at", domain);
     if !status.advertise.is_empty() {
-        let addresses: Vec<String> = status.advertise.iter().map(ToString::to_string).collect();
-        row(&mut out, "public address", addresses.join(", "));
+        row(&mut out, "public address", in_a_row(&status.advertise));
     }
     if let Some(left) = status.stopping_s {
         row(&mut out, "spot", paint.bad(format!("the cloud stops this server in {left} s")));

@@ -31,6 +31,7 @@ pub(super) fn status() -> Status {
             Listening { transport: "udp".into(), address: (Ipv6Addr::UNSPECIFIED, 5060).into() },
             Listening { transport: "tcp".into(), address: ([0, 0, 0, 0], 5060).into() },
         ],
+        addresses: vec!["2001:db8::20".parse().unwrap(), "10.0.0.20".parse().unwrap()],
         advertise: vec!["203.0.113.5".parse().unwrap()],
         media_ports: (40_000, 40_999),
         state: StateFolder::Written,
@@ -122,6 +123,7 @@ denwa 0.1.0 runs /etc/denwa/denwa.conf
   it died            2 times since then, the last time 5 min ago
   processes          4211 keeps it, 4212 serves
   SIP is spoken on   udp [::]:5060, tcp 0.0.0.0:5060
+  addresses          2001:db8::20, 10.0.0.20
   phones register at pbx.example.net
   public address     203.0.113.5
   extensions         3 of 5 registered, 4 phones

@@ -163,7 +163,7 @@ fn elsewhere(world: &mut World, rest: &mut Rest<'_>) {
         }
         2 => Input::Clock(u64::from(rest.word()) << 32),
         3 => Input::HangUp("the operator wants it"),
-        _ => Input::Tick,
+        _ => Input::MachineStops((kind & 0x20 == 0).then(|| Duration::from_secs(rest.byte().into()))),
     };
     world.input(input);
 }
