@@ -9,15 +9,14 @@ from vm import OLDEST, Vm, folder_by_http
 
 HOW = {
     "start": "rc-service denwa start", "stop": "rc-service denwa stop", "reload": "rc-service denwa reload",
-    "enabled": "rc-update show default", "is_enabled": "denwa", "boot": [],
+    "enabled": "rc-update show default", "is_enabled": "denwa",
 }
 
 
 def run(suite, releases, arch, work, port, tools):
     suite.where = f"alpine {arch}"
     vm = Vm(work / "alpine", arch, forward=FORWARD)
-    HOW["boot"] = ["--cpu", OLDEST[arch]]
-    vm.start(*HOW["boot"], fresh=True)
+    vm.start("--cpu", OLDEST[arch], fresh=True)
     try:
         server = Server(suite, vm, releases, port)
         memory = server.available()
@@ -27,7 +26,7 @@ def run(suite, releases, arch, work, port, tools):
         bad_inputs(server, work)
         install(server, memory)
         steps.it_works(server, HOW)
-        steps.reboots(server, HOW)
+        steps.reboots(server)
         steps.removal(server, HOW, files)
         only_ipv6(server, work)
     finally:

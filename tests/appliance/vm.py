@@ -1,13 +1,18 @@
 """A virtual machine with a real Alpine or Debian: ../shared/vm/alpine-vm, one method for each of its verbs."""
 
+import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import time
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = PROJECT.parent / "shared" / "vm"
+
+# What tells one boot from another, once the services are up.
+BOOT = "cat /proc/sys/kernel/random/boot_id"
 
 # The oldest processors that denwa is for: x86-64-v1, and Cortex-A72.
 OLDEST = {"x86_64": "qemu64", "aarch64": "cortex-a72"}
@@ -34,7 +39,7 @@ class Vm:
         self.work, self.arch, self.system = pathlib.Path(work), arch, system
         # Below those that the system hands out, so that a port is free again after a boot.
         self.ports = dict(zip(forward, free_ports(socket.SOCK_DGRAM, 20000, len(forward))))
-        self.boot_seconds = 0.0
+        self.boot, self.boot_seconds = "", 0.0
 
     def _tool(self, *words, **more):
         return subprocess.run([TOOLS / "alpine-vm", *map(str, words)], capture_output=True, text=True, **more)
@@ -53,6 +58,7 @@ class Vm:
         start = time.monotonic()
         self._checked("start", "--work", self.work, *options, *(["--fresh"] if fresh else []))
         self.boot_seconds = time.monotonic() - start
+        self.boot = self.say(BOOT)
 
     def run(self, command, timeout=300):
         """What a command in the guest says, and its exit status."""
@@ -69,14 +75,41 @@ class Vm:
     def put(self, file, to):
         self._checked("put", "--work", self.work, f"{file}:{to}")
 
+    def reboot(self):
+        """An orderly one; returns when the services are up again."""
+        self.run("(sleep 1; reboot) >/dev/null 2>&1 &")
+        self._come_back()
+
+    def pull_plug(self):
+        """What a power cut does: it begins anew at once, and what was not on its disk is lost."""
+        options = json.loads((self.work / "vm.json").read_text())["argv"]
+        monitor = re.match("unix:([^,]*)", options[options.index("-qmp") + 1]).group(1)
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(monitor)
+            with control.makefile("rw") as lines:
+                for command in ("qmp_capabilities", "system_reset"):
+                    lines.readline()
+                    lines.write(json.dumps({"execute": command}) + "\n")
+                    lines.flush()
+                lines.readline()
+        self._come_back()
+
+    def _come_back(self):
+        """Waits until another boot than the last one has ended."""
+        start, before = time.monotonic(), self.boot
+        while time.monotonic() - start < 600:
+            time.sleep(1)
+            status, boot = self.run(BOOT)
+            if status == 0 and boot != before:
+                self.boot, self.boot_seconds = boot, time.monotonic() - start
+                return
+        raise RuntimeError("it did not boot again within 600 s")
+
     def console(self):
         return (self.work / "console.log").read_text(errors="replace")
 
     def stop(self):
         self._tool("stop", "--work", self.work)
-
-    def kill(self):
-        self._tool("kill", "--work", self.work)
 
 
 class Fake:
