@@ -39,9 +39,7 @@ def run(suite, releases, arch, work, port, tools):
         steps.reboots(server)
         vm.say("sh /root/test/good.sh --uninstall --purge")
         files = vm.say(steps.FILES)
-        status, said = server.install()
-        if status:
-            raise RuntimeError(said)
+        steps.installation(server)
         steps.removal(server, HOW, files)
         firewall(server)
         bad_inputs(server)

@@ -122,6 +122,17 @@ def differences(before, after):
 
 # What holds on both systems; `how` are the words of the service manager.
 
+def installation(server):
+    """On a server that has nothing of it."""
+    with server.suite.check("from the script's start to what to type into phones, download included") as check:
+        start = time.monotonic()
+        status, said = server.install()
+        check.that(status == 0, said)
+        took = time.monotonic() - start
+        check.figure = f"{took:.1f} s"
+        check.says(said, "user       101", "password", "/root/denwa-phones.txt", "extensions")
+
+
 def it_works(server, how):
     """Service, files, calls, upgrades, deaths; denwa is installed."""
     suite, vm = server.suite, server.vm
@@ -248,11 +259,11 @@ def reboots(server):
                 called.register()
                 # `sync = 1s` is what a power cut may take.
                 time.sleep(3)
+                start = time.monotonic()
                 end()
-                ready = time.monotonic()
-                vm.say("until denwa status >/dev/null; do sleep 1; done", 60)
+                vm.say("until denwa status >/dev/null 2>&1; do sleep 1; done", 240)
                 caller.call("102").hang_up()
-                check.figure = f"booted in {vm.boot_seconds:.0f} s, called {time.monotonic() - ready:.1f} s later"
+                check.figure = f"called {time.monotonic() - start:.0f} s later, emulated"
             finally:
                 caller.close()
                 called.close()

@@ -39,7 +39,7 @@ class Vm:
         self.work, self.arch, self.system = pathlib.Path(work), arch, system
         # Below those that the system hands out, so that a port is free again after a boot.
         self.ports = dict(zip(forward, free_ports(socket.SOCK_DGRAM, 20000, len(forward))))
-        self.boot, self.boot_seconds = "", 0.0
+        self.boot = ""
 
     def _tool(self, *words, **more):
         return subprocess.run([TOOLS / "alpine-vm", *map(str, words)], capture_output=True, text=True, **more)
@@ -55,9 +55,7 @@ class Vm:
         options = [*options, "--arch", self.arch, "--os", self.system, "-m", memory, "--boot-timeout", 900]
         for port, here in self.ports.items():
             options += ["--udp", f"{here}:{port}"]
-        start = time.monotonic()
         self._checked("start", "--work", self.work, *options, *(["--fresh"] if fresh else []))
-        self.boot_seconds = time.monotonic() - start
         self.boot = self.say(BOOT)
 
     def run(self, command, timeout=300):
@@ -101,7 +99,7 @@ class Vm:
             time.sleep(1)
             status, boot = self.run(BOOT)
             if status == 0 and boot != before:
-                self.boot, self.boot_seconds = boot, time.monotonic() - start
+                self.boot = boot
                 return
         raise RuntimeError("it did not boot again within 600 s")
 
