@@ -20,7 +20,7 @@ media-ports    = 40000-40063
 FORWARD = [5060, *range(40000, 40064)]
 FILES = ("find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache "
          "-o -path /var/tmp -o -path /var/lib/systemd -o -path /var/lib/cloud -o -path /root/test \\) -prune -o -print | "
-         "grep -v -e '-$' -e '/etc/.*\\.cache$' | sort; cat /etc/passwd /etc/group; ls -A /etc/runlevels/default 2>/dev/null")
+         "grep -v -e '-$' -e '/etc/.*\\.cache$' | sort; cat /etc/passwd /etc/group; ls -A /etc/runlevels/default 2>/dev/null; true")
 
 
 class Server:
@@ -116,8 +116,8 @@ class Server:
 
 
 def differences(before, after):
-    before, after = before.splitlines(), after.splitlines()
-    return ", ".join([f"+{line}" for line in after if line not in before] + [f"-{line}" for line in before if line not in after])
+    before, after = set(before.splitlines()), set(after.splitlines())
+    return ", ".join([f"+{line}" for line in sorted(after - before)] + [f"-{line}" for line in sorted(before - after)])
 
 
 # What holds on both systems; `how` are the words of the service manager.

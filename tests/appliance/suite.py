@@ -1,9 +1,12 @@
 """Checks, one line each: `ok` or `FAIL`, what was proved, and a figure where there is one."""
 
 import contextlib
-import sys
 import time
 import traceback
+
+
+# How much is told of one check, in characters.
+MOST = 1500
 
 
 class Failed(Exception):
@@ -25,12 +28,14 @@ class Suite:
             self.failed += 1
             self._line("FAIL", name, str(why) if isinstance(why, Failed) else repr(why))
             if not isinstance(why, Failed):
-                traceback.print_exc(file=sys.stdout)
+                where = traceback.extract_tb(why.__traceback__)
+                print("".join(traceback.format_list(where[1:])), end="", flush=True)
         else:
             self.passed += 1
             self._line("ok  ", name, found.figure or f"({time.monotonic() - start:.1f} s)")
 
     def _line(self, word, name, rest):
+        rest = rest if len(rest) <= MOST else f"{rest[:MOST]} …"
         print(f"{word} {self.where}: {name}: {rest}", flush=True)
 
     def skip(self, name, why):
