@@ -380,13 +380,16 @@ rules() {
     echo "udp $(media_ports "$config")"
 }
 
+# The same in a line.
+holes() { rules | tr '\n' ',' | sed 's/,$//; s/,/, /g'; }
+
 blocks() { "$1" -S INPUT 2>/dev/null | grep -qE -e '-P INPUT DROP|-j (DROP|REJECT)'; }
 
 nft_chains() {
     nft list ruleset 2>/dev/null | awk '
         $1 == "table" { table = $2 " " $3 }
         $1 == "chain" { chain = $2 }
-        /hook input/ { place = table " " chain; if (/policy drop/) print place; else blocked = "" }
+        /hook input/ { place = table " " chain; if (/policy drop/) print place }
         place && /(^|[ \t])(drop|reject)([ \t]|$)/ && !/hook input/ { print place }
         $1 == "}" { place = "" }' | sort -u
 }
@@ -416,9 +419,9 @@ open_firewall() {
                 nft insert rule "$family" "$table" "$chain" "$proto" dport "$ports" accept comment '"denwa"'
             done
         done && opened=nftables
-        say "note: nftables forgets this at the next boot; in the file of its rules, let in: $(rules | tr '\n' ',')"
-    fi || say "note: the firewall could not be opened (see above); let in: $(rules | tr '\n' ',')"
-    [ -z "$opened" ] || say "the firewall of this server ($opened) is open for $(rules | tr '\n' ',' | sed 's/,$//; s/,/, /g')"
+        say "note: nftables forgets this at the next boot; in the file of its rules, let in: $(holes)"
+    fi || say "note: the firewall could not be opened (see above); let in: $(holes)"
+    [ -z "$opened" ] || say "the firewall of this server ($opened) is open for $(holes)"
 }
 
 close_firewall() {

@@ -23,7 +23,7 @@ def main(arch, names):
     suite = Suite()
     work = pathlib.Path(tempfile.mkdtemp(prefix="denwa-appliance-"))
     releases = Releases(work / "www", arch)
-    port = free_ports(socket.SOCK_STREAM, 18100, 8)[0]
+    port = free_ports(socket.SOCK_STREAM, 10000, 8)[0]
     web = folder_by_http(work / "www", port, work / "http.log")
     try:
         for name in names:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import re
 import socket
 import subprocess
@@ -19,8 +20,8 @@ OLDEST = {"x86_64": "qemu64", "aarch64": "cortex-a72"}
 
 
 def free_ports(kind, first, count):
-    """So many ports in a row of which nobody uses one."""
-    for first in range(first, first + 10000, max(count, 1)):
+    """So many ports in a row of which nobody uses one. Two tests at once begin to look at different places."""
+    for first in range(first + random.randrange(40) * 100, first + 10000, max(count, 1)):
         ports = list(range(first, first + count))
         try:
             for port in ports:
