@@ -176,8 +176,9 @@ holder() {
     echo 'another program'
 }
 
+# An address whose scope is more than this machine (10) and its link (20).
 note_ipv6() {
-    awk '$4 == "00" { n++ } END { exit !n }' /proc/net/if_inet6 2>/dev/null ||
+    awk '$4 != "10" && $4 != "20" { n++ } END { exit !n }' /proc/net/if_inet6 2>/dev/null ||
         say 'note: this server has no IPv6 address, so phones reach it over IPv4 only'
 }
 
