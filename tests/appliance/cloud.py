@@ -4,6 +4,7 @@ the kernel, the clock at 1970, a network that comes late, and (on x86_64) the me
 import subprocess
 import time
 
+from phones import Refused
 from steps import FORWARD, LINES, Server
 from vm import OLDEST, Vm, metadata
 
@@ -67,7 +68,27 @@ def ec2(server, imds, port):
         check.that("203.0.113.5" in server.status()["advertise"], f"advertised: {server.status()['advertise']}")
         check.says(vm.say("denwa settings"), "203.0.113.5")
         check.figure = f"{server.status()['advertise']}"
-    with suite.check("a spot notice: told in the log, calls end, and phones are asked to come back soon") as check:
-        subprocess.run(["curl", "-fsS", "-X", "POST", f"http://127.0.0.1:{port}/_test/interrupt?action=stop&in=120"], check=True)
-        said = vm.say("n=0; until grep -q 'spot: ' /var/log/messages || [ $n -ge 30 ]; do sleep 1; n=$((n + 1)); done; grep 'spot: ' /var/log/messages")
-        check.figure = said.splitlines()[-1].split("spot: ", 1)[1]
+    with suite.check("a spot notice: told in the log, phones are asked to come back soon, no new calls, calls end with a reason") as check:
+        caller, called = server.phone("101"), server.phone("102")
+        try:
+            before = caller.register()
+            called.register()
+            caller.call("102")
+            subprocess.run(["curl", "-fsS", "-X", "POST", f"http://127.0.0.1:{port}/_test/interrupt?action=stop&in=45"], check=True)
+            vm.say("until grep -q 'spot: ' /var/log/messages; do sleep 1; done", 30)
+            after = caller.register()
+            check.that(after < before, f"a registration lasts {after} s, {before} s before the notice")
+            refusal, deadline = "", time.monotonic() + 60
+            while "503" not in refusal:
+                check.that(time.monotonic() < deadline, f"new calls are not refused with 503: {refusal or 'they come about'}")
+                try:
+                    caller.call("114").hang_up()
+                    time.sleep(1)
+                except Refused as why:
+                    refusal = str(why)
+            reason = caller.ends.get(timeout=60)
+            check.that(reason, "the call ended without a reason")
+            check.figure = f"registrations of {before} s, then {after} s; {refusal}; Reason: {reason}"
+        finally:
+            caller.close()
+            called.close()

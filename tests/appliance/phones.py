@@ -44,7 +44,9 @@ class Phone:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((at, 0))
         self.port = self.socket.getsockname()[1]
-        self.tag, self.answers, self.legs = word(), {}, queue.Queue()
+        self.tag, self.answers = word(), {}
+        # What came: the ends of calls to it, and why calls were ended.
+        self.legs, self.ends = queue.Queue(), queue.Queue()
         self.is_open = True
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
@@ -59,10 +61,11 @@ class Phone:
         return f"<sip:{self.number}@{self.seen_as}:{self.port}>"
 
     def register(self, seconds=3600):
-        """Until the server says 200; how long that took."""
-        start = time.monotonic()
-        self._ask("REGISTER", "sip:pbx", f"<sip:{self.number}@pbx>", f"Contact: {self.contact}\r\nExpires: {seconds}\r\n")
-        return time.monotonic() - start
+        """For how many seconds the server keeps it."""
+        more = f"Contact: {self.contact}\r\nExpires: {seconds}\r\n"
+        answer, _ = self._ask("REGISTER", "sip:pbx", f"<sip:{self.number}@pbx>", more)
+        own = next(contact for contact in header(answer, "Contact") if f":{self.port}>" in contact)
+        return int(re.search(r"expires=(\d+)", own).group(1))
 
     def is_answered(self, patience=0.5):
         """Whether the server says anything to OPTIONS."""
@@ -168,6 +171,8 @@ class Phone:
                     self.legs.put(leg)
                 self._write(accepted[call])
             elif method and method != "ACK":
+                if method == "BYE":
+                    self.ends.put(first(text, "Reason"))
                 self._write(self._answer(text, ""))
 
     def _answer(self, request, sdp):
