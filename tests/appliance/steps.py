@@ -273,6 +273,13 @@ def removal(server, how, files):
     suite, vm = server.suite, server.vm
     with suite.check("--uninstall leaves the configuration and the state, and nothing else") as check:
         conf = vm.say("cat /etc/denwa/denwa.conf")
+        server.learn_passwords()
+        for number in server.passwords:
+            phone = server.phone(number)
+            try:
+                phone.register()
+            finally:
+                phone.close()
         check.says(vm.say("sh /root/test/good.sh --uninstall"), "/etc/denwa")
         left = differences(files, vm.say(FILES))
         paths = set(left.split(", "))
