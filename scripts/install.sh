@@ -295,6 +295,7 @@ upgrade() {
     chmod 640 "$config"
     if cmp -s "$binary" "$binary.new"; then
         say 'this version is installed already'
+        rm "$binary.new"
     else
         mv "$binary.new" "$binary"
         replaced=yes

@@ -67,7 +67,7 @@ def firewall(server):
         rules = vm.say("nft list ruleset")
         status, said = server.install()
         check.that(status == 0, said)
-        check.says(said, "the firewall of this server (nftables) is open for udp 5060")
+        check.says(said, "the firewall of this server (nftables) is open for tcp 5060, udp 5060, udp 40000-40063")
         server.learn_passwords()
         talk, sent = server.talk(1, 2)
         check.that(talk.lost() == 0, f"{talk.lost()} of {sent} packets were lost")

@@ -195,10 +195,11 @@ def upgrades(server, how):
         check.that(talk.lost() == 0, f"{talk.lost()} of {sent} packets were lost")
         check.figure = f"{sent} packets, none lost, longest silence {talk.longest_silence() * 1000:.0f} ms"
     with suite.check("the same version again changes nothing") as check:
-        before = server.status()
+        before, files = server.status(), vm.say(FILES)
         status, said = server.install("newer")
         check.that(status == 0, said)
         check.says(said, "installed already")
+        check.that(vm.say(FILES) == files, "files: " + differences(files, vm.say(FILES)))
         check.that(server.status()["pid"] == before["pid"], "another process serves")
     for name, release, before, after, words in (
         ("a program that dies is not kept", "dies", "", "", ("did not take over",)),
