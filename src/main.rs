@@ -13,10 +13,11 @@ use denwa::cloud::{self, Watch};
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::control::Facts;
 use denwa::console::{Log, Records, Summary, own_addresses};
+use denwa::handover::{self, Estate, Handover, Predecessor};
 use denwa::journal::{Clocks, Journal, Opened, State};
-use denwa::keeper::{self, Handover, Keeper};
+use denwa::keeper::{self, Keeper};
 use denwa::media;
-use denwa::net::{self, End, Estate, Predecessor};
+use denwa::net::{self, End};
 use denwa::switch::{Event, Flow, Instant, Switch};
 use rustix::process::geteuid;
 
@@ -210,8 +211,6 @@ fn exchange() -> Done {
     let is_ec2 = cloud::is_ec2();
     let cage = keeper::enter_cage(&config, has_state)?;
     let mut log = Log::new(&config);
-    log.started(&config, &path);
-    log.say(if cage.is_complete() { LogLevel::Info } else { LogLevel::Warn }, &cage.to_string());
 
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
@@ -220,14 +219,17 @@ fn exchange() -> Done {
     let Estate { records, streams, relay } = inherited.unwrap_or_default();
 
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-    let (mut journal, mut state, mut clocks) = match has_state {
-        true => {
-            let Opened { journal, state, clocks, notices } =
-                Journal::open(&config.state, keeper::pid(), config.sync, wall)?;
+    let opened =
+        has_state.then(|| Journal::open(&config.state, handover::keeper(), config.sync, wall)).transpose()?;
+    // Not before the folder is ours: whoever is refused does not run.
+    log.started(&config, &path);
+    log.say(if cage.is_complete() { LogLevel::Info } else { LogLevel::Warn }, &cage.to_string());
+    let (mut journal, mut state, mut clocks) = match opened {
+        Some(Opened { journal, state, clocks, notices }) => {
             notices.iter().for_each(|notice| log.say(LogLevel::Warn, notice));
             (Some(journal), state, clocks)
         }
-        false => {
+        None => {
             if !is_heir {
                 let notice = "there is no state folder: phones have to register anew after a restart";
                 log.say(LogLevel::Warn, notice);
@@ -248,7 +250,7 @@ fn exchange() -> Done {
     let facts = Facts {
         version: denwa::VERSION.into(),
         configuration: path.display().to_string(),
-        keeper_pid: keeper::pid(),
+        keeper_pid: handover::keeper(),
         pid: std::process::id(),
         started_unix: past.since,
         exchange_started_unix: wall / 1_000,

@@ -219,6 +219,7 @@ fn a_call_leaves_a_line_that_says_who_when_why_and_how_it_sounded() {
     ] {
         assert_eq!(cell(1, name), value, "{name}");
     }
+    assert_eq!(cell(2, "cause"), "no phone is registered (480)");
     assert!(cell(1, "duration_s").parse::<u64>().unwrap() <= 10);
     assert!(cell(1, "talked_s").parse::<u64>().unwrap() <= 10);
     assert!(cell(1, "caller_jitter_ms").parse::<u64>().unwrap() < 1_000);

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use folder::Folder;
 use said::Said;
@@ -240,7 +240,7 @@ fn a_torn_journal_is_told_of_and_used() {
     let mut journal = fs::OpenOptions::new().append(true).open(folder.state("journal")).unwrap();
     std::io::Write::write_all(&mut journal, &[0; 123]).unwrap();
     let program = Program::start(&folder, at, "");
-    program.expect("the last 123 bytes are torn or damaged, and were cut off");
+    program.expect("the last 123 bytes are torn, and were cut off");
     one.reaches(&two);
 }
 
@@ -257,9 +257,21 @@ fn failure(folder: &Folder, at: SocketAddr) -> String {
 fn the_second_on_a_folder_and_an_old_one_on_a_new_journal_are_refused() {
     let (folder, at) = (Folder::new(), free_port());
     let program = Program::start(&folder, at, "");
+    let state = folder.0.join("state");
+    let expected = format!(
+        "denwa runs already as process {} (state folder {}): `denwa status`",
+        program.keeper.id(),
+        state.display()
+    );
+    // On the same ports, and on others.
+    for at in [at, free_port()] {
+        let said = failure(&folder, at);
+        assert!(said.starts_with(&expected) && said.lines().count() == 1, "{said}");
+    }
+    // Where commands cannot find the first one, the lock still tells.
+    fs::remove_file(state.join("keeper")).unwrap();
     let said = failure(&folder, free_port());
-    let expected = format!("is used by another denwa, process {};", program.keeper.id());
-    assert!(said.contains(&expected), "{said}");
+    assert!(said.contains(&expected) && !said.contains(" runs /"), "{said}");
     assert!(program.stop().0.success());
 
     let mut octets = fs::read(folder.state("journal")).unwrap();
@@ -301,6 +313,117 @@ fn without_room_it_goes_on_says_so_and_recovers() {
     program.expect("can be written again");
     program.crash();
     one.reaches(&two);
+}
+
+/// A program to which the state folder is something else than to us: `mount` says what, in a shell's words. Later
+/// it can be changed by [`Confined::change`].
+struct Confined(Program);
+
+impl Confined {
+    fn start(folder: &Folder, at: SocketAddr, mount: &str) -> Confined {
+        let config = folder.configure(at, "ext.102.max-contacts = 1");
+        let mut command = Command::new("unshare");
+        let script = format!("cd \"$2\" && {mount} && cd / && exec \"$0\" run --config \"$1\"");
+        command.args(["-m", "sh", "-ec", &script, env!("CARGO_BIN_EXE_denwa")]);
+        command.arg(config).arg(&folder.0);
+        Confined(Program::launch(command))
+    }
+
+    /// What a shell does where the program is.
+    fn change(&self, folder: &Folder, script: &str) -> String {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.0.keeper.id().to_string(), "-m", "sh", "-ec"]);
+        command.arg(format!("cd \"$1\" && {script}")).arg(env!("CARGO_BIN_EXE_denwa")).arg(&folder.0);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+#[test]
+fn it_starts_on_a_folder_that_takes_nothing_and_recovers() {
+    if !geteuid().is_root() {
+        return println!("only root can make such a disk");
+    }
+    let read_only = "mount --bind state state && mount -o remount,bind,ro state";
+    let full = "cp -a state kept && mount -t tmpfs -o size=256k,mode=755 none state && cp -a kept/. state && \
+                chown --reference=kept state && { cat /dev/zero > state/filler || true; } 2> /dev/null";
+    let cases = [
+        (read_only, "Read-only file system", "mount -o remount,bind,rw state"),
+        (full, "No space left on device", "rm state/filler"),
+    ];
+    for (trouble, word, cure) in cases {
+        let (folder, at) = (Folder::new(), free_port());
+        let (mut one, mut two) = (Phone::new("101", at), Phone::new("102", at));
+        let program = Program::start(&folder, at, "");
+        two.register(600);
+        one.register(600);
+        assert!(program.stop().0.success());
+
+        let program = Confined::start(&folder, at, trouble);
+        // What was on record is known, …
+        one.reaches(&two);
+        // The page of the disk in which the journal ends may have had room for some of that.
+        let said = (0..20).find_map(|_| {
+            one.reaches(&two);
+            program.0.said.0.try_iter().find(|line| line.contains("the state folder"))
+        });
+        let said = said.expect("so much does not fit");
+        assert!(said.contains("cannot be written") && said.contains(word), "{said}");
+        assert!(said.contains("lost at a restart"), "{said}");
+        let status = program.change(&folder, "\"$0\" status --config denwa.conf");
+        assert!(status.contains("CANNOT BE WRITTEN"), "{status}");
+        let second = program.change(&folder, "\"$0\" run --config denwa.conf || true");
+        let first = format!("denwa runs already as process {} ", program.0.keeper.id());
+        assert!(second.starts_with(&first), "{second}");
+        let reload = program.change(&folder, "\"$0\" reload --config denwa.conf");
+        assert!(reload.starts_with("denwa goes on with"), "{reload}");
+        // … and what comes is on record as soon as there is a way.
+        two = Phone::new("102", at);
+        two.register(600);
+        program.change(&folder, cure);
+        program.0.said.expect("can be written again", 4 * SOON);
+        program.0.crash();
+        one.reaches(&two);
+        let status = program.change(&folder, "\"$0\" status --config denwa.conf");
+        assert!(!status.contains("CANNOT BE WRITTEN"), "{status}");
+    }
+}
+
+#[test]
+fn it_starts_where_the_folder_cannot_even_be_made() {
+    if !geteuid().is_root() {
+        return println!("only root can make such a disk");
+    }
+    let (folder, at) = (Folder::new(), free_port());
+    let program = Confined::start(&folder, at, "mount --bind . . && mount -o remount,bind,ro .");
+    program.0.expect("there is no state folder: phones have to register anew after a restart");
+    let (mut one, mut two) = (Phone::new("101", at), Phone::new("102", at));
+    two.register(600);
+    one.register(600);
+    one.reaches(&two);
+}
+
+#[test]
+fn a_newer_journal_is_refused_where_nothing_can_be_written_too() {
+    if !geteuid().is_root() {
+        return println!("only root can make such a disk");
+    }
+    let (folder, at) = (Folder::new(), free_port());
+    let program = Program::start(&folder, at, "");
+    Phone::new("101", at).register(600);
+    assert!(program.stop().0.success());
+    let mut octets = fs::read(folder.state("journal")).unwrap();
+    octets[8] += 1;
+    fs::write(folder.state("journal"), &octets).unwrap();
+    let config = folder.configure(at, "");
+    let script =
+        "mount --bind \"$2\" \"$2\" && mount -o remount,bind,ro \"$2\" && exec \"$0\" run --config \"$1\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-ec", script, env!("CARGO_BIN_EXE_denwa")]).arg(config);
+    let output = command.arg(folder.state("")).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("is of version 3, and this denwa knows 2"), "{said}");
+    assert_eq!((output.status.code(), fs::read(folder.state("journal")).unwrap()), (Some(1), octets));
 }
 
 #[test]

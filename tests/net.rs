@@ -12,8 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant as Moment};
 
 use denwa::config::{Config, Listen};
+use denwa::handover::Sockets;
 use denwa::journal::Record;
-use denwa::keeper::{self, Sockets};
+use denwa::keeper;
 use denwa::media;
 use denwa::net::{self, Machine};
 use denwa::switch::{Event, Input, Instant, Output, Transport};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use argh::FromArgs;
-use denwa::console::control::{AskError, EndedCall, Reply, Request, Time};
+use denwa::console::control::{AskError, EndedCall, Reply, Request, Time, Which};
 
 use super::ask::{print, unexpected, which, with_exchange};
 use crate::Done;
@@ -74,8 +74,12 @@ pub(crate) struct Unban {
 
 pub(crate) fn hang_up(arguments: HangUp) -> Done {
     let which = which(&arguments.which)?;
+    let is_all = which == Which::All;
     with_exchange(arguments.config, |client| {
         let Reply::Ended(ended) = client.ask(&Request::HangUp(which))? else { return Err(unexpected()) };
+        if ended.is_empty() && is_all {
+            return print("no calls\n");
+        }
         if ended.is_empty() {
             return Err(AskError::Refused(
                 "there is no such call; `denwa calls` shows those that there are".into(),

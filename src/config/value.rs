@@ -241,7 +241,7 @@ fn is_name(word: &str) -> bool {
     (1..=32).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
-/// What stands for a password that is still to be made up ([`super::fill_in`]).
+/// What stands for a password that is still to be made up ([`super::fill_in()`]).
 pub(super) const RANDOM: &str = "random";
 
 /// Never repeats what it was given.

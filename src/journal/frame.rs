@@ -142,6 +142,26 @@ pub(super) fn read(file: impl Read, mut each: impl FnMut(Record)) -> io::Result<
     }
 }
 
+/// How much of what follows a damaged place is looked at by [`has_record`], in octets: a record ends there that begins
+/// where the damaged one, however long, does at most.
+pub(super) const WINDOW: usize = 2 * (PREFIX + MAX_RECORD);
+
+/// Whether a whole record begins anywhere in these octets: what is before it was damaged, not torn.
+pub(super) fn has_record(octets: &[u8]) -> bool {
+    (0..octets.len()).any(|at| {
+        let Some((prefix, rest)) = octets.get(at..).and_then(|from| from.split_first_chunk::<PREFIX>())
+        else {
+            return false;
+        };
+        let [a, b, checksum @ ..] = *prefix;
+        let length = usize::from(u16::from_le_bytes([a, b]));
+        let Some(payload) = rest.get(..length).filter(|payload| !payload.is_empty()) else { return false };
+        // Most octets are the beginning of no record at all, which costs less to see than a checksum.
+        matches!(postcard::take_from_bytes::<Record>(payload), Ok((_, [])))
+            && crc32fast::hash(payload) == u32::from_le_bytes(checksum)
+    })
+}
+
 /// Fills a buffer; false if the file ends before.
 fn fill(file: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(buffer) {
@@ -154,7 +174,7 @@ fn fill(file: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<bool> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::record::{Clocks, Flow, Octets, Secret, Term, Transport};
+    use super::super::record::{Clocks, Flow, Kept, Octets, Secret, Term, Transport};
     use super::*;
     use crate::time::Instant;
 
@@ -225,6 +245,28 @@ mod tests {
     }
 
     #[test]
+    fn whole_records_are_found_behind_a_damaged_place_and_nowhere_else() {
+        let (bytes, ends) = file();
+        for at in HEADER..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            let (Found::Records { end, .. }, _) = found(&damaged) else { panic!() };
+            let is_last = at >= ends[ends.len() - 2];
+            assert_eq!(has_record(&damaged[end as usize..]), !is_last, "{at}");
+        }
+        for length in HEADER..bytes.len() {
+            let (Found::Records { end, .. }, _) = found(&bytes[..length]) else { panic!() };
+            assert!(!has_record(&bytes[end as usize..length]));
+        }
+        assert!(!has_record(&[0; 5_000]));
+        // The longest there can be.
+        let mut out = vec![7; PREFIX + MAX_RECORD];
+        let long = Octets(vec![7; MAX_RECORD - 20].into());
+        assert!(write(&mut out, &Record::Locks(Kept { id: 1, at: Instant(300), form: long })));
+        assert!(out.len() <= WINDOW && has_record(&out) && !has_record(&out[..out.len() - 1]));
+    }
+
+    #[test]
     fn random_octets_are_no_records() {
         let mut random = 1u64;
         for length in 0..2_000 {
@@ -235,6 +277,7 @@ mod tests {
             }));
             assert_eq!(found(&bytes), (Found::Records { end: HEADER as u64, is_old: false }, vec![]));
             assert_eq!(found(&bytes[HEADER..]).0, Found::Foreign);
+            assert!(!has_record(&bytes[HEADER..]));
         }
     }
 

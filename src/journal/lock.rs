@@ -1,9 +1,10 @@
 //! One exchange for each state folder.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -26,14 +27,43 @@ pub enum NoLock {
     Impossible,
 }
 
+/// Somebody else has a folder.
+#[derive(Debug)]
+pub struct InUse {
+    /// Which folder.
+    pub folder: PathBuf,
+    /// Which process, as far as that is known.
+    pub holder: Option<u32>,
+}
+
+impl std::error::Error for InUse {}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("denwa runs already")?;
+        if let Some(holder) = self.holder {
+            write!(f, " as process {holder}")?;
+        }
+        write!(
+            f,
+            " (state folder {}): `denwa status` tells how it is, `denwa stop` stops it; a second exchange needs a \
+             configuration with a folder (`state`) and ports (`listen`, `media-ports`) of its own",
+            self.folder.display()
+        )
+    }
+}
+
 impl Lock {
     /// Takes the folder, and tells others who has it.
     pub(super) fn take(folder: &Path, holder: u32) -> Result<Lock, NoLock> {
+        let path = folder.join(NAME);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(folder.join(NAME)).map_err(|_| NoLock::Impossible)?;
+        // One that cannot be written, on a disk that is read-only, can be locked all the same.
+        let file = options.open(&path).or_else(|_| File::open(&path));
+        let mut file = file.map_err(|_| NoLock::Impossible)?;
         lock(&file)?;
-        // The lock is what counts; where the disk is full, nobody is told who has it.
+        // The lock is what counts; where nothing can be written, nobody is told who has it.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{holder}"));
         Ok(Lock { _file: file })
     }

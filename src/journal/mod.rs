@@ -20,7 +20,7 @@
 //! |---|---|
 //! | `journal` | the records (file `frame`) |
 //! | `journal.new` | the next one, until it is whole |
-//! | `journal.damaged` | what stood in the place of a journal and was none |
+//! | `journal.damaged` | what stood in the place of a journal and was none, or had whole records behind a damaged one |
 //! | `journal.before-restore` | the one whose place was taken by that of a backup |
 //! | `lock` | who has the folder: one process at a time |
 
@@ -36,7 +36,7 @@ mod tests;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,12 +44,13 @@ use std::time::Duration;
 
 pub use disk::NAME;
 pub use frame::{MAX_RECORD, VERSION};
-pub use lock::{Lock, NoLock};
+pub use lock::{InUse, Lock, NoLock};
 pub use record::{
     Address, Ban, Binding, Clocks, Flow, Kept, Octets, Record, Refresh, Secret, Term, Transport, Used,
 };
 pub use state::State;
 
+use crate::atomic;
 use crate::time::Instant;
 use disk::{DAMAGED, Disk, Done, NEXT};
 use frame::{Found, HEADER};
@@ -84,6 +85,8 @@ pub struct Journal {
     alive: u64,
     /// When it is to be written anew, since there is none, or it cannot be relied on.
     anew: Option<Instant>,
+    /// Whether what stands in its place has to be put aside before.
+    is_in_the_way: bool,
     /// Whether people were told that nothing is recorded.
     has_failed: bool,
     batch: Vec<u8>,
@@ -118,12 +121,7 @@ pub enum News {
 #[derive(Debug)]
 pub enum OpenError {
     /// Another process uses the folder.
-    InUse {
-        /// Which folder.
-        folder: PathBuf,
-        /// Which process, by its own word.
-        holder: Option<u32>,
-    },
+    InUse(InUse),
     /// The journal is of a version that this program does not know.
     Version {
         /// Where it is.
@@ -152,13 +150,7 @@ impl std::error::Error for OpenError {}
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::InUse { folder, holder } => {
-                write!(f, "the state folder {} is used by another denwa", folder.display())?;
-                if let Some(holder) = holder {
-                    write!(f, ", process {holder}")?;
-                }
-                f.write_str("; stop that one, or give this one a folder of its own (state)")
-            }
+            OpenError::InUse(in_use) => in_use.fmt(f),
             OpenError::Version { path, version } => write!(
                 f,
                 "{} is of version {version}, and this denwa knows {VERSION}: start the newer denwa that wrote it, \
@@ -197,8 +189,8 @@ impl Journal {
     /// are to stop who want it; `interval` is how long a record may wait to be put on the disk; `wall` is
     /// what the clock on the wall says, in milliseconds since 1970.
     ///
-    /// A tail that is torn or damaged is cut off. A file that is no journal is put aside. Where nothing
-    /// can be written, that is told by [`Journal::turn`], and tried again.
+    /// A torn tail is cut off. A file that is no journal, or in which whole records follow a damaged one, is put
+    /// aside. Where nothing can be written, that is told by [`Journal::turn`], and tried again.
     ///
     /// # Errors
     ///
@@ -207,7 +199,7 @@ impl Journal {
         let lock = match Lock::take(folder, holder) {
             Ok(lock) => Some(lock),
             Err(NoLock::Held(holder)) => {
-                return Err(OpenError::InUse { folder: folder.to_owned(), holder });
+                return Err(OpenError::InUse(InUse { folder: folder.to_owned(), holder }));
             }
             // Where no file can be made, none can be damaged.
             Err(NoLock::Impossible) => None,
@@ -220,22 +212,43 @@ impl Journal {
             Ok((frame::read(file, |record| state.apply(record))?, whole))
         });
         let mut is_current = true;
+        let mut is_in_the_way = false;
+        let mut aside = |what: String| {
+            let (notice, is_done) = put_aside(folder, &what);
+            notices.push(notice);
+            is_in_the_way = !is_done;
+        };
         let end = match found {
-            Ok((Found::Records { end, is_old }, whole)) => {
+            Ok((Found::Records { end, is_old }, whole)) if end < whole => {
                 is_current = !is_old;
-                if end < whole {
-                    notices.push(format!(
-                        "{}: the last {} bytes are torn or damaged, and were cut off; {end} bytes are whole",
-                        path.display(),
-                        whole - end
-                    ));
+                let (name, rest) = (path.display(), whole - end);
+                match is_damaged(&path, end) {
+                    Err(error) => return Err(OpenError::Unreadable { path, error }),
+                    Ok(true) => {
+                        aside(format!(
+                            "{name} is damaged at byte {end}; what follows, {rest} bytes, is not used"
+                        ));
+                        None
+                    }
+                    Ok(false) => {
+                        notices.push(format!(
+                            "{name}: the last {rest} bytes are torn, and were cut off; {end} bytes are whole"
+                        ));
+                        Some(end)
+                    }
                 }
+            }
+            Ok((Found::Records { end, is_old }, _)) => {
+                is_current = !is_old;
                 Some(end)
             }
             Ok((Found::Version(version), _)) => return Err(OpenError::Version { path, version }),
             Ok((Found::Unknown, _)) => return Err(OpenError::Unknown { path }),
             Ok((Found::Foreign, whole)) => {
-                notices.push(put_aside(folder, whole));
+                aside(format!(
+                    "{} ({whole} bytes) is no journal of denwa; phones have to register anew",
+                    path.display()
+                ));
                 None
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -253,6 +266,7 @@ impl Journal {
             next: None,
             alive: HEADER as u64,
             anew: (!is_sound).then_some(clocks.now),
+            is_in_the_way,
             has_failed: false,
             batch: Vec::new(),
             urgency: Urgency::Waits,
@@ -398,6 +412,10 @@ impl Journal {
 
     /// Writes all that is alive to a new file, and has it take the place of the journal.
     fn begin_anew(&mut self, now: Instant, snapshot: impl FnOnce(&mut dyn FnMut(&Record))) -> io::Result<()> {
+        if self.is_in_the_way {
+            atomic::set_aside(&self.folder.join(NAME), &self.folder.join(DAMAGED))?;
+            self.is_in_the_way = false;
+        }
         let mut next = Appended::create(&self.folder.join(NEXT))?;
         let mut written = Ok(());
         let mut chunk = frame::header().to_vec();
@@ -483,12 +501,21 @@ impl Appended {
     }
 }
 
-/// Puts a file aside that stands in the place of the journal; says so.
-fn put_aside(folder: &Path, length: u64) -> String {
-    let path = folder.join(NAME);
-    let what = format!("{} ({length} bytes) is no journal of denwa", path.display());
-    match fs::rename(&path, folder.join(DAMAGED)) {
-        Ok(()) => format!("{what}, and is now called {DAMAGED}; phones have to register anew"),
-        Err(error) => format!("{what}, and cannot be renamed: {error}"),
+/// Whether whole records follow the place at which a file cannot be read on; else its end is torn.
+fn is_damaged(path: &Path, end: u64) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(end))?;
+    let mut rest = Vec::new();
+    file.take(frame::WINDOW as u64).read_to_end(&mut rest)?;
+    Ok(frame::has_record(&rest))
+}
+
+/// Puts a file aside that stands in the place of the journal. A sentence about that, and whether it is done.
+fn put_aside(folder: &Path, what: &str) -> (String, bool) {
+    match atomic::set_aside(&folder.join(NAME), &folder.join(DAMAGED)) {
+        Ok(()) => (format!("{what}; the file is kept as {DAMAGED}"), true),
+        Err(error) => {
+            (format!("{what}; the file will be kept as {DAMAGED}, which cannot be made yet: {error}"), false)
+        }
     }
 }

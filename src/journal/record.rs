@@ -262,7 +262,7 @@ impl Term {
 }
 
 /// A way to reach somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Flow {
     /// Datagrams, or a stream, which does not survive.
     pub transport: Transport,
@@ -273,7 +273,7 @@ pub struct Flow {
 }
 
 /// What carries a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Transport {
     /// Datagrams.
     Udp,
@@ -282,7 +282,7 @@ pub enum Transport {
 }
 
 /// An address and a port, with the interface that a link-local address needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Address {
     ip: IpAddr,
     port: u16,

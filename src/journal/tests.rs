@@ -177,6 +177,54 @@ fn what_is_no_journal_is_put_aside() {
 }
 
 #[test]
+fn one_that_is_damaged_in_the_middle_is_kept_and_what_is_before_is_used() {
+    let folder = used("damaged");
+    let whole = fs::read(folder.path(NAME)).unwrap();
+    let mut numbers = Vec::new();
+    for at in HEADER..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(folder.path(NAME), &damaged).unwrap();
+        let _ = fs::remove_file(folder.path(DAMAGED));
+        let Opened { mut journal, state, notices, .. } = folder.open();
+        numbers.push(state.bindings.len());
+        match &notices[..] {
+            [notice] if notice.contains("is damaged at byte ") => {
+                assert!(notice.contains("the file is kept as journal.damaged"), "{notice}");
+                assert_eq!(fs::read(folder.path(NAME)).unwrap(), damaged);
+                assert_eq!(fs::read(folder.path(DAMAGED)).unwrap(), damaged);
+            }
+            // Nothing follows, and that cannot be told from a torn end.
+            [notice] if notice.contains(" are torn, and were cut off") => {
+                assert!(!folder.path(DAMAGED).exists());
+                numbers.pop();
+            }
+            other => panic!("{at}: {other:?}"),
+        }
+        assert!(journal.turn(Instant(0), snapshot(70..72)).is_none());
+        assert_eq!(ids(&reopened(journal, &folder)).contains(&70), folder.path(DAMAGED).exists(), "{at}");
+    }
+    numbers.dedup();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 3]);
+}
+
+#[test]
+fn what_cannot_be_put_aside_is_not_replaced() {
+    let folder = Folder::new("stuck");
+    // Nothing can take the place of a folder that is not empty.
+    fs::create_dir_all(folder.path(DAMAGED).join("x")).unwrap();
+    fs::write(folder.path(NAME), b"mine").unwrap();
+    let Opened { mut journal, notices, .. } = folder.open();
+    assert!(notices[0].contains("which cannot be made yet"), "{notices:?}");
+    assert!(matches!(journal.turn(Instant(0), snapshot(0..1)), Some(News::Failed(_))));
+    assert_eq!(fs::read(folder.path(NAME)).unwrap(), b"mine");
+    fs::remove_dir_all(folder.path(DAMAGED)).unwrap();
+    assert!(matches!(journal.turn(Instant(20_000), snapshot(0..1)), Some(News::Recovered)));
+    assert_eq!(fs::read(folder.path(DAMAGED)).unwrap(), b"mine");
+    assert_eq!(ids(&reopened(journal, &folder)), [0]);
+}
+
+#[test]
 fn an_unknown_version_is_left_untouched() {
     let folder = used("version");
     let mut octets = fs::read(folder.path(NAME)).unwrap();
@@ -192,7 +240,7 @@ fn the_second_is_refused_and_told_who_is_first() {
     let folder = Folder::new("second");
     let first = folder.open();
     let error = folder.try_open().err().unwrap().to_string();
-    assert!(error.contains("is used by another denwa, process 4711;"), "{error}");
+    assert!(error.contains("denwa runs already as process 4711 (state folder "), "{error}");
     drop(first);
     folder.open();
 }

@@ -4,14 +4,14 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Config, Listen, Transport};
-use crate::net::{Standing, sys};
+use crate::handover::Sockets;
+use crate::net::sys;
 
 /// How much the kernel keeps for a UDP socket while we are busy, in bytes; as much of it as
 /// net.core.rmem_max allows.
@@ -22,21 +22,6 @@ const SEND_BUFFER: usize = 1 << 20;
 
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 1024;
-
-/// The sockets that SIP is spoken on, those of IPv6 never carry IPv4; and the operator's.
-#[derive(Debug, Default)]
-pub struct Sockets {
-    /// Bound, nonblocking; those on a wildcard address tell where each datagram was sent to.
-    pub udp: Vec<UdpSocket>,
-    /// Listening, nonblocking.
-    pub tcp: Vec<TcpListener>,
-    /// Where the operator's commands come, nonblocking; `None` where there is no state folder to have it in.
-    pub control: Option<UnixListener>,
-    /// Connections that another process has had; not bound here.
-    pub standing: Vec<Standing>,
-    /// What people should know although it went well, e.g. that the machine has no IPv6.
-    pub notices: Vec<String>,
-}
 
 /// Opens a socket for each `listen`; one without an address gives one socket of each family that
 /// the machine has. Also raises the number of files that the process may have open to what the

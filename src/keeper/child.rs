@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::handover::{Parcel, Past, READY, answer, send_heir};
+use crate::handover::{Parcel, Past, READY, answer, send_heir};
 
 /// A program that is an exchange: at first this one itself. It is opened once, and so are all exchanges from
 /// it: it does not matter whether the file is replaced or deleted meanwhile, or in a folder that a caged process

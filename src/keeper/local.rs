@@ -1,4 +1,4 @@
-//! Local sockets in the state folder, by which the operator's commands reach us.
+//! Local sockets of the state folder, by which the operator's commands reach us.
 
 use std::fs;
 use std::io;
@@ -7,11 +7,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use rustix::fs::Mode;
+use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Gid, Uid, umask};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
-use crate::console::control::at;
-use crate::sandbox::User;
+use crate::console::control::{at, connect, elsewhere};
+use crate::sandbox::{User, takes_nothing};
 
 /// What nobody but the owner has on a socket: no right at all.
 const OTHERS: Mode = Mode::from_raw_mode(0o177);
@@ -19,28 +20,41 @@ const OTHERS: Mode = Mode::from_raw_mode(0o177);
 /// Listens at `name` in `folder`, mode 0600. Root does it as the `user` that it becomes later: the socket
 /// is that user's then, and whatever the user has put into its folder cannot lead root elsewhere.
 ///
-/// What an exchange before us left there is removed; a socket on which somebody answers is not.
+/// What an exchange before us left there is removed; a socket on which somebody answers is not. Where the disk
+/// takes nothing, it listens elsewhere ([`elsewhere`]).
 ///
 /// # Errors
 ///
 /// [`io::ErrorKind::AddrInUse`] if somebody answers, [`io::ErrorKind::AlreadyExists`] if something else has
 /// the name, and what the system says if the folder cannot be written.
 pub(super) fn listen(folder: &Path, name: &str, user: Option<&User>) -> io::Result<UnixListener> {
-    let listen = || {
+    let in_folder = || {
         at(folder, name, |path| {
             remove_stale(&path)?;
             let before = umask(OTHERS);
             let listener = UnixListener::bind(&path);
             umask(before);
-            let listener = listener?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
+            listener
         })
+    };
+    let listen = || {
+        let listener = in_folder().or_else(|error| match takes_nothing(&error) {
+            true => UnixListener::bind_addr(&elsewhere(folder, name)?),
+            false => Err(error),
+        })?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
     };
     match user {
         Some(user) => as_user(user, listen),
         None => listen(),
     }
+}
+
+/// The process that answers at `name` in `folder`: nobody, or one whose number may not be known.
+pub(super) fn occupant(folder: &Path, name: &str) -> Option<Option<u32>> {
+    let stream = connect(folder, name).ok()?;
+    Some(socket_peercred(&stream).ok().map(|peer| peer.pid.as_raw_pid().unsigned_abs()))
 }
 
 /// Takes a socket away on which nobody answers.
@@ -107,12 +121,14 @@ mod tests {
     fn what_was_left_is_removed_but_nothing_that_is_used() {
         let folder = Folder::new("stale");
         let path = folder.0.join("control");
+        assert_eq!(occupant(&folder.0, "control"), None);
         let first = listen(&folder.0, "control", None).unwrap();
+        assert_eq!(occupant(&folder.0, "control"), Some(Some(std::process::id())));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let again = listen(&folder.0, "control", None).unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
         drop(first);
-        assert!(path.exists());
+        assert!(path.exists() && occupant(&folder.0, "control").is_none());
         drop(listen(&folder.0, "control", None).unwrap());
         fs::remove_file(&path).unwrap();
         fs::write(&path, "a file").unwrap();

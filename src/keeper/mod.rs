@@ -10,13 +10,13 @@
 //! ```
 //!
 //! The exchange gets the configuration (the bytes that the keeper has read) and the sockets over the
-//! pair, which is its standard input and stays open ([`Link`]). If it dies, the keeper starts the next
-//! one on the same sockets, at once or after a short while ([`backoff`]); datagrams wait there
-//! meanwhile, since the keeper never reads any. If the keeper dies, the pair's end says so, and the
-//! exchange stops.
+//! pair, which is its standard input and stays open ([`Link`](crate::handover::Link)). If it dies, the
+//! keeper starts the next one on the same sockets, at once or after a short while ([`backoff`]); datagrams
+//! wait there meanwhile, since the keeper never reads any. If the keeper dies, the pair's end says so, and
+//! the exchange stops.
 //!
 //! At an upgrade it starts another program beside the exchange, and joins the two; when the new one has taken
-//! over, the old one ends (file `upgrade`, and `net::estate`). If the new one dies within 30 s after that, the
+//! over, the old one ends (file `upgrade`, and `handover::estate`). If the new one dies within 30 s after that, the
 //! program of before is started again.
 //!
 //! The operator's commands reach the keeper by a socket of its own (file `door`), of which the exchange knows
@@ -27,10 +27,10 @@ pub mod backoff;
 mod bind;
 mod child;
 mod door;
-mod handover;
 mod local;
 mod orders;
 mod rights;
+mod take_over;
 mod talk;
 mod terminal;
 mod upgrade;
@@ -41,18 +41,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use bind::{BindError, Sockets, bind};
-pub use handover::{Handover, Link, MAX_SOCKETS, Order, Past, TakeOverError, take_over};
+pub use bind::{BindError, bind};
 pub use rights::enter_cage;
+pub use take_over::{TakeOverError, take_over};
 pub use talk::{Answer, AskError, Request, ask};
 
 use crate::config::{Config, LogLevel};
 use crate::console::{Log, control};
+use crate::handover::Parcel;
+use crate::journal::InUse;
 use crate::net::sys;
 use crate::sandbox::{self, User};
 use child::Binary;
 use door::Door;
-use handover::Parcel;
 use terminal::Terminal;
 
 /// What is needed to keep an exchange running. It is little: not even the configuration is kept in
@@ -83,6 +84,10 @@ impl Keeper {
     ///
     /// The first thing that cannot be had, and what to do about it.
     pub fn new(config: &Config, path: &Path, file: &[u8]) -> Result<Keeper, StartError> {
+        // Before the ports, which are taken then as well.
+        if let Some(holder) = local::occupant(&config.state, talk::SOCKET) {
+            return Err(StartError::InUse(InUse { folder: config.state.clone(), holder }));
+        }
         // Whatever our starter left open is not for the exchange.
         sys::close_at_exec().map_err(StartError::Proc)?;
         let (own, binary) =
@@ -131,14 +136,11 @@ fn without_socket(state: &Path, name: &str, error: &io::Error) -> String {
     format!("{commands} and its like will not find this denwa: {path}: {why}")
 }
 
-/// The process that keeps this exchange, for people who want to stop both.
-pub fn pid() -> u32 {
-    std::os::unix::process::parent_id()
-}
-
 /// Why the keeper cannot do its work.
 #[derive(Debug)]
 pub enum StartError {
+    /// The state folder is another denwa's.
+    InUse(InUse),
     /// `/proc` is not there, so that the program cannot find itself.
     Proc(io::Error),
     /// A socket cannot be had.
@@ -163,6 +165,7 @@ impl std::error::Error for StartError {}
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StartError::InUse(in_use) => in_use.fmt(f),
             StartError::Proc(error) => {
                 write!(f, "/proc/self: {error}; denwa needs the proc filesystem: mount it on /proc")
             }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use rustix::process::getegid;
 
 use super::bind::bind_beside;
-use super::handover::Parcel;
+use super::door::GuestId;
 use super::rights::needs_more_files;
 use super::talk::{Answer, Request};
 use super::watch::{State, Watch};
 use super::{Keeper, StartError};
 use crate::config::{Config, LogLevel, Mistakes};
+use crate::handover::Parcel;
 use crate::net::sys::Signal;
 
 /// How long an exchange may take to go over to another configuration.
@@ -29,7 +30,7 @@ pub(super) struct Reload {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asker {
     /// A command.
-    Door,
+    Guest(GuestId),
     /// Somebody who sent SIGHUP, and reads the log.
     Signal,
 }
@@ -71,20 +72,26 @@ impl Watch {
     /// Hears what commands ask for.
     pub(super) fn attend(&mut self) {
         let exchanges = self.exchanges();
-        let request = self.keeper.door.as_mut().and_then(|door| door.hear(|pid| exchanges.contains(&pid)));
+        while let Some((guest, request)) =
+            self.keeper.door.as_mut().and_then(|door| door.hear(|pid| exchanges.contains(&pid)))
+        {
+            self.obey(guest, request);
+        }
+    }
+
+    fn obey(&mut self, guest: GuestId, request: Request) {
         match request {
-            None => {}
-            Some(Request::Reload(file)) => self.reload(&file, Asker::Door),
-            Some(Request::Upgrade(program)) => self.upgrade(program),
+            Request::Reload(file) => self.reload(&file, Asker::Guest(guest)),
+            Request::Upgrade(program) => self.upgrade(guest, program),
             // It is answered by our end.
-            Some(Request::Stop { hang_up }) => {
+            Request::Stop { hang_up } => {
                 let signal = if hang_up { Signal::Interrupt } else { Signal::Terminate };
                 self.wished = Some(signal);
             }
-            Some(Request::Whereabouts) => {
+            Request::Whereabouts => {
                 let path = &self.keeper.path;
                 let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-                self.tell(Asker::Door, Answer::Done(vec![whole.display().to_string()]));
+                self.tell_guest(guest, Answer::Done(vec![whole.display().to_string()]));
             }
         }
     }
@@ -162,7 +169,7 @@ impl Watch {
     fn tell(&mut self, asker: Asker, answer: Answer) {
         let Keeper { log, path, .. } = &mut self.keeper;
         match (asker, answer) {
-            (Asker::Door, answer) => self.tell_guest(answer),
+            (Asker::Guest(guest), answer) => self.tell_guest(guest, answer),
             // The exchange says that it goes on with it.
             (Asker::Signal, Answer::Done(notes)) => {
                 notes.iter().for_each(|note| log.say(LogLevel::Warn, note));
@@ -176,9 +183,9 @@ impl Watch {
     }
 
     /// Answers a command.
-    pub(super) fn tell_guest(&mut self, answer: Answer) {
+    pub(super) fn tell_guest(&mut self, guest: GuestId, answer: Answer) {
         if let Some(door) = &mut self.keeper.door {
-            door.answer(answer);
+            door.answer(guest, answer);
         }
     }
 

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::MAX_SOCKETS;
 use crate::cloud::FIRMWARE;
 use crate::config::Config;
+use crate::handover::MAX_SOCKETS;
 use crate::net::CONNECTIONS_MAX;
 use crate::sandbox::{self, Achieved, Error, Rights, User};
 
@@ -14,16 +14,17 @@ use crate::sandbox::{self, Achieved, Error, Rights, User};
 const OTHER_FILES: usize = 64;
 
 /// Makes the state folder and gives it to whom the exchange runs as. Returns a notice where that fails,
-/// but nobody has asked for this very folder: nothing is kept there yet, and whoever tries denwa for
-/// the first time may not have the rights for the default one.
+/// but phones can be served all the same: the disk takes nothing at present, or nobody has asked for this very
+/// folder, in which nothing is kept yet, and whoever tries denwa for the first time may not have the rights for the
+/// default one.
 ///
 /// # Errors
 ///
-/// If the folder that the configuration names cannot be had.
+/// If the folder that the configuration names cannot be had for another reason.
 pub(super) fn prepare_state(config: &Config, user: Option<&User>) -> Result<Option<String>, Error> {
     match sandbox::prepare_state(&config.state, user) {
         Ok(()) => Ok(None),
-        Err(error) if config.state == Config::default().state => {
+        Err(error) if config.state == Config::default().state || error.is_of_disk() => {
             Ok(Some(format!("going on without this: {error}")))
         }
         Err(error) => Err(error),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::MAX_BYTES;
-use crate::console::control::at;
+use crate::console::control::connect;
 
 /// The name of the socket in the state folder.
 pub(super) const SOCKET: &str = "keeper";
@@ -157,7 +157,7 @@ impl fmt::Display for AskError {
 /// Why there is no answer.
 pub fn ask(state: &Path, request: &Request) -> Result<Answer, AskError> {
     let socket = state.join(SOCKET);
-    let stream = at(state, SOCKET, UnixStream::connect).map_err(|error| match error.kind() {
+    let stream = connect(state, SOCKET).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => AskError::Forbidden { socket: socket.clone() },
         _ => AskError::Nobody { state: state.to_owned() },
     })?;

@@ -12,10 +12,11 @@ use rustix::process::{Pid, Signal};
 use super::StartError;
 use super::backoff::LONG;
 use super::child::{Binary, Exchange};
-use super::handover::Past;
+use super::door::GuestId;
 use super::talk::Answer;
 use super::watch::{End, State, Stop, Watch};
 use crate::config::LogLevel;
+use crate::handover::Past;
 
 /// How long the new one may take until it serves. The old one waits up to 5 s of that for a quiet moment.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +33,8 @@ pub(super) struct Fallback {
 
 /// An exchange that is to take over.
 pub(super) struct Upgrade {
+    /// Who wants it.
+    asker: GuestId,
     heir: Exchange,
     binary: Binary,
     /// Its standard error.
@@ -84,13 +87,13 @@ impl Upgrade {
 
 impl Watch {
     /// Starts another program beside the exchange, which takes over from it.
-    pub(super) fn upgrade(&mut self, program: Option<PathBuf>) {
-        if let Err(why) = self.begin_upgrade(program) {
-            self.tell_guest(Answer::Failed(why));
+    pub(super) fn upgrade(&mut self, asker: GuestId, program: Option<PathBuf>) {
+        if let Err(why) = self.begin_upgrade(asker, program) {
+            self.tell_guest(asker, Answer::Failed(why));
         }
     }
 
-    fn begin_upgrade(&mut self, program: Option<PathBuf>) -> Result<(), String> {
+    fn begin_upgrade(&mut self, asker: GuestId, program: Option<PathBuf>) -> Result<(), String> {
         if self.is_busy() {
             return Err("denwa is being reloaded, upgraded or stopped already".into());
         }
@@ -99,9 +102,17 @@ impl Watch {
         };
         let program = program.unwrap_or_else(|| self.keeper.program.clone());
         let cannot = |error: io::Error| {
-            let folder = self.keeper.program.parent().unwrap_or(&self.keeper.program).display();
-            let why = StartError::Execute { program: program.clone(), error };
-            format!("{why}; programs can be executed in {folder} alone")
+            let folder = self.keeper.program.parent().unwrap_or(&self.keeper.program);
+            match program.starts_with(folder) {
+                true => StartError::Execute { program: program.clone(), error }.to_string(),
+                // Whatever its rights, that is why.
+                false => format!(
+                    "{} cannot be executed: {error}; only what is in {} can, where the denwa that runs was started \
+                     from: put it there",
+                    program.display(),
+                    folder.display()
+                ),
+            }
         };
         let binary = Binary::open(&program).map_err(cannot)?;
         // It is no start after a death that people would want to know of.
@@ -112,7 +123,8 @@ impl Watch {
         if exchange.bequeath(old.as_fd()).is_err() {
             heir.signal(Signal::KILL);
         }
-        self.upgrade = Some(Upgrade { heir, binary, pipe, words: Vec::new(), is_silent: false, until });
+        self.upgrade =
+            Some(Upgrade { asker, heir, binary, pipe, words: Vec::new(), is_silent: false, until });
         Ok(())
     }
 
@@ -148,7 +160,7 @@ impl Watch {
             // It has had the time of a whole upgrade to end.
             older.signal(Signal::KILL);
         }
-        self.tell_guest(Answer::Done(notes));
+        self.tell_guest(upgrade.asker, Answer::Done(notes));
     }
 
     /// The new one takes too long: it has to go, and the old one goes on.
@@ -176,7 +188,7 @@ impl Watch {
         };
         let sentence = format!("the new program does not take over, and the old one goes on: {what}");
         self.keeper.log.say(LogLevel::Error, &sentence);
-        self.tell_guest(Answer::Failed(sentence));
+        self.tell_guest(upgrade.asker, Answer::Failed(sentence));
     }
 
     /// Goes back to the program of before if the exchange has died soon after it took over. Whether it did.
@@ -198,7 +210,7 @@ impl Watch {
     pub(super) fn disinherit(&mut self) {
         if let Some(upgrade) = self.upgrade.take() {
             upgrade.heir.signal(Signal::KILL);
-            self.tell_guest(Answer::Failed("denwa has stopped or died meanwhile".into()));
+            self.tell_guest(upgrade.asker, Answer::Failed("denwa has stopped or died meanwhile".into()));
         }
     }
 }

@@ -12,12 +12,12 @@ use rustix::process::{self, Pid, WaitOptions, WaitStatus};
 
 use super::backoff::{Again, Backoff, LONG};
 use super::child::Exchange;
-use super::door::Door;
-use super::handover::Past;
+use super::door::{Door, GUESTS};
 use super::orders::Reload;
 use super::upgrade::{Fallback, Upgrade};
 use super::{Keeper, StartError};
 use crate::config::LogLevel;
+use crate::handover::Past;
 use crate::net::sys::{Signal, Signals};
 
 /// How long an exchange may take to stop before it is killed. It gives its calls 5 s.
@@ -159,10 +159,10 @@ impl Watch {
         let time =
             time.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() });
         let report = self.exchange().and_then(Exchange::report);
-        let door = self.keeper.door.as_ref().and_then(Door::awaited);
         let [heir, words] = self.upgrade.as_ref().map_or([None, None], Upgrade::awaited);
-        let awaited = [Some(signals.as_fd()), report, door, heir, words].into_iter().flatten();
-        let mut awaited: heapless::Vec<PollFd<'_>, 5> =
+        let door = self.keeper.door.iter().flat_map(Door::awaited);
+        let awaited = [Some(signals.as_fd()), report, heir, words].into_iter().flatten().chain(door);
+        let mut awaited: heapless::Vec<PollFd<'_>, { 5 + GUESTS }> =
             awaited.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match poll(&mut awaited, time.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),

@@ -2,6 +2,7 @@
 //! the port before the INVITE leaves, and answer 503 itself when there is none.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::mem;
 
 use crate::config::PortRange;
 
@@ -90,9 +91,7 @@ impl PortAllocator {
     pub fn change(&mut self, range: PortRange) {
         let mut next = PortAllocator::new(range);
         let used = (0..self.pairs as u16).filter(|pair| self.is_used(*pair)).map(|pair| self.base + 2 * pair);
-        for port in used.chain(self.outside.iter().copied()) {
-            next.claim(port);
-        }
+        next.claim(used.chain(self.outside.iter().copied()));
         for resting in &self.resting {
             let pair = next.pair_of(self.base + 2 * resting.pair).filter(|pair| !next.is_used(*pair));
             next.resting.extend(pair.map(|pair| Resting { pair, ..*resting }));
@@ -102,19 +101,24 @@ impl PortAllocator {
         *self = next;
     }
 
-    /// Gives out this very port, since a call already has it, wherever it lies; an odd one is left alone.
-    pub fn claim(&mut self, port: u16) {
-        let is_new = match self.pair_of(port) {
-            None => port.is_multiple_of(2) && self.outside.insert(port),
-            Some(pair) if self.is_used(pair) => false,
-            Some(pair) => {
-                self.used[usize::from(pair / 64)] |= 1 << (pair % 64);
-                self.ready.retain(|ready| *ready != pair);
-                self.resting.retain(|resting| resting.pair != pair);
-                true
-            }
-        };
-        self.in_use += usize::from(is_new);
+    /// Gives out these very ports, since calls already have them, wherever they lie; odd ones are left alone. One
+    /// look at all that is free is enough for however many.
+    pub fn claim(&mut self, ports: impl IntoIterator<Item = u16>) {
+        for port in ports {
+            let is_new = match self.pair_of(port) {
+                None => port.is_multiple_of(2) && self.outside.insert(port),
+                Some(pair) if self.is_used(pair) => false,
+                Some(pair) => {
+                    self.used[usize::from(pair / 64)] |= 1 << (pair % 64);
+                    true
+                }
+            };
+            self.in_use += usize::from(is_new);
+        }
+        let (mut ready, mut resting) = (mem::take(&mut self.ready), mem::take(&mut self.resting));
+        ready.retain(|pair| !self.is_used(*pair));
+        resting.retain(|resting| !self.is_used(resting.pair));
+        (self.ready, self.resting) = (ready, resting);
     }
 
     fn is_used(&self, pair: u16) -> bool {
@@ -264,9 +268,7 @@ mod tests {
     #[test]
     fn what_is_claimed_is_given_to_nobody_else() {
         let mut table = ports(40000, 40005);
-        for port in [40002, 40002, 40001, 39998, 39998, 40006] {
-            table.claim(port);
-        }
+        table.claim([40002, 40002, 40001, 39998, 39998, 40006]);
         assert_eq!(table.in_use(), 3);
         table.release(39998, 0);
         table.release(40006, 0);
@@ -278,7 +280,7 @@ mod tests {
         table.release(40002, 0);
         assert_eq!((table.allocate(5_000), table.in_use()), (Some(40002), 3));
         table.release(40000, 5_000);
-        table.claim(40000);
+        table.claim([40000]);
         assert_eq!(table.allocate(9_000), None);
     }
 

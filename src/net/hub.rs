@@ -16,7 +16,6 @@ use smol::Timer;
 
 use super::Machine;
 use super::clock::Clock;
-use super::estate::{Estate, Standing};
 use super::measuring::Measuring;
 use super::operators::Operators;
 use super::streams::Streams;
@@ -25,8 +24,8 @@ use super::trace::Tracer;
 use super::trouble::{Trouble, Troubles};
 use super::udp::{Udp, Unsent};
 use crate::config::Config;
+use crate::handover::{self, Estate, Standing};
 use crate::journal::{Journal, News, Opened};
-use crate::keeper;
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
 
@@ -272,7 +271,7 @@ impl<'a, M: Machine> Hub<'a, M> {
     /// Goes on with a journal that another process has had, as soon as that has let go of it.
     fn resume(&mut self, now: Instant) {
         let Some(lent) = &mut self.lent else { return };
-        match Journal::open(&lent.folder, keeper::pid(), lent.interval, self.clock.wall()) {
+        match Journal::open(&lent.folder, handover::keeper(), lent.interval, self.clock.wall()) {
             Ok(Opened { mut journal, .. }) => {
                 journal.write_anew(now);
                 if mem::take(&mut self.is_unwritable) {

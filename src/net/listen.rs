@@ -11,7 +11,7 @@ use super::hub::Hub;
 use super::operators;
 use super::udp::Udp;
 use crate::config::Config;
-use crate::keeper::Sockets;
+use crate::handover::Sockets;
 
 /// The sockets by their addresses, each with its task. When that is dropped, it does not run again.
 pub(super) struct Listening<U, T> {

@@ -21,8 +21,6 @@
 
 mod clock;
 mod cloud;
-pub mod descriptors;
-mod estate;
 pub mod framer;
 mod hub;
 mod listen;
@@ -46,11 +44,10 @@ use std::time::Duration;
 use smol::future::{or, yield_now};
 use smol::{Async, LocalExecutor, Task, Timer};
 
+use crate::handover::{self, Link, Order, Sockets};
 use crate::journal::{Journal, Record};
-use crate::keeper::{Link, Order, Sockets};
 use crate::media;
 use crate::switch::{Event, Input, Instant, Output, Switch};
-pub use estate::{Estate, Predecessor, Standing};
 use hub::Hub;
 use listen::Listening;
 pub use operators::Desk;
@@ -398,7 +395,7 @@ async fn obey<M: Machine>(
 async fn bequeath<M: Machine>(hub: &RefCell<Hub<'_, M>>, heir: UnixStream) -> io::Result<bool> {
     let heir = Async::new(heir)?;
     let mut word = [0];
-    if heir.read_with(|mut heir| heir.read_exact(&mut word)).await.is_err() || word != [estate::CAN] {
+    if heir.read_with(|mut heir| heir.read_exact(&mut word)).await.is_err() || word != [handover::CAN] {
         return Ok(false);
     }
     let settled = async {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::net::sockopt;
 use smol::Async;
 
-use super::estate::Standing;
 use super::framer::Framer;
+use crate::handover::Standing;
 use crate::switch::{Flow, Instant};
 
 /// The most bytes that wait to be taken by the other side.

@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::estate::Standing;
 use super::framer::Framer;
 use super::stream::{Stream, Wake};
+use crate::handover::Standing;
 use crate::switch::{Flow, Instant, StreamId};
 
 /// The most connections at a time, whoever has them. The machine's guard has smaller bounds.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::takes_nothing;
+
 /// What is wrong, and what to do about it.
 #[derive(Debug)]
 pub enum Error {
@@ -38,6 +40,13 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+}
+
+impl Error {
+    /// Whether the folder of `state` is not there only because the disk takes nothing at present.
+    pub fn is_of_disk(&self) -> bool {
+        matches!(self, Error::Create { error, .. } if takes_nothing(error))
+    }
 }
 
 impl std::error::Error for Error {

@@ -34,7 +34,7 @@ use rustix::thread::CapabilitySet;
 
 pub use achieved::Achieved;
 pub use error::Error;
-pub use state::prepare_state;
+pub use state::{prepare_state, takes_nothing};
 pub use user::User;
 
 use crate::config::Sandbox;
@@ -50,7 +50,7 @@ pub struct Rights<'a> {
     /// Files and folders to read. Those that are not there, or closed to the user, need no rule.
     pub read: &'a [&'a Path],
     /// Folders to read and write, create and remove files and folders in: those of `state`. They must
-    /// be there ([`prepare_state`]).
+    /// be there ([`prepare_state`]); on a disk that is read-only at present they can at least be read.
     pub write: &'a [&'a Path],
     /// Programs to execute; `/proc/self/exe` is this one, even where the user may not walk its path. The
     /// folders of the shared libraries that this process uses come with them.

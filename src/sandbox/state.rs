@@ -75,13 +75,22 @@ fn give(folder: &File, user: &User) -> io::Result<()> {
     }
 }
 
-/// Whether this process, which is `user` by now, can read and write the folder `path`. Capabilities
-/// don't count: the child will have none.
+/// Whether an error says that the disk takes nothing at present, which is nobody's mistake and may pass.
+pub fn takes_nothing(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+}
+
+/// Whether this process, which is `user` by now, can read and write the folder `path`; where the disk is read-only
+/// at present, whether it could. Capabilities don't count: the child will have none.
 pub(super) fn check(path: &Path, user: &str) -> Result<(), Error> {
     // `access` asks for the real user, without capabilities unless that is root.
-    let Err(errno) = access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) else {
-        return Ok(());
+    let reads = Access::READ_OK | Access::EXEC_OK;
+    let found = match access(path, reads | Access::WRITE_OK) {
+        Err(Errno::ROFS) => access(path, reads),
+        found => found,
     };
+    let Err(errno) = found else { return Ok(()) };
     let closed = path
         .ancestors()
         .skip(1)

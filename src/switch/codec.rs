@@ -9,7 +9,7 @@ use crate::sip::sdp::Media;
 const MOST: usize = 16;
 
 /// The first format of an `m=` line: in an answer, what will be sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
 pub(super) struct Codec {
     payload_type: Option<u8>,
     /// What `a=rtpmap` or the line itself calls it; zeros behind.

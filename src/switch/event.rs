@@ -186,8 +186,10 @@ pub enum Cause {
     CalleeHungUp,
     /// The caller gave up before an answer.
     Cancelled,
-    /// Nobody answered, or it was refused: the final status that the caller got.
+    /// Nobody answered, or it was refused for another reason than the next: the final status that the caller got.
     Refused(u16),
+    /// No phone was registered that could have rung.
+    Unregistered,
     /// The longest allowed call.
     CallLimit,
     /// Promised sound did not come.

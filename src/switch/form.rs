@@ -1,7 +1,11 @@
 //! The forms in which calls and INVITEs are on record, in postcard. Only what the next process needs is in
 //! them; what it can find out from the configuration is not.
+//!
+//! A form borrows what it is of. It is made whenever something may have changed, but seldom written: its digest
+//! tells first whether it is what is on record.
 
 use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -11,22 +15,25 @@ use super::flow::Standing;
 use super::fork::{Branch, BranchState, Fork, Kind};
 use super::negotiation::{Lines, Negotiation};
 use crate::config::{Config, NatMedia, Number};
-use crate::journal;
+use crate::journal::{self, Octets};
 use crate::media::{Lock, Side};
 use crate::time::Instant;
 
 /// Another one means that what follows is read differently; nothing of another version is read.
 const VERSION: u8 = 1;
 
+/// Room for the form of a call or an INVITE as most phones make them, in octets.
+const USUAL_FORM: usize = 2_048;
+
 /// The longest form that is put on record, in octets. What is longer does not survive; no phone makes one.
-pub(super) const MAX_FORM: usize = 60_000;
+const MAX_FORM: usize = 60_000;
 
 /// CSeq numbers are on record rounded up, so that not each request in a dialog has to be written down. What
 /// denwa sends itself is far ahead of them.
 const CSEQ_STEP: u32 = 256;
 
 /// Octets as somebody wrote them, written and read all at once.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Hash)]
 struct Text<'a>(&'a [u8]);
 
 impl Serialize for Text<'_> {
@@ -42,8 +49,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 /// A call.
-#[derive(Serialize, Deserialize)]
-struct CallForm<'a> {
+#[derive(Hash, Serialize, Deserialize)]
+pub(super) struct CallForm<'a> {
     version: u8,
     #[serde(borrow)]
     call_id: Text<'a>,
@@ -64,7 +71,7 @@ struct CallForm<'a> {
     inside: Option<InsideForm<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Hash, Serialize, Deserialize)]
 struct LegForm<'a> {
     #[serde(borrow)]
     extension: Option<&'a str>,
@@ -74,7 +81,7 @@ struct LegForm<'a> {
 }
 
 /// The dialog that an answered call is. The others are over, or will be.
-#[derive(Serialize, Deserialize)]
+#[derive(Hash, Serialize, Deserialize)]
 struct TalkForm<'a> {
     since: Instant,
     /// Where it stands among the call's dialogs: it is a part of the window that the relay's locks belong to.
@@ -88,7 +95,7 @@ struct TalkForm<'a> {
     window: u32,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Hash, Serialize, Deserialize)]
 struct EndForm<'a> {
     #[serde(borrow)]
     tag: Text<'a>,
@@ -102,7 +109,7 @@ struct EndForm<'a> {
 }
 
 /// What denwa keeps of a call that it answered itself.
-#[derive(Serialize, Deserialize)]
+#[derive(Hash, Serialize, Deserialize)]
 struct InsideForm<'a> {
     version: u64,
     /// The 2xx that is not acknowledged yet, where it goes, and until when.
@@ -111,8 +118,8 @@ struct InsideForm<'a> {
 }
 
 /// An INVITE.
-#[derive(Serialize, Deserialize)]
-struct InviteForm<'a> {
+#[derive(Hash, Serialize, Deserialize)]
+pub(super) struct InviteForm<'a> {
     version: u8,
     /// In which dialog, and whether from the caller; `None` for the call's first.
     inside: Option<(u8, bool)>,
@@ -128,7 +135,7 @@ struct InviteForm<'a> {
     branches: Vec<BranchForm<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Hash, Serialize, Deserialize)]
 struct BranchForm<'a> {
     client: u64,
     leg: u8,
@@ -141,7 +148,7 @@ struct BranchForm<'a> {
 }
 
 /// How far a branch is.
-#[derive(Serialize, Deserialize)]
+#[derive(Hash, Serialize, Deserialize)]
 enum Progress {
     /// No response yet. Only inside dialogs: there the INVITE goes on, and may never be answered.
     Trying,
@@ -151,9 +158,9 @@ enum Progress {
     Done,
 }
 
-/// Writes the form of a call at the end of `out`.
-pub(super) fn write_call(call: &Call, out: &mut Vec<u8>) {
-    let form = CallForm {
+/// The form of a call.
+pub(super) fn of_call(call: &Call) -> CallForm<'_> {
+    CallForm {
         version: VERSION,
         call_id: Text(&call.call_id),
         from: call.from.as_str(),
@@ -172,19 +179,18 @@ pub(super) fn write_call(call: &Call, out: &mut Vec<u8>) {
                 .as_ref()
                 .map(|(flow, bytes)| (flow.kept(), Text(bytes.as_slice()), inside.until)),
         }),
-    };
-    write(&form, out);
+    }
 }
 
-/// Writes the form of an INVITE at the end of `out`; false if it has none: only those of calls do.
-pub(super) fn write_invite(fork: &Fork, out: &mut Vec<u8>) -> bool {
+/// The form of an INVITE; `None` if it has none: only those of calls do.
+pub(super) fn of_invite(fork: &Fork) -> Option<InviteForm<'_>> {
     if fork.skeleton.is_empty() {
-        return false;
+        return None;
     }
     let is_success = (200..300).contains(&fork.status);
     // A refusal that comes again is acknowledged by nobody; a 2xx may have lost its way.
     let wanted = |branch: &&Branch| branch.state != BranchState::Done || is_success;
-    let form = InviteForm {
+    Some(InviteForm {
         version: VERSION,
         inside: match fork.kind {
             Kind::InDialog { dialog, from, .. } => Some((dialog as u8, from == Side::A)),
@@ -196,23 +202,82 @@ pub(super) fn write_invite(fork: &Fork, out: &mut Vec<u8>) -> bool {
         offer: fork.offer.as_ref().map(Cow::Borrowed),
         contact: fork.contact.as_deref().map(Text),
         branches: fork.branches.iter().filter(wanted).map(|b| BranchForm::of(fork.kind, b)).collect(),
-    };
-    write(&form, out);
-    true
+    })
 }
 
-fn write(form: &impl Serialize, out: &mut Vec<u8>) {
-    // Postcard fails only where there is no room, and a vector has it.
-    if let Ok(longer) = postcard::to_extend(form, std::mem::take(out)) {
-        *out = longer;
+/// 64 bits that differ where forms do: that two of one entry's forms share them is less likely than that the
+/// machine fails.
+pub(super) fn digest(form: &impl Hash) -> u64 {
+    let mut digest = Digest(0);
+    form.hash(&mut digest);
+    digest.finish()
+}
+
+/// A form, as it is put on record; `None` if it is longer than [`MAX_FORM`].
+pub(super) fn write(form: &impl Serialize) -> Option<Octets> {
+    let mut room = [0; USUAL_FORM];
+    match postcard::to_slice(form, &mut room) {
+        Ok(written) => Some((&*written).into()),
+        Err(_) => {
+            let written = postcard::to_allocvec(form).ok().filter(|written| written.len() <= MAX_FORM)?;
+            Some(Octets(written.into()))
+        }
     }
 }
 
-/// Writes the form of who speaks in a call at the end of `out`; nothing if all is as the descriptions say.
-pub(super) fn write_locks(locks: &[Lock], out: &mut Vec<u8>) {
-    if !locks.is_empty() {
-        write(&(VERSION, locks), out);
+/// Eight octets at a time are multiplied into it. Who chooses what stands in his own call may find two forms of it
+/// with one digest, and is the only one who loses by that.
+struct Digest(u64);
+
+impl Digest {
+    fn take(&mut self, word: u64) {
+        // The golden ratio: odd, and its bits are of no pattern.
+        let product =
+            u128::from(self.0 ^ word ^ 0x2545_f491_4f6c_dd1d) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
+        self.0 = product as u64 ^ (product >> 64) as u64;
     }
+}
+
+impl Hasher for Digest {
+    fn write(&mut self, octets: &[u8]) {
+        let (words, rest) = octets.as_chunks::<8>();
+        words.iter().for_each(|word| self.take(u64::from_le_bytes(*word)));
+        if !rest.is_empty() {
+            // They are seven at most: the last octet tells how many.
+            let mut word = [0, 0, 0, 0, 0, 0, 0, rest.len() as u8];
+            word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            self.take(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.take(number.into());
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.take(number.into());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.take(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.take(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.take(number as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The form of who speaks in a call; nothing if all is as the descriptions say.
+pub(super) fn write_locks(locks: &[Lock]) -> Option<Octets> {
+    if locks.is_empty() { None } else { write(&(VERSION, locks)) }
 }
 
 /// Reads the form of who speaks in a call; nothing if it cannot be read.
@@ -224,9 +289,17 @@ pub(super) fn read_locks(form: &[u8]) -> Vec<Lock> {
 }
 
 /// Reads the form of a call. `None`: it cannot be read.
-pub(super) fn read_call(config: &Config, standing: &Standing, id: u64, form: &[u8]) -> Option<Call> {
-    let form: CallForm<'_> =
-        postcard::from_bytes(form).ok().filter(|form: &CallForm<'_>| form.version == VERSION)?;
+pub(super) fn read_call(form: &[u8]) -> Option<CallForm<'_>> {
+    postcard::from_bytes(form).ok().filter(|form: &CallForm<'_>| form.version == VERSION)
+}
+
+/// Reads the form of an INVITE of a call. `None`: it cannot be read.
+pub(super) fn read_invite(form: &[u8]) -> Option<InviteForm<'_>> {
+    postcard::from_bytes(form).ok().filter(|form: &InviteForm<'_>| form.version == VERSION)
+}
+
+/// The call of which this is the form; `None` if there is no such call.
+pub(super) fn call(form: CallForm<'_>, config: &Config, standing: &Standing, id: u64) -> Option<Call> {
     let mut legs = Vec::with_capacity(form.legs.len());
     for leg in &form.legs {
         legs.push(leg.leg(config, standing)?);
@@ -275,11 +348,8 @@ pub(super) fn read_call(config: &Config, standing: &Standing, id: u64, form: &[u
     Some(call)
 }
 
-/// Reads the form of an INVITE of a call; the transactions of its branches are opened by whoever asks.
-/// `None`: it cannot be read.
-pub(super) fn read_invite(standing: &Standing, id: u64, call: u64, form: &[u8]) -> Option<Fork> {
-    let form: InviteForm<'_> =
-        postcard::from_bytes(form).ok().filter(|form: &InviteForm<'_>| form.version == VERSION)?;
+/// The INVITE of a call of which this is the form; the transactions of its branches are opened by whoever asks.
+pub(super) fn invite(form: InviteForm<'_>, standing: &Standing, id: u64, call: u64) -> Fork {
     let kind = match form.inside {
         None => Kind::Call(call),
         Some((dialog, is_caller)) => {
@@ -292,7 +362,7 @@ pub(super) fn read_invite(standing: &Standing, id: u64, call: u64, form: &[u8]) 
     fork.answered = form.status != 0;
     fork.offer = form.offer.map(Cow::into_owned);
     fork.contact = form.contact.map(|contact| contact.0.into());
-    Some(fork)
+    fork
 }
 
 impl<'a> LegForm<'a> {
@@ -391,5 +461,73 @@ impl<'a> BranchForm<'a> {
             flow: standing.flow(self.flow),
             skeleton: self.skeleton.0.into(),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// An INVITE with one branch.
+    fn invite<'a>(skeleton: &'a [u8], number: &'a str, status: u16) -> InviteForm<'a> {
+        let flow = |port| journal::Flow {
+            transport: journal::Transport::Udp,
+            local: std::net::SocketAddr::from(([192, 0, 2, 1], 5060)).into(),
+            remote: std::net::SocketAddr::from(([0; 16], port)).into(),
+        };
+        let branch = BranchForm {
+            client: 7,
+            leg: 1,
+            number: Some(number),
+            flow: flow(5062),
+            progress: Progress::Ringing,
+            skeleton: Text(b"Via: x\r\n"),
+        };
+        InviteForm {
+            version: VERSION,
+            inside: None,
+            reply: flow(5061),
+            skeleton: Text(skeleton),
+            status,
+            offer: None,
+            contact: None,
+            branches: vec![branch],
+        }
+    }
+
+    #[test]
+    fn whatever_differs_has_another_digest() {
+        let text = b"From: <sip:101@pbx.example.net>;tag=1\r\n\0\0";
+        let mut digests = BTreeSet::from([digest(&invite(text, "102", 0))]);
+        let mut forms = 1;
+        let mut add = |form: InviteForm<'_>| {
+            digests.insert(digest(&form));
+            forms += 1;
+        };
+        for length in 0..text.len() {
+            add(invite(&text[..length], "102", 0));
+            for bit in 0..8 {
+                let mut other = *text;
+                other[length] ^= 1 << bit;
+                add(invite(&other, "102", 0));
+            }
+        }
+        (1..700).for_each(|status| add(invite(text, "102", status)));
+        ["10", "1020", "102\0", "103", ""].into_iter().for_each(|number| add(invite(text, number, 0)));
+        assert_eq!(digests.len(), forms);
+    }
+
+    #[test]
+    fn what_is_read_has_the_digest_of_what_was_written() {
+        for length in [0, 9, 3_000, MAX_FORM - 200] {
+            let text = vec![b'x'; length];
+            let form = invite(&text, "102", 200);
+            let octets = write(&form).unwrap();
+            assert_eq!(digest(&read_invite(&octets.0).unwrap()), digest(&form));
+        }
+        assert!(write(&invite(&vec![b'x'; MAX_FORM], "102", 200)).is_none());
     }
 }

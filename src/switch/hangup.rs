@@ -38,8 +38,9 @@ impl Switch {
     /// A call has ended. What is still under way in its dialogs finds it for a while.
     pub(super) fn call_over(&mut self, id: u64, cause: Cause) {
         let (now, wall) = (self.io.now, self.io.unix_time());
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase != Phase::Over) else { return };
+        let Some(call) = self.calls.get(&id).filter(|call| call.phase != Phase::Over) else { return };
         let cause = match cause {
+            Cause::Refused(480) if !self.could_ring(call) => Cause::Unregistered,
             Cause::CallerHungUp | Cause::CalleeHungUp if call.replaced => Cause::Replaced,
             cause => cause,
         };

@@ -1,16 +1,13 @@
 //! Tables whose entries survive: what was touched is put on record if it is not what is there.
 
 use std::collections::BTreeSet;
-use std::hash::Hasher;
-
-use siphasher::sip::SipHasher13;
 
 use super::table::Table;
 
 /// A table by numbers that no outsider chooses.
 ///
 /// Whoever may change an entry touches it. When an input has been dealt with, [`Ledger::touched`] tells what
-/// has to be looked at, and [`Ledger::note`] whether it differs from what is on record. So nobody who changes
+/// has to be looked at, and [`Ledger::is_noted_as`] whether it is what is on record. So nobody who changes
 /// something has to remember that it must survive.
 pub(super) struct Ledger<V> {
     table: Table<u64, V>,
@@ -20,15 +17,6 @@ pub(super) struct Ledger<V> {
     noted: Table<u64, u64>,
     /// Of which it is on record that they are over.
     over: BTreeSet<u64>,
-}
-
-/// What is to be put on record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Note {
-    /// Its form.
-    Changed,
-    /// That it is gone.
-    Gone,
 }
 
 impl<V> Default for Ledger<V> {
@@ -114,15 +102,20 @@ impl<V> Ledger<V> {
         self.noted.contains_key(&id)
     }
 
-    /// Compares the form that an entry has now with what is on record; `None` for what does not survive. What
-    /// this asks for is on record from then on.
-    pub(super) fn note(&mut self, id: u64, form: Option<&[u8]>) -> Option<Note> {
-        let Some(form) = form else {
-            self.over.remove(&id);
-            return self.noted.remove(&id).map(|_| Note::Gone);
-        };
-        let digest = digest(form);
-        (self.noted.insert(id, digest) != Some(digest)).then_some(Note::Changed)
+    /// Whether the form of an entry that has this digest is what is on record.
+    pub(super) fn is_noted_as(&self, id: u64, digest: u64) -> bool {
+        self.noted.get(&id) == Some(&digest)
+    }
+
+    /// The form of this digest is put on record.
+    pub(super) fn note(&mut self, id: u64, digest: u64) {
+        self.noted.insert(id, digest);
+    }
+
+    /// An entry does not survive, or not any more. Whether that is to be put on record.
+    pub(super) fn note_gone(&mut self, id: u64) -> bool {
+        self.over.remove(&id);
+        self.noted.remove(&id).is_some()
     }
 
     /// An entry that is on record is over. Whether that is news.
@@ -130,19 +123,11 @@ impl<V> Ledger<V> {
         self.is_noted(id) && self.over.insert(id)
     }
 
-    /// This is on record, written by the process before; it is looked at when this one goes on.
-    pub(super) fn recall(&mut self, id: u64, form: &[u8]) {
-        self.noted.insert(id, digest(form));
+    /// A form of this digest is on record, written by the process before; it is looked at when this one goes on.
+    pub(super) fn recall(&mut self, id: u64, digest: u64) {
+        self.noted.insert(id, digest);
         self.touched.push(id);
     }
-}
-
-/// 64 bits that differ where forms do: that two of one entry's forms share them is less likely than that the
-/// machine fails.
-fn digest(form: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(form);
-    hasher.finish()
 }
 
 #[cfg(test)]
@@ -158,24 +143,26 @@ mod tests {
         assert!(ledger.get_mut(&7).is_some() && ledger.get_mut(&9).is_none());
         assert_eq!(ledger.touched(), [5, 7]);
         assert!(ledger.touched().is_empty());
-        assert_eq!(ledger.note(7, Some(b"form")), Some(Note::Changed));
-        assert_eq!(ledger.note(7, Some(b"form")), None);
-        assert_eq!(ledger.note(7, Some(b"another")), Some(Note::Changed));
-        assert_eq!(ledger.note(5, None), None, "it never was on record");
+        assert!(!ledger.is_noted_as(7, 1));
+        ledger.note(7, 1);
+        assert!(ledger.is_noted_as(7, 1) && !ledger.is_noted_as(7, 2) && !ledger.is_noted_as(5, 1));
+        ledger.note(7, 2);
+        assert!(ledger.is_noted_as(7, 2) && !ledger.is_noted_as(7, 1));
+        assert!(!ledger.note_gone(5), "it never was on record");
         assert!(ledger.is_noted(7) && !ledger.is_noted(5));
         assert!(ledger.note_over(7) && !ledger.note_over(7) && !ledger.note_over(5));
         assert_eq!(ledger.remove(&7), Some("a"));
         assert_eq!(ledger.touched(), [7]);
-        assert_eq!((ledger.note(7, None), ledger.note(7, None)), (Some(Note::Gone), None));
+        assert!(ledger.note_gone(7) && !ledger.note_gone(7));
     }
 
     #[test]
     fn what_is_recalled_and_the_same_is_not_written_again() {
         let mut ledger = Ledger::default();
-        ledger.recall(7, b"form");
-        ledger.recall(8, b"form");
+        ledger.recall(7, 1);
+        ledger.recall(8, 1);
         ledger.insert(7, ());
         assert_eq!(ledger.touched(), [7, 8]);
-        assert_eq!((ledger.note(7, Some(b"form")), ledger.note(8, None)), (None, Some(Note::Gone)));
+        assert!(ledger.is_noted_as(7, 1) && ledger.note_gone(8));
     }
 }

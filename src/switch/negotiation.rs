@@ -14,11 +14,11 @@ use crate::sip::sdp::{Kind, Sdp};
 const HOLD_LIMIT: Duration = Duration::from_secs(2 * 3600);
 
 /// What one body says, as far as the relay must know it; by index of the `m=` lines.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
 pub(super) struct Lines(Vec<Line>);
 
 /// What one `m=` line says.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash, Serialize, Deserialize)]
 pub(super) struct Line {
     /// It is alive, and can be relayed.
     pub(super) alive: bool,

@@ -6,6 +6,8 @@
 //! | from the notice on | registrations last as short as `register-expires` allows, so that phones come back soon |
 //! | 30 s | new calls are refused: 503, with Retry-After |
 //! | 10 s | calls end, with a Reason (RFC 3326); registrations are on record as ones that outlast the stop |
+//!
+//! If it still runs 5 min after, it was not stopped, and all is as it was before.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,6 +23,9 @@ const NO_NEW_CALLS: Duration = Duration::from_secs(30);
 
 /// How long before it calls end: a lost BYE is sent again some times.
 const HANG_UP: Duration = Duration::from_secs(10);
+
+/// How long after its time a stop that has not come does not come any more.
+const OVERDUE: Duration = Duration::from_secs(300);
 
 /// When a refused caller may try again, as a header line: the next machine takes some minutes.
 pub(super) const RETRY_AFTER: &[u8] = b"Retry-After: 300\r\n";
@@ -40,7 +45,10 @@ impl Switch {
         self.stopping.at = after.map(|after| self.io.now + after);
         self.registrar.be_brief(after.is_some());
         match after {
-            Some(after) => self.io.arm(after.saturating_sub(HANG_UP), Timer::Stopping),
+            Some(after) => {
+                self.io.arm(after.saturating_sub(HANG_UP), Timer::Stopping);
+                self.io.arm(after + OVERDUE, Timer::Stopping);
+            }
             None => {
                 if std::mem::take(&mut self.stopping.is_parked) {
                     self.io.record(Record::Parked(false));
@@ -49,9 +57,13 @@ impl Switch {
         }
     }
 
-    /// It may be time to end all calls.
+    /// It may be time to end all calls, or to go on.
     pub(super) fn stop_nears(&mut self) {
         let Some(at) = self.stopping.at else { return };
+        if self.io.now >= at + OVERDUE {
+            self.io.tell(Event::Notice("spot: this server was not stopped; calls are taken again".into()));
+            return self.machine_stops(None);
+        }
         // An earlier notice may have said another time.
         if self.io.now + HANG_UP < at || std::mem::replace(&mut self.stopping.is_parked, true) {
             return;

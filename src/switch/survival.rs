@@ -12,8 +12,11 @@
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+use std::hash::Hash;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use super::Switch;
 use super::admission::UNREACHED;
@@ -21,9 +24,9 @@ use super::call::{Call, Phase};
 use super::event::{Cause, Event};
 use super::flow::{Flow, Standing};
 use super::fork::{ELSEWHERE, Fork, Kind, NO_REASON};
-use super::form;
+use super::form::{self, CallForm, InviteForm};
 use super::io::Timer;
-use super::ledger::Note;
+use super::ledger::Ledger;
 use super::secret;
 use super::timer::T1_64;
 use super::transaction::Owner;
@@ -37,8 +40,15 @@ use crate::sip::Message;
 /// what a machine can do, none is made by two processes one after the other.
 const CLIENTS_A_MILLISECOND: u64 = 256;
 
-/// Room for the form of a call or an INVITE as most phones make them, in octets.
-const USUAL_FORM: usize = 2_048;
+/// How the form of something differs from what is on record.
+enum Change {
+    /// Not at all.
+    Same,
+    /// It is this now, of which that is the digest.
+    Now(u64, Octets),
+    /// It does not survive, or not any more.
+    Gone,
+}
 
 impl Switch {
     /// An exchange that goes on where another one ended, as far as `state` tells, which was carried over to
@@ -69,11 +79,11 @@ impl Switch {
         }
         switch.calls_made = state.numbered;
         for (id, Octets(form)) in state.calls {
-            switch.calls.recall(id, &form);
             switch.restore_call(&standing, id, &form);
         }
+        let ports = switch.calls.values().flat_map(|call| call.ports.iter().flatten());
+        switch.ports.claim(ports.flat_map(|(a, b)| [*a, *b]));
         for (id, (call, Octets(form))) in state.invites {
-            switch.forks.recall(id, &form);
             switch.restore_invite(&standing, id, call, &form);
         }
         for (id, Octets(form)) in state.locks {
@@ -112,9 +122,8 @@ impl Switch {
             each(&self.decision(decision));
         }
         for id in self.calls.ids().into_iter().filter(|id| self.calls.is_noted(*id)) {
-            let mut bytes = Vec::new();
-            if self.write_call(id, &mut bytes) {
-                each(&Record::Call(self.kept(id, &bytes)));
+            if let Some(form) = self.call_form(id).and_then(|form| form::write(&form)) {
+                each(&Record::Call(self.kept(id, form)));
             }
             if self.calls.get(&id).is_some_and(Call::is_told) {
                 each(&Record::CallOver(id));
@@ -124,9 +133,10 @@ impl Switch {
             }
         }
         for id in self.forks.ids().into_iter().filter(|id| self.forks.is_noted(*id)) {
-            let mut bytes = Vec::new();
-            if let Some(call) = self.write_invite(id, &mut bytes) {
-                each(&Record::Invite(call, self.kept(id, &bytes)));
+            if let Some((call, form)) = self.invite_form(id)
+                && let Some(form) = form::write(&form)
+            {
+                each(&Record::Invite(call, self.kept(id, form)));
             }
         }
     }
@@ -146,36 +156,37 @@ impl Switch {
     pub(super) fn record_calls(&mut self) {
         let forks = self.forks.touched();
         for id in &forks {
-            if let Some(Kind::Call(call)) = self.forks.get(id).map(|fork| fork.kind) {
+            // For how long one that is over survives depends on its INVITE.
+            if let Some(Kind::Call(call)) = self.forks.get(id).map(|fork| fork.kind)
+                && self.calls.get(&call).is_some_and(Call::is_told)
+            {
                 self.calls.touch(call);
             }
         }
-        let calls = self.calls.touched();
-        if calls.is_empty() && forks.is_empty() {
-            return;
-        }
-        let mut bytes = Vec::with_capacity(USUAL_FORM);
-        for id in calls {
-            bytes.clear();
-            let has_form = self.write_call(id, &mut bytes);
-            match self.calls.note(id, has_form.then_some(&bytes)) {
-                Some(Note::Changed) => self.io.record(Record::Call(self.kept(id, &bytes))),
-                Some(Note::Gone) => self.io.record(Record::CallGone(id)),
-                None => {}
+        for id in self.calls.touched() {
+            match change(&self.calls, id, self.call_form(id)) {
+                Change::Same => {}
+                Change::Now(digest, form) => {
+                    self.calls.note(id, digest);
+                    self.io.record(Record::Call(self.kept(id, form)));
+                }
+                Change::Gone if self.calls.note_gone(id) => self.io.record(Record::CallGone(id)),
+                Change::Gone => {}
             }
             if self.calls.get(&id).is_some_and(Call::is_told) && self.calls.note_over(id) {
                 self.io.record(Record::CallOver(id));
             }
         }
         for id in forks {
-            bytes.clear();
-            let call = self.write_invite(id, &mut bytes);
-            match (self.forks.note(id, call.map(|_| bytes.as_slice())), call) {
-                (Some(Note::Changed), Some(call)) => {
-                    self.io.record(Record::Invite(call, self.kept(id, &bytes)));
+            let (call, form) = self.invite_form(id).unzip();
+            match (change(&self.forks, id, form), call) {
+                (Change::Same, _) => {}
+                (Change::Now(digest, form), Some(call)) => {
+                    self.forks.note(id, digest);
+                    self.io.record(Record::Invite(call, self.kept(id, form)));
                 }
-                (Some(_), _) => self.io.record(Record::InviteGone(id)),
-                (None, _) => {}
+                _ if self.forks.note_gone(id) => self.io.record(Record::InviteGone(id)),
+                _ => {}
             }
         }
     }
@@ -188,9 +199,8 @@ impl Switch {
     }
 
     fn locks(&self, id: u64) -> Option<Record> {
-        let mut bytes = Vec::new();
-        form::write_locks(&self.calls.get(&id)?.locks, &mut bytes);
-        (!bytes.is_empty()).then(|| Record::Locks(self.kept(id, &bytes)))
+        let form = form::write_locks(&self.calls.get(&id)?.locks)?;
+        Some(Record::Locks(self.kept(id, form)))
     }
 
     /// What the guard has decided, to be put on record.
@@ -202,42 +212,38 @@ impl Switch {
         }
     }
 
-    fn kept(&self, id: u64, bytes: &[u8]) -> Kept {
-        Kept { id, at: self.io.now, form: bytes.into() }
+    fn kept(&self, id: u64, form: Octets) -> Kept {
+        Kept { id, at: self.io.now, form }
     }
 
-    /// Writes the form of a call that survives: one that has not ended, or in which something is under way
-    /// that a phone may not have heard of. False if it does not.
-    fn write_call(&self, id: u64, out: &mut Vec<u8>) -> bool {
-        let Some(call) = self.calls.get(&id) else { return false };
+    /// The form of a call that survives: one that has not ended, or in which something is under way that a phone
+    /// may not have heard of.
+    fn call_form(&self, id: u64) -> Option<CallForm<'_>> {
+        let call = self.calls.get(&id)?;
         let is_settled = || call.hangups == 0 && self.forks.get(&call.fork).is_none_or(Fork::is_settled);
-        if call.is_told() && is_settled() {
-            return false;
-        }
-        form::write_call(call, out);
-        out.len() <= form::MAX_FORM
+        (!call.is_told() || !is_settled()).then(|| form::of_call(call))
     }
 
-    /// Writes the form of an INVITE of a call that survives; the call.
-    fn write_invite(&self, id: u64, out: &mut Vec<u8>) -> Option<u64> {
+    /// The form of an INVITE of a call that survives; the call.
+    fn invite_form(&self, id: u64) -> Option<(u64, InviteForm<'_>)> {
         let fork = self.forks.get(&id)?;
         let (Kind::Call(call) | Kind::InDialog { call, .. }) = fork.kind else { return None };
-        let survives = self.calls.is_noted(call) && form::write_invite(fork, out);
-        (survives && out.len() <= form::MAX_FORM).then_some(call)
+        let form = self.calls.is_noted(call).then(|| form::of_invite(fork)).flatten()?;
+        Some((call, form))
     }
 
     /// Takes a call in that was put on record.
     fn restore_call(&mut self, standing: &Standing, id: u64, form: &[u8]) {
-        let Some(call) = form::read_call(&self.config, standing, id, form) else {
+        let form = form::read_call(form);
+        // What cannot be read is gone as soon as it is looked at.
+        self.calls.recall(id, form.as_ref().map_or(0, form::digest));
+        let call = form.and_then(|form| form::call(form, &self.config, standing, id));
+        let Some(call) = call else {
             let sentence = "did not survive: another version of denwa has written it down";
             return self.io.tell(Event::Notice(format!("call {id} {sentence}")));
         };
         for leg in &call.legs {
             self.is_reached_at(leg.flow.local.ip());
-        }
-        for (a, b) in call.ports.iter().flatten() {
-            self.ports.claim(*a);
-            self.ports.claim(*b);
         }
         self.live += 1;
         self.usage.resume(&call.from);
@@ -247,8 +253,10 @@ impl Switch {
     /// Takes an INVITE in that was put on record, and opens its transactions.
     fn restore_invite(&mut self, standing: &Standing, id: u64, call: u64, form: &[u8]) {
         self.made = self.made.max(id);
-        let fork = form::read_invite(standing, id, call, form).filter(|_| self.calls.contains_key(&call));
-        let Some(mut fork) = fork else { return };
+        let form = form::read_invite(form);
+        self.forks.recall(id, form.as_ref().map_or(0, form::digest));
+        let Some(form) = form.filter(|_| self.calls.contains_key(&call)) else { return };
+        let mut fork = form::invite(form, standing, id, call);
         let Ok(request) = Message::parse(&fork.request) else { return };
         fork.server = self.server_key(&fork.reply, &request, b"INVITE");
         let is_success = (200..300).contains(&fork.status);
@@ -324,5 +332,15 @@ impl Switch {
             true => drop(self.retire(id)),
             false => self.call_over(id, Cause::Restarted),
         }
+    }
+}
+
+/// How the form that an entry has now, if it has one, differs from what is on record.
+fn change<V>(ledger: &Ledger<V>, id: u64, form: Option<impl Hash + Serialize>) -> Change {
+    let Some(form) = form else { return Change::Gone };
+    let digest = form::digest(&form);
+    match ledger.is_noted_as(id, digest) {
+        true => Change::Same,
+        false => form::write(&form).map_or(Change::Gone, |form| Change::Now(digest, form)),
     }
 }

@@ -357,7 +357,7 @@ fn whoever_holds_the_door_open_holds_up_nobody() {
     let door = program._folder.0.join("state/keeper");
     assert_eq!(fs::metadata(&door).unwrap().permissions().mode() & 0o777, 0o600);
     // Silence, half a request, nonsense, a length beyond all bounds.
-    let silent = UnixStream::connect(&door).unwrap();
+    let silent: Vec<UnixStream> = (0..50).map(|_| UnixStream::connect(&door).unwrap()).collect();
     for nonsense in [&b"\x05\0\0\0\x01"[..], b"GET / HTTP/1.1\r\n\r\n", &[255; 64], &[0; 64]] {
         UnixStream::connect(&door).unwrap().write_all(nonsense).unwrap();
     }
@@ -367,7 +367,8 @@ fn whoever_holds_the_door_open_holds_up_nobody() {
     assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
     let begin = Instant::now();
     program.reload();
-    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    // Nobody is waited for who may take 5 s to ask.
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     drop(silent);
     program.reload();
     if geteuid().is_root() {

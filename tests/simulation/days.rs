@@ -388,8 +388,23 @@ fn live(town: &mut Town, rng: &mut Rng) {
     if rng.percent(30) {
         plan_reloads(town, rng);
     }
+    if rng.percent(15) {
+        plan_notices(town, rng);
+    }
     town.run(Duration::from_secs(DAY + 60));
     clear_up(town);
+}
+
+/// The cloud says that it will stop the machine, and sometimes that it will not; it never does here.
+fn plan_notices(town: &mut Town, rng: &mut Rng) {
+    for _ in 0..rng.between(1, 3) {
+        let at = rng.between(0, DAY * 1000);
+        let after = Duration::from_secs(rng.pick(&[0, 20, 120, 120]));
+        town.plan(Duration::from_millis(at), 0, Deed::Notice(Some(after)));
+        if rng.percent(50) {
+            town.plan(Duration::from_millis(at + rng.between(0, 130_000)), 0, Deed::Notice(None));
+        }
+    }
 }
 
 /// Registers, and whatever becomes of that, while the exchange is killed and started again at any moment;

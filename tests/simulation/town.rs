@@ -50,6 +50,8 @@ pub enum Deed {
     },
     /// The exchange goes on with another configuration.
     Reload(Box<Config>),
+    /// The cloud says after how long it will stop the machine, or that it will not.
+    Notice(Option<Duration>),
 }
 
 /// What becomes of the ladder of messages.
@@ -288,6 +290,7 @@ impl Town {
             Deed::FailRelay => self.relay.fail_next = true,
             Deed::Restart { asleep, power_cut } => self.restart(asleep, power_cut),
             Deed::Reload(config) => self.reload(*config),
+            Deed::Notice(after) => self.feed(Input::MachineStops(after)),
         }
         self.collect(id);
         self.relay_reports();

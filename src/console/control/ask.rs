@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::harmless::harmless;
-use super::{FrameError, HEADER, MAX_REPLY, MAX_REQUEST, Reply, Request, SOCKET, at, decode, encode, length};
+use super::{
+    FrameError, HEADER, MAX_REPLY, MAX_REQUEST, Reply, Request, SOCKET, connect, decode, encode, length,
+};
 use crate::switch::view::{CallView, ExtensionView};
 
 /// How long the exchange may take to answer. It takes milliseconds, unless it is stopped or about to be
@@ -92,7 +94,7 @@ impl Client {
     ///
     /// If nobody answers there, or not to us.
     pub fn connect(folder: &Path) -> Result<Client, AskError> {
-        let stream = at(folder, SOCKET, UnixStream::connect).map_err(|error| {
+        let stream = connect(folder, SOCKET).map_err(|error| {
             let path = folder.join(SOCKET);
             match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {

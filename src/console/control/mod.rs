@@ -40,7 +40,7 @@ pub use mask::masked;
 pub use message::{EndedCall, Facts, Listening, Reply, Request, StateFolder, Status, Traced, Which};
 pub use paint::Paint;
 pub use phones::phones;
-pub use place::{SOCKET, at};
+pub use place::{SOCKET, at, connect, elsewhere};
 pub use status::{status, status_json};
 pub use watch::{Snapshot, screen};
 pub use why::{IncidentJson, why, why_json};

@@ -54,7 +54,7 @@ pub fn phones(extensions: &[ExtensionView], width: Option<usize>, paint: Paint) 
     out
 }
 
-/// How much of a name is shown, in characters.
+/// How much of a name is shown, in columns.
 const MOST_NAME: usize = 12;
 
 #[derive(Clone, Copy)]

@@ -16,6 +16,7 @@ impl Switch {
         let what = match cause {
             Cause::CallerHungUp | Cause::CalleeHungUp | Cause::Cancelled | Cause::Replaced => return,
             Cause::Refused(status) => What::CallFailed(status),
+            Cause::Unregistered => What::CallFailed(480),
             Cause::CallLimit
             | Cause::MediaTimeout
             | Cause::MediaFailed
@@ -25,7 +26,7 @@ impl Switch {
             | Cause::ExtensionRemoved
             | Cause::Operator => What::CallEnded,
         };
-        let incident = Incident { call: Some(id), ..self.of_call(call, what, &self.reason(call, cause)) };
+        let incident = Incident { call: Some(id), ..self.of_call(call, what, &Switch::reason(call, cause)) };
         let source = call.legs.first().map(|leg| Prefix::of(leg.flow.source()));
         self.annals.note(self.io.now, Place::House, source, incident);
     }
@@ -68,14 +69,17 @@ impl Switch {
         }
     }
 
+    /// Whether a call had any phone to ring.
+    pub(in super::super) fn could_ring(&self, call: &Call) -> bool {
+        call.legs.len() > 1 || self.registrar.alive(call.to.as_str(), self.io.now).next().is_some()
+    }
+
     /// Why a call ended, in words.
-    fn reason(&self, call: &Call, cause: Cause) -> String {
+    fn reason(call: &Call, cause: Cause) -> String {
         let to = &call.to;
-        let is_registered =
-            || call.legs.len() > 1 || self.registrar.alive(to.as_str(), self.io.now).next().is_some();
         match cause {
             Cause::Refused(408) => format!("no phone of {to} answered the exchange"),
-            Cause::Refused(480) if !is_registered() => format!("no phone of {to} is registered"),
+            Cause::Unregistered => format!("no phone of {to} is registered"),
             Cause::Refused(480) => format!("nobody took the call at {to}"),
             Cause::Refused(486 | 600) => format!("{to} is busy"),
             Cause::Refused(488) => "the phones have no codec in common".into(),

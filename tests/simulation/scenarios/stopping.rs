@@ -90,6 +90,21 @@ fn registrations_are_short_until_the_notice_is_taken_back() {
     story.close();
 }
 
+#[test]
+fn a_stop_that_does_not_come_is_none() {
+    let mut story = Story::new();
+    let (caller, callee) = (story.phone("101"), story.phone("102"));
+    story.input(Input::MachineStops(NOTICE));
+    story.pass(130);
+    story.call(caller, "102");
+    story.expect(!story.is_up(caller), "no call");
+    story.pass(300);
+    story.call(caller, "102");
+    story.expect_up(&[caller, callee]);
+    story.then(caller, Action::HangUp);
+    story.close();
+}
+
 /// A notice that comes late, or that a wrong clock makes late.
 #[test]
 fn no_time_left_ends_calls_at_once() {

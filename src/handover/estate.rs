@@ -31,7 +31,7 @@ use crate::media;
 use crate::switch::{Flow, StreamId, Transport};
 
 /// The new one can take over.
-pub(super) const CAN: u8 = b'c';
+pub(crate) const CAN: u8 = b'c';
 
 /// The new one has taken over.
 const HAS: u8 = b'h';
@@ -115,7 +115,7 @@ impl<S: AsFd> Estate<S> {
     /// # Errors
     ///
     /// It has not, and will not.
-    pub(super) fn leave(&self, heir: &UnixStream) -> io::Result<()> {
+    pub(crate) fn leave(&self, heir: &UnixStream) -> io::Result<()> {
         self.give(heir).or_else(|error| {
             // From now on it cannot say that it has. Perhaps it just did.
             heir.shutdown(Shutdown::Both)?;

@@ -12,14 +12,14 @@ use rustix::net::{
 };
 
 /// The most descriptors that go with one message (`SCM_MAX_FD`).
-pub const MOST: usize = 253;
+pub(super) const MOST: usize = 253;
 
 /// Sends octets, and with the first of them descriptors, at most [`MOST`]. Returns how many octets were sent.
 ///
 /// # Errors
 ///
 /// Those of sendmsg(2).
-pub fn send(
+pub(super) fn send(
     to: &UnixStream,
     octets: &[u8],
     descriptors: &[BorrowedFd<'_>],
@@ -41,7 +41,11 @@ pub fn send(
 /// # Errors
 ///
 /// Those of recvmsg(2).
-pub fn receive(from: &UnixStream, octets: &mut [u8], flags: RecvFlags) -> io::Result<(usize, Vec<OwnedFd>)> {
+pub(super) fn receive(
+    from: &UnixStream,
+    octets: &mut [u8],
+    flags: RecvFlags,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
@@ -59,6 +63,6 @@ pub fn receive(from: &UnixStream, octets: &mut [u8], flags: RecvFlags) -> io::Re
 }
 
 /// What is wrong where descriptors should have come, and none have.
-pub fn missing() -> io::Error {
+pub(super) fn missing() -> io::Error {
     io::Error::other("not all sockets came; may the process open so many files?")
 }

@@ -1,0 +1,176 @@
+//! What an exchange is given by its keeper: the configuration, packed into a sealed file in memory in postcard's form
+//! (`Body`), and after it the sockets.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::message::{INHERIT, Past, SERVE, send};
+use super::{Sockets, descriptors};
+use crate::config::{Config, MAX_BYTES, MAX_LISTEN, Sandbox};
+
+/// The most sockets for SIP that are handed over: one of each family for each `listen`.
+pub const MAX_SOCKETS: usize = 2 * MAX_LISTEN;
+
+/// The most octets of a body: a configuration, two paths, a user, and room for numbers.
+pub(super) const MAX_BODY: usize = MAX_BYTES + 2 * libc::PATH_MAX as usize + 1024;
+
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    path: &'a [u8],
+    file: &'a [u8],
+    lasting: Lasting,
+    has_state: bool,
+    /// How many of the sockets are of UDP; they come first.
+    udp: u8,
+    /// How many are of TCP.
+    tcp: u8,
+    /// Whether the last one is the operator's.
+    control: bool,
+}
+
+/// What stays as it was when the keeper was started, whatever a later configuration says: rights that are
+/// given up do not come back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Lasting {
+    state: PathBuf,
+    user: Option<String>,
+    sandbox: Sandbox,
+}
+
+impl Lasting {
+    pub(super) fn of(config: &Config) -> Lasting {
+        Lasting { state: config.state.clone(), user: config.user.clone(), sandbox: config.sandbox }
+    }
+
+    /// Puts it in the place of what a configuration says. Returns the keys that say something else.
+    pub(crate) fn hold(&self, config: &mut Config) -> Vec<&'static str> {
+        let said = Lasting::of(config);
+        let differs = [
+            ("state", said.state != self.state),
+            ("user", said.user != self.user),
+            ("sandbox", said.sandbox != self.sandbox),
+        ];
+        (config.state, config.user, config.sandbox) = (self.state.clone(), self.user.clone(), self.sandbox);
+        differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+    }
+}
+
+/// Everything that an exchange is given, packed, so that each one gets the same.
+pub(crate) struct Parcel {
+    pub(super) body: OwnedFd,
+    pub(crate) sockets: Sockets,
+    pub(crate) lasting: Lasting,
+    pub(crate) has_state: bool,
+}
+
+impl Parcel {
+    /// Packs a configuration, which is what `file` means, and at most [`MAX_SOCKETS`] sockets.
+    pub(crate) fn new(
+        path: &Path,
+        config: &Config,
+        file: &[u8],
+        has_state: bool,
+        sockets: Sockets,
+    ) -> io::Result<Parcel> {
+        let (udp, tcp) = (sockets.udp.len(), sockets.tcp.len());
+        if udp + tcp > MAX_SOCKETS {
+            return Err(io::Error::other(format!("{} sockets, and {MAX_SOCKETS} are the most", udp + tcp)));
+        }
+        let lasting = Lasting::of(config);
+        let path = path.as_os_str().as_bytes();
+        let control = sockets.control.is_some();
+        let (udp, tcp) = (udp as u8, tcp as u8);
+        let body = Body { path, file, lasting: lasting.clone(), has_state, udp, tcp, control };
+        let body = postcard::to_allocvec(&body).map_err(io::Error::other)?;
+        if body.len() > MAX_BODY {
+            return Err(io::Error::other("the configuration and its path are too long"));
+        }
+        Ok(Parcel { body: sealed(&body)?, sockets, lasting, has_state })
+    }
+
+    /// Sends all of it, without waiting. `number` comes back with the answer.
+    pub(crate) fn send(&self, to: &UnixStream, number: u8, past: Past) -> io::Result<()> {
+        send(to, SERVE, number, past, &self.descriptors())
+    }
+
+    /// The same to one that inherits from another exchange, by `predecessor`, and whose log goes to `log` then.
+    pub(crate) fn send_to_heir(
+        &self,
+        to: &UnixStream,
+        past: Past,
+        predecessor: BorrowedFd<'_>,
+        log: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let mut descriptors = self.descriptors();
+        descriptors.extend([predecessor, log]);
+        send(to, INHERIT, 0, past, &descriptors)
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let udp = self.sockets.udp.iter().map(AsFd::as_fd);
+        let tcp = self.sockets.tcp.iter().map(AsFd::as_fd);
+        let others = tcp.chain(self.sockets.control.iter().map(AsFd::as_fd));
+        [self.body.as_fd()].into_iter().chain(udp).chain(others).collect()
+    }
+}
+
+/// A file in memory that nobody can change any more.
+pub(super) fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Before Linux 6.3 nobody knows of files that can never be executed.
+    let file = match memfd_create(c"denwa", flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create(c"denwa", flags)?,
+        other => other?,
+    };
+    let mut file = File::from(file);
+    file.write_all(bytes)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
+    Ok(file.into())
+}
+
+/// What is in a parcel.
+pub(super) struct Contents {
+    pub(super) path: PathBuf,
+    pub(super) config: Config,
+    pub(super) has_state: bool,
+    pub(super) sockets: Sockets,
+}
+
+pub(super) fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
+    let mut descriptors = descriptors.into_iter();
+    let body = File::from(descriptors.next().ok_or_else(descriptors::missing)?);
+    let length = body.metadata()?.len();
+    if length > MAX_BODY as u64 {
+        return Err(io::Error::other(format!("{length} octets are too many")));
+    }
+    let mut bytes = vec![0; length as usize];
+    body.read_exact_at(&mut bytes, 0)?;
+    let body: Body<'_> = postcard::from_bytes(&bytes).map_err(io::Error::other)?;
+
+    let (udp, tcp) = (usize::from(body.udp), usize::from(body.tcp));
+    let sent = udp + tcp + usize::from(body.control);
+    if descriptors.len() != sent {
+        return Err(io::Error::other(format!("{} of {sent} sockets came", descriptors.len())));
+    }
+    let sockets = Sockets {
+        udp: descriptors.by_ref().take(udp).map(UdpSocket::from).collect(),
+        tcp: descriptors.by_ref().take(tcp).map(TcpListener::from).collect(),
+        control: descriptors.next().map(UnixListener::from),
+        ..Sockets::default()
+    };
+    let path = PathBuf::from(OsString::from_vec(body.path.to_vec()));
+    let mut config = Config::parse(&path.display().to_string(), body.file).map_err(io::Error::other)?;
+    body.lasting.hold(&mut config);
+    Ok(Contents { path, config, has_state: body.has_state, sockets })
+}

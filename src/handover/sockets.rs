@@ -1,0 +1,21 @@
+//! What an exchange listens on.
+
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::UnixListener;
+
+use super::Standing;
+
+/// The sockets that SIP is spoken on, those of IPv6 never carry IPv4; and the operator's.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// Bound, nonblocking; those on a wildcard address tell where each datagram was sent to.
+    pub udp: Vec<UdpSocket>,
+    /// Listening, nonblocking.
+    pub tcp: Vec<TcpListener>,
+    /// Where the operator's commands come, nonblocking; `None` where there is no state folder to have it in.
+    pub control: Option<UnixListener>,
+    /// Connections that another process has had; not bound here.
+    pub standing: Vec<Standing>,
+    /// What people should know although it went well, e.g. that the machine has no IPv6.
+    pub notices: Vec<String>,
+}
