@@ -33,7 +33,6 @@ main() {
     [ "${got%% *}" = "$sum" ] ||
         fail "what $url/install.sh gives has the checksum ${got%% *}, expected is $sum: it is damaged, or of another version"
     configuration >"$work/configuration"
-    # Under cloud-init, what a script leaves running must not hold its output open.
     sh "$work/install.sh" --url "$url" --with "$work/configuration"
 }
 

