@@ -325,7 +325,7 @@ put_service() {
         rc-update -q add denwa default
         ;;
     systemd)
-        systemctl daemon-reload
+        # Which has systemd read the file as well.
         systemctl -q enable denwa
         ;;
     esac
