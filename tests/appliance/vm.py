@@ -1,11 +1,13 @@
 """A virtual machine with a real Alpine or Debian: ../shared/vm/alpine-vm, one method for each of its verbs."""
 
+import gzip
 import json
 import os
 import pathlib
 import random
 import re
 import socket
+import struct
 import subprocess
 import time
 
@@ -54,10 +56,25 @@ class Vm:
     def start(self, *options, fresh=False, memory="512M"):
         """Boots it, and returns when its services are up."""
         options = [*options, "--arch", self.arch, "--os", self.system, "-m", memory, "--boot-timeout", 900]
+        if kernel := self._unpacked_kernel():
+            options += ["--qemu=-kernel", f"--qemu={kernel}"]
         for port, here in self.ports.items():
             options += ["--udp", f"{here}:{port}"]
         self._checked("start", "--work", self.work, *options, *(["--fresh"] if fresh else []))
         self.boot = self.say(BOOT)
+
+    def _unpacked_kernel(self):
+        """A kernel for aarch64 that unpacks itself under UEFI alone, unpacked: QEMU does that since version 8."""
+        if self.arch != "aarch64":
+            return None
+        packed = pathlib.Path(self._checked("fetch", "--arch", self.arch).splitlines()[0]).read_bytes()
+        if packed[4:8] != b"zimg":
+            return None
+        start, size = struct.unpack("<II", packed[8:16])
+        self.work.mkdir(parents=True, exist_ok=True)
+        kernel = self.work / "kernel"
+        kernel.write_bytes(gzip.decompress(packed[start : start + size]))
+        return kernel
 
     def run(self, command, timeout=300):
         """What a command in the guest says, and its exit status."""
