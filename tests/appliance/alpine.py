@@ -92,12 +92,12 @@ def only_ipv6(server, work):
     with suite.check("IPv6 only: it installs, and serves there") as check:
         web = folder_by_http(server.releases.folder, server.port + 2, work / "http6.log", bind="::1")
         try:
-            vm.say("ip addr flush dev eth0 scope global; ip -6 addr add fec0::15/64 dev eth0 nodad; sleep 1; ip -6 route add default via fec0::2 || true")
+            vm.say("ip addr flush dev eth0 scope global; ip -6 addr add fec0::15/64 dev eth0; sleep 3; ip -6 route add default via fec0::2 || true")
             status, said = vm.run(f"sh /root/test/good.sh --url http://[fec0::2]:{server.port + 2}/good --with /root/test/lines")
             check.that(status == 0, said)
             check.that("no IPv6" not in said, said)
-            check.says(vm.say("printf 'OPTIONS sip:x SIP/2.0\\r\\nVia: SIP/2.0/UDP [::1]:5099;branch=z9hG4bKa;rport\\r\\nFrom: <sip:a@x>;tag=1\\r\\n"
-                              "To: <sip:x>\\r\\nCall-ID: a\\r\\nCSeq: 1 OPTIONS\\r\\nSubject: %600s\\r\\nMax-Forwards: 70\\r\\nContent-Length: 0\\r\\n\\r\\n' x | "
+            check.says(vm.say("(printf 'OPTIONS sip:x SIP/2.0\\r\\nVia: SIP/2.0/UDP [::1]:5099;branch=z9hG4bKa;rport\\r\\nFrom: <sip:a@x>;tag=1\\r\\n"
+                              "To: <sip:x>\\r\\nCall-ID: a\\r\\nCSeq: 1 OPTIONS\\r\\nSubject: %600s\\r\\nMax-Forwards: 70\\r\\nContent-Length: 0\\r\\n\\r\\n' x; sleep 2) | "
                               "nc -u -w 3 fec0::15 5060 2>&1; true"), "SIP/2.0 ")
         finally:
             web.stop()
