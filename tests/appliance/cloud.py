@@ -1,0 +1,94 @@
+"""A script that is pasted when a server is created, on a real Alpine of 128 MB: as tiny-cloud runs it, without IPv6 in
+the kernel, the clock at 1970, a network that comes late, and (on x86_64) the metadata service of EC2."""
+
+import subprocess
+import time
+
+from phones import Refused
+from steps import FORWARD, LINES, Server
+from vm import OLDEST, Vm, metadata
+
+
+def run(suite, releases, arch, work, port, tools):
+    suite.where = f"alpine {arch}, 128 MB"
+    vm = Vm(work / "cloud", arch, forward=FORWARD)
+    is_ec2 = vm.arch == "x86_64"
+    imds = metadata(port + 3, work / "imds.log", "--public-ipv4", "203.0.113.5")
+    try:
+        vm.start("--cpu", OLDEST[vm.arch], "--append", "ipv6.disable=1", *(["--imds", port + 3, "--cloud", "ec2"] if is_ec2 else []), fresh=True, memory="128M")
+        server = Server(suite, vm, releases, port)
+        lines = work / "cloud.conf"
+        lines.write_text(LINES + "advertise = auto\n")
+        with suite.check("make-user-data: ASCII, small, of a right configuration alone") as check:
+            made = work / "user-data"
+            said = subprocess.run([tools / "make-user-data", "--config", lines, "--url", server.url(), "--out", made],
+                                  capture_output=True, text=True)
+            check.that(said.returncode == 0, said.stderr)
+            check.figure = said.stderr.strip()
+            for text, why in (("ext.101 = random\necho = x y\n", ":2: echo"), ("ext.101 = random\next.101.name = 居間\n", "ASCII"),
+                              ("ext.101 = random\n" + "# much\n" * 2500, "16384")):
+                lines.write_text(text)
+                said = subprocess.run([tools / "make-user-data", "--config", lines, "--url", server.url()], capture_output=True, text=True)
+                check.that(said.returncode == 1 and not said.stdout, f"it takes {text[:40]!r}")
+                check.says(said.stderr, why)
+        vm.put(work / "user-data", "/var/lib/cloud/user-data:700")
+        tiny_cloud = "cd /; env -i PATH=/sbin:/bin:/usr/sbin:/usr/bin /var/lib/cloud/user-data >/var/log/user-data.log 2>&1"
+        with suite.check("user-data as tiny-cloud runs it, the clock at 1970, the first minute without a network") as check:
+            start = time.monotonic()
+            status, _ = vm.run("ip link set eth0 down; date -s @60 >/dev/null; (sleep 60; ip link set eth0 up) & " + tiny_cloud, 600)
+            said = vm.say("cat /var/log/user-data.log")
+            check.that(status == 0, said)
+            check.says(said, "cannot be fetched yet", "user       101", "denwa: done")
+            check.says(vm.console(), "user       101", "denwa: done")
+            server.learn_passwords()
+            check.figure = f"{time.monotonic() - start:.0f} s, of which 60 without a network"
+        with suite.check("the same user-data once more changes nothing") as check:
+            before = server.status()
+            check.that(vm.run(tiny_cloud, 600)[0] == 0, vm.say("cat /var/log/user-data.log"))
+            check.that(server.status()["pid"] == before["pid"], "another process serves")
+        with suite.check("10 calls at once in 128 MB") as check:
+            talk, sent = server.talk(10, 5)
+            check.that(talk.lost() == 0, f"{talk.lost()} of {sent} packets were lost")
+            check.figure = f"{sent} packets, none lost; {server.available():.0f} MB of memory are left"
+        if is_ec2:
+            ec2(server, imds, port + 3)
+        else:
+            suite.skip("advertise = auto and spot notices of EC2", "a guest without firmware has no DMI by which EC2 is told")
+    finally:
+        vm.stop()
+        imds.stop()
+
+
+def ec2(server, imds, port):
+    suite, vm = server.suite, server.vm
+    with suite.check("advertise = auto: the public address that the metadata service of EC2 tells") as check:
+        deadline = time.monotonic() + 30
+        while "203.0.113.5" not in server.status()["advertise"] and time.monotonic() < deadline:
+            time.sleep(1)
+        check.that("203.0.113.5" in server.status()["advertise"], f"advertised: {server.status()['advertise']}")
+        check.says(vm.say("denwa settings"), "203.0.113.5")
+        check.figure = f"{server.status()['advertise']}"
+    with suite.check("a spot notice: told in the log, phones are asked to come back soon, no new calls, calls end with a reason") as check:
+        caller, called = server.phone("101"), server.phone("102")
+        try:
+            before = caller.register()
+            called.register()
+            caller.call("102")
+            subprocess.run(["curl", "-fsS", "-X", "POST", f"http://127.0.0.1:{port}/_test/interrupt?action=stop&in=45"], check=True)
+            vm.say("until grep -q 'spot: ' /var/log/messages; do sleep 1; done", 30)
+            after = caller.register()
+            check.that(after < before, f"a registration lasts {after} s, {before} s before the notice")
+            refusal, deadline = "", time.monotonic() + 60
+            while "503" not in refusal:
+                check.that(time.monotonic() < deadline, f"new calls are not refused with 503: {refusal or 'they come about'}")
+                try:
+                    caller.call("114").hang_up()
+                    time.sleep(1)
+                except Refused as why:
+                    refusal = str(why)
+            reason = caller.ends.get(timeout=60)
+            check.that(reason, "the call ended without a reason")
+            check.figure = f"registrations of {before} s, then {after} s; {refusal}; Reason: {reason}"
+        finally:
+            caller.close()
+            called.close()

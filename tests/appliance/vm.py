@@ -1,0 +1,150 @@
+"""A virtual machine with a real Alpine or Debian: ../shared/vm/alpine-vm, one method for each of its verbs."""
+
+import gzip
+import json
+import os
+import pathlib
+import random
+import re
+import socket
+import struct
+import subprocess
+import time
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+TOOLS = PROJECT.parent / "shared" / "vm"
+
+# What tells one boot from another, once the services are up.
+BOOT = "cat /proc/sys/kernel/random/boot_id"
+
+# The oldest processors that denwa is for: x86-64-v1, and Cortex-A72.
+OLDEST = {"x86_64": "qemu64", "aarch64": "cortex-a72"}
+
+
+def free_ports(kind, first, count):
+    """So many ports in a row of which nobody uses one. Two tests at once begin to look at different places."""
+    for first in range(first + random.randrange(40) * 100, first + 10000, max(count, 1)):
+        ports = list(range(first, first + count))
+        try:
+            for port in ports:
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind(("127.0.0.1", port))
+            return ports
+        except OSError:
+            continue
+    raise RuntimeError(f"no {count} ports in a row are free on this machine")
+
+
+class Vm:
+    """One machine with a disk of its own in `work`. `forward` are UDP ports of its that can be reached from here."""
+
+    def __init__(self, work, arch="x86_64", system="alpine", forward=()):
+        self.work, self.arch, self.system = pathlib.Path(work), arch, system
+        # Below those that the system hands out, so that a port is free again after a boot.
+        self.ports = dict(zip(forward, free_ports(socket.SOCK_DGRAM, 20000, len(forward))))
+        self.boot = ""
+
+    def _tool(self, *words, **more):
+        return subprocess.run([TOOLS / "alpine-vm", *map(str, words)], capture_output=True, text=True, **more)
+
+    def _checked(self, *words):
+        done = self._tool(*words)
+        if done.returncode:
+            raise RuntimeError(f"alpine-vm {words[0]}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def start(self, *options, fresh=False, memory="512M"):
+        """Boots it, and returns when its services are up."""
+        options = [*options, "--arch", self.arch, "--os", self.system, "-m", memory, "--boot-timeout", 900]
+        if kernel := self._unpacked_kernel():
+            options += ["--qemu=-kernel", f"--qemu={kernel}"]
+        for port, here in self.ports.items():
+            options += ["--udp", f"{here}:{port}"]
+        self._checked("start", "--work", self.work, *options, *(["--fresh"] if fresh else []))
+        self.boot = self.say(BOOT)
+
+    def _unpacked_kernel(self):
+        """A kernel for aarch64 that unpacks itself under UEFI alone, unpacked: QEMU does that since version 8."""
+        if self.arch != "aarch64":
+            return None
+        packed = pathlib.Path(self._checked("fetch", "--arch", self.arch).splitlines()[0]).read_bytes()
+        if packed[4:8] != b"zimg":
+            return None
+        start, size = struct.unpack("<II", packed[8:16])
+        self.work.mkdir(parents=True, exist_ok=True)
+        kernel = self.work / "kernel"
+        kernel.write_bytes(gzip.decompress(packed[start : start + size]))
+        return kernel
+
+    def run(self, command, timeout=300):
+        """What a command in the guest says, and its exit status."""
+        done = self._tool("exec", "--work", self.work, "--timeout", timeout, command)
+        return done.returncode, (done.stdout + done.stderr).strip()
+
+    def say(self, command, timeout=300):
+        """What a command in the guest says, which must not fail."""
+        status, said = self.run(command, timeout)
+        if status:
+            raise RuntimeError(f"{command}: exit status {status}: {said}")
+        return said
+
+    def put(self, file, to):
+        self._checked("put", "--work", self.work, f"{file}:{to}")
+
+    def reboot(self):
+        """An orderly one; returns when the services are up again."""
+        self.run("(sleep 1; reboot) >/dev/null 2>&1 &")
+        self._come_back()
+
+    def pull_plug(self):
+        """What a power cut does: it begins anew at once, and what was not on its disk is lost."""
+        options = json.loads((self.work / "vm.json").read_text())["argv"]
+        monitor = re.match("unix:([^,]*)", options[options.index("-qmp") + 1]).group(1)
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(monitor)
+            with control.makefile("rw") as lines:
+                for command in ("qmp_capabilities", "system_reset"):
+                    lines.readline()
+                    lines.write(json.dumps({"execute": command}) + "\n")
+                    lines.flush()
+                lines.readline()
+        self._come_back()
+
+    def _come_back(self):
+        """Waits until another boot than the last one has ended."""
+        start, before = time.monotonic(), self.boot
+        while time.monotonic() - start < 600:
+            time.sleep(1)
+            status, boot = self.run(BOOT)
+            if status == 0 and boot != before:
+                self.boot = boot
+                return
+        raise RuntimeError("it did not boot again within 600 s")
+
+    def console(self):
+        return (self.work / "console.log").read_text(errors="replace")
+
+    def stop(self):
+        self._tool("stop", "--work", self.work)
+
+
+class Fake:
+    """A server beside the guests: a folder by HTTP, or the metadata service of a cloud."""
+
+    def __init__(self, *command, log):
+        self.log = pathlib.Path(log)
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdout=open(self.log, "wb"), stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        )
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def folder_by_http(folder, port, log, bind="127.0.0.1"):
+    return Fake("python3", "-m", "http.server", port, "--bind", bind, "--directory", folder, log=log)
+
+
+def metadata(port, log, *options):
+    return Fake(TOOLS / "fake-imds", "--port", port, *options, log=log)
