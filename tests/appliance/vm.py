@@ -1,5 +1,6 @@
 """A virtual machine with a real Alpine or Debian: ../shared/vm/alpine-vm, one method for each of its verbs."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
@@ -60,7 +62,10 @@ class Vm:
             options += ["--qemu=-kernel", f"--qemu={kernel}"]
         for port, here in self.ports.items():
             options += ["--udp", f"{here}:{port}"]
-        self._checked("start", "--work", self.work, *options, *(["--fresh"] if fresh else []))
+        # One at a time: each may make the system's image anew, and takes the one away that another is about to boot.
+        with open(pathlib.Path(tempfile.gettempdir()) / "denwa-appliance.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._checked("start", "--work", self.work, *options, *(["--fresh"] if fresh else []))
         self.boot = self.say(BOOT)
 
     def _unpacked_kernel(self):
