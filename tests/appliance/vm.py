@@ -103,6 +103,10 @@ class Vm:
 
     def pull_plug(self):
         """What a power cut does: it begins anew at once, and what was not on its disk is lost."""
+        self._reset()
+        self._come_back()
+
+    def _reset(self):
         options = json.loads((self.work / "vm.json").read_text())["argv"]
         monitor = re.match("unix:([^,]*)", options[options.index("-qmp") + 1]).group(1)
         with socket.socket(socket.AF_UNIX) as control:
@@ -113,18 +117,20 @@ class Vm:
                     lines.write(json.dumps({"execute": command}) + "\n")
                     lines.flush()
                 lines.readline()
-        self._come_back()
 
     def _come_back(self):
-        """Waits until another boot than the last one has ended."""
-        start, before = time.monotonic(), self.boot
-        while time.monotonic() - start < 600:
-            time.sleep(1)
-            status, boot = self.run(BOOT)
-            if status == 0 and boot != before:
-                self.boot = boot
-                return
-        raise RuntimeError("it did not boot again within 600 s")
+        """Waits until another boot than the last one has ended. An emulator may hang before the kernel has seen a
+        disk: after a while it is reset."""
+        for patience in (150, 150, 300):
+            start = time.monotonic()
+            while time.monotonic() - start < patience:
+                time.sleep(1)
+                status, boot = self.run(BOOT, 20)
+                if status == 0 and boot != self.boot:
+                    self.boot = boot
+                    return
+            self._reset()
+        raise RuntimeError("it did not boot again")
 
     def console(self):
         return (self.work / "console.log").read_text(errors="replace")
