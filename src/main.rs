@@ -307,8 +307,7 @@ fn first_run() -> Result<PathBuf, Box<dyn Error>> {
     let path = PathBuf::from(config::HERE);
     let folder = std::env::current_dir().unwrap_or_default();
     let state = (!geteuid().is_root()).then(|| folder.join(config::STATE_HERE));
-    let random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(io::Error::other);
-    config::first_run(&path, state.as_deref(), random).map_err(|error| {
+    config::first_run(&path, state.as_deref(), cli::random).map_err(|error| {
         format!(
             "{} cannot be written into {}: {error}; start denwa in a folder of yours, or name a configuration \
              with `denwa run --config FILE`",

@@ -15,7 +15,7 @@ use denwa::console::{Code, own_addresses};
 use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::termios::tcgetwinsize;
 
-use super::{configuration, find_advertised, keeper};
+use super::{configuration, find_advertised, keeper, random};
 use crate::Done;
 
 /// Add an extension with a new password, and show what to type into its phone.
@@ -119,7 +119,7 @@ pub(crate) fn remove(remove: Remove) -> Done {
 }
 
 fn new_password() -> io::Result<Password> {
-    Password::strong(&mut |bytes: &mut [u8]| getrandom::fill(bytes).map_err(io::Error::other))
+    Password::strong(&mut random)
 }
 
 /// A change that was made.

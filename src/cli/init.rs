@@ -13,7 +13,7 @@ use denwa::config::{self, Config, MAX_BYTES, Settings};
 use denwa::console::{Code, own_addresses};
 use rustix::process::geteuid;
 
-use super::{STANDARD, configuration, find_advertised};
+use super::{STANDARD, configuration, find_advertised, random};
 use crate::Done;
 
 /// Where root's configuration is.
@@ -93,10 +93,6 @@ pub(crate) fn init(init: Init) -> Done {
         "{path} is written, with {count} {extensions}. `denwa settings --config {path}` shows what to type into the phones."
     )?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn random(bytes: &mut [u8]) -> io::Result<()> {
-    getrandom::fill(bytes).map_err(io::Error::other)
 }
 
 /// Writes a new configuration by what is given, and its folder if there is none.

@@ -10,6 +10,7 @@ pub(crate) mod keeper;
 pub(crate) mod look;
 pub(crate) mod watch;
 
+use std::io;
 use std::path::PathBuf;
 
 use denwa::config::{self, Config};
@@ -40,4 +41,9 @@ pub(crate) fn find_advertised(config: &mut Config) {
     if let Ok(Reply::Status(status)) = reply {
         config.advertise = status.advertise;
     }
+}
+
+/// Fills a slice with random bytes, for passwords.
+pub(crate) fn random(bytes: &mut [u8]) -> io::Result<()> {
+    getrandom::fill(bytes).map_err(io::Error::other)
 }
