@@ -70,7 +70,11 @@ impl Machine for Echo {
                 self.tell(format!("tick {}", now.0));
             }
             Input::HangUp(_) => self.tell("hang up".into()),
-            Input::Reload(_) | Input::Operator(_) | Input::Advertised(_) | Input::MachineStops(_) => {}
+            Input::Reload(_)
+            | Input::Operator(_)
+            | Input::Advertised(_)
+            | Input::Located(..)
+            | Input::MachineStops(_) => {}
             Input::Media(event) => self.tell(format!("{event:?}")),
         }
     }

@@ -95,6 +95,7 @@ impl Machine for Door {
             | Input::Reload(_)
             | Input::Operator(_)
             | Input::Advertised(_)
+            | Input::Located(..)
             | Input::MachineStops(_) => {}
         }
     }

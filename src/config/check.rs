@@ -1,5 +1,7 @@
 //! Whether what a file says makes sense together.
 
+mod neighbours;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -32,6 +34,7 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
         true => default.listen,
         false => check.listen(&listen_said),
     };
+    let neighbours = check.neighbours(file.peer, file.trunk, &numbers);
     Config {
         domain: said(file.domain).map(|domain| domain.0),
         advertise,
@@ -56,6 +59,8 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
             .unwrap_or(default.keep_alive),
         extensions: check.extensions(file.ext, &numbers),
         groups: check.groups(file.group, &numbers),
+        routes: check.routes(file.route, &numbers, &neighbours),
+        neighbours,
         echo: said(file.echo),
         call_limit: check
             .time(|| "call-limit".into(), file.call_limit, "1s to 30d", |t| (SECOND..=DAY * 30).contains(&t))

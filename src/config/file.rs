@@ -12,7 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::de::Said;
 use super::{
     Ban, CallRecords, DigestOffer, Identity, Listen, LogLevel, NatMedia, Network, Number, Password,
-    PortRange, Rate, Sandbox, Spot,
+    PortRange, Rate, Sandbox, Spot, Target,
 };
 
 /// A key that may be there, and what it says.
@@ -36,6 +36,9 @@ pub(super) struct File {
     pub(super) keep_alive: Key<Time>,
     pub(super) ext: Each<ExtensionKeys>,
     pub(super) group: Each<List<Number>>,
+    pub(super) peer: Each<PeerKeys>,
+    pub(super) trunk: Each<TrunkKeys>,
+    pub(super) route: Each<Key<Goal>>,
     pub(super) echo: Key<Number>,
     pub(super) call_limit: Key<Time>,
     pub(super) media_timeout: Key<Time>,
@@ -91,6 +94,70 @@ pub(super) struct ExtensionKeys {
     pub(super) max_calls: Key<Calls>,
     pub(super) max_calls_hour: Key<CallsAnHour>,
 }
+
+/// `peer.NAME` and the keys below it.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct PeerKeys {
+    #[serde(rename = "", default)]
+    pub(super) hosts: List<Address>,
+    pub(super) prefix: Key<Number>,
+    pub(super) user: Key<Word>,
+    pub(super) password: Key<Password>,
+    #[serde(default)]
+    pub(super) allow: List<Network>,
+    pub(super) strip: Key<Digits>,
+    pub(super) add: Key<Number>,
+    pub(super) numbers: Option<List<Number>>,
+    pub(super) hop: Key<YesNo>,
+    #[serde(default)]
+    pub(super) trunks: List<Number>,
+    pub(super) max_calls: Key<Calls>,
+}
+
+/// `trunk.NAME` and the keys below it.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct TrunkKeys {
+    #[serde(rename = "")]
+    pub(super) address: Key<Address>,
+    pub(super) auth_user: Key<Word>,
+    pub(super) password: Key<Password>,
+    pub(super) register: Key<YesNo>,
+    #[serde(default)]
+    pub(super) allow: List<Network>,
+    #[serde(default)]
+    pub(super) numbers: List<Number>,
+    pub(super) caller_id: Key<Number>,
+    pub(super) emergency: Key<YesNo>,
+    pub(super) max_calls: Key<Calls>,
+    pub(super) max_calls_extension: Key<Calls>,
+    pub(super) max_calls_hour: Key<CallsAnHour>,
+    pub(super) max_minutes: Key<Minutes>,
+    pub(super) max_minutes_day: Key<Minutes>,
+}
+
+/// The URI of another exchange: `sip:user@host:port;transport=tcp`.
+pub(super) struct Address {
+    pub(super) user: Option<String>,
+    pub(super) target: Target,
+}
+
+/// Where a route goes, as it is written: the words of `trunk.NAME peer.NAME`, or `group.N`, or a text behind `reject`.
+pub(super) enum Goal {
+    Neighbours(Vec<String>),
+    Group(Number),
+    Reject(String),
+}
+
+/// A user name of a digest, 1 to 64 bytes.
+pub(super) struct Word(pub(super) String);
+
+/// A number of digits, 0 to 32.
+pub(super) struct Digits(pub(super) u8);
+
+/// A number of minutes, 1 to 44,640.
+pub(super) struct Minutes(pub(super) u32);
 
 /// A host name or an address in the form that URIs have.
 pub(super) struct Domain(pub(super) String);

@@ -156,6 +156,25 @@ pub enum Reason {
     NoPlaces,
     /// There are keys below an extension that has no password.
     NoPassword,
+    /// There are keys below a peer or trunk that has no address.
+    NoAddress,
+    /// A trunk's URI has no user.
+    NoUser,
+    /// A user without a password, or a password without a user.
+    HalfAccount,
+    /// A trunk that should register, without a password.
+    NothingToRegisterBy,
+    /// A peer or trunk that is nowhere in the file.
+    NoSuchNeighbour(String),
+    /// What is dialled would go two ways.
+    PrefixTwice {
+        /// The other key.
+        other: String,
+        /// Its line.
+        first: u32,
+    },
+    /// Emergency calls would go where nobody has promised to take them.
+    NoEmergency(String),
     /// The file has no extension.
     NoExtensions,
     /// A number that is nowhere in the file.
@@ -373,6 +392,20 @@ impl fmt::Display for Reason {
             Reason::NoPassword => {
                 f.write_str("this extension has no password: it needs a line `ext.NUMBER = password`")
             }
+            Reason::NoAddress => {
+                f.write_str("this exchange is nowhere: it needs a line `peer.NAME = sip:HOST` or `trunk.NAME = sip:USER@HOST`")
+            }
+            Reason::NoUser => f.write_str("who we are there is missing; write sip:USER@HOST"),
+            Reason::HalfAccount => f.write_str("a user and a password belong together; one of the two is missing"),
+            Reason::NothingToRegisterBy => f.write_str("nobody can register without a password; add `.password`"),
+            Reason::NoSuchNeighbour(label) => write!(f, "there is no {label}"),
+            Reason::PrefixTwice { other, first } => {
+                write!(f, "this prefix is that of {other} on line {first} already")
+            }
+            Reason::NoEmergency(label) => write!(
+                f,
+                "emergency calls go only where somebody takes them: `{label}.emergency = yes` says so of a trunk"
+            ),
             Reason::NoExtensions => f.write_str(
                 "there is no extension, so nobody could call; add one: `ext.101 = a-long-password`",
             ),

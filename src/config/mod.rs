@@ -25,6 +25,7 @@ mod help;
 mod lines;
 mod mistake;
 mod nearest;
+mod neighbour;
 mod network;
 mod password;
 mod reach;
@@ -48,6 +49,10 @@ pub use edit::{EditError, Edited, Meaning, add_extension, remove_extension, set_
 pub use fill_in::{FillInError, fill_in};
 pub use first_run::{HERE, STATE_HERE, find, first_run, welcome};
 pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
+pub use neighbour::{
+    Account, Kind, Label, MAX_HOSTS, MAX_NEIGHBOURS, MAX_ROUTES, Neighbour, Peer, Route, Target, TargetHost,
+    Trunk,
+};
 pub use network::Network;
 pub use settings::Settings;
 
@@ -104,6 +109,11 @@ pub struct Config {
     /// `group.N`: numbers that ring several extensions at once: 1 to [`MAX_MEMBERS`] of
     /// [`Config::extensions`], each once. At most [`MAX_GROUPS`].
     pub groups: BTreeMap<Number, Vec<Number>>,
+    /// `peer.NAME` and `trunk.NAME`: other exchanges, at most [`MAX_NEIGHBOURS`].
+    pub neighbours: BTreeMap<Label, Neighbour>,
+    /// `route.PATTERN`: where numbers go that are not ours, by what they begin with; an `x` in a pattern is any
+    /// digit. At most [`MAX_ROUTES`].
+    pub routes: BTreeMap<Number, Route>,
     /// `echo`: the number of the echo test.
     pub echo: Option<Number>,
     /// `call-limit`: the longest call, at most 30 days. Default 8 h.
@@ -159,6 +169,8 @@ impl Default for Config {
             keep_alive: Duration::from_secs(25),
             extensions: BTreeMap::new(),
             groups: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
+            routes: BTreeMap::new(),
             echo: None,
             call_limit: Duration::from_secs(8 * 3600),
             media_timeout: Duration::from_secs(60),

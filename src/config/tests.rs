@@ -4,6 +4,7 @@
 
 mod broken;
 mod mistakes;
+mod neighbours;
 
 use super::*;
 
@@ -337,7 +338,21 @@ fn how_large_call_records_become() {
 #[test]
 fn each_known_key_has_an_example_that_works() {
     for (key, example) in help::EXAMPLES {
-        let mut lines = vec!["ext.101 = a", "ext.102 = b", "listen.lan = udp:60"];
+        let mut lines = vec![
+            "ext.101 = a",
+            "ext.102 = b",
+            "group.600 = 101",
+            "listen.lan = udp:60",
+            "peer.tokyo = sip:192.0.2.1",
+            "trunk.isp = sip:0312345678@sip.example.jp",
+        ];
+        // A user and a password need each other.
+        lines.extend(match *key {
+            "peer.N.user" => Some("peer.tokyo.password = b"),
+            "peer.N.password" => Some("peer.tokyo.user = kyoto"),
+            "trunk.N.auth-user" => Some("trunk.isp.password = b"),
+            _ => None,
+        });
         lines.retain(|line| line.split(" =").next() != example.split(" =").next());
         lines.push(example);
         assert!(Config::parse("x", lines.join("\n").as_bytes()).is_ok(), "{key}: {example}");

@@ -7,11 +7,16 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::file::{
-    Advertised, Banned, Calls, CallsAnHour, Contacts, Domain, Name, PlaceName, Records, Time, UserName, YesNo,
+    Address, Advertised, Banned, Calls, CallsAnHour, Contacts, Digits, Domain, Goal, Minutes, Name,
+    PlaceName, Records, Time, UserName, Word, YesNo,
 };
 use super::mistake::{Reason, printable};
 use super::network::{bare_address, network};
-use super::{Ban, CallRecords, Listen, MAX_CONTACTS, Network, Number, Password, PortRange, Rate, Transport};
+use super::{
+    Ban, CallRecords, Listen, MAX_CONTACTS, MAX_HOSTS, Network, Number, Password, PortRange, Rate, Target,
+    TargetHost, Transport,
+};
+use crate::sip::{Host, Uri};
 
 /// Why a word is not a value: a sentence for the person who wrote it.
 type Why = String;
@@ -38,6 +43,11 @@ written_as! {
     Contacts: deserialize_str by contacts;
     Calls: deserialize_str by calls;
     CallsAnHour: deserialize_str by calls_an_hour;
+    Minutes: deserialize_str by minutes;
+    Digits: deserialize_str by digits;
+    Address: deserialize_str by address;
+    Goal: deserialize_string by goal;
+    Word: deserialize_string by word;
     Network: deserialize_str by network;
     Rate: deserialize_str by rate;
     YesNo: deserialize_str by yes_no;
@@ -128,6 +138,95 @@ fn calls_an_hour(word: &str) -> Result<CallsAnHour, Why> {
     match whole(word) {
         Some(most @ 1..=100_000) => Ok(CallsAnHour(most)),
         _ => Err(format!("`{}` is not a number of calls an hour from 1 to 100000", shown(word))),
+    }
+}
+
+fn minutes(word: &str) -> Result<Minutes, Why> {
+    match whole(word) {
+        Some(most @ 1..=44_640) => Ok(Minutes(most)),
+        _ => Err(format!("`{}` is not a number of minutes from 1 to 44640", shown(word))),
+    }
+}
+
+fn digits(word: &str) -> Result<Digits, Why> {
+    match whole(word) {
+        Some(count @ 0..=32) => Ok(Digits(count)),
+        _ => Err(format!("`{}` is not a number of digits from 0 to 32", shown(word))),
+    }
+}
+
+/// The user that somebody proves to be.
+fn word(text: &str) -> Result<Word, Why> {
+    const LONGEST: usize = 64;
+    match text.len() {
+        1..=LONGEST if !text.contains(['"', '\\']) => Ok(Word(text.to_string())),
+        1..=LONGEST => Err(format!("`{}` has a quote or a backslash in it", shown(text))),
+        bytes => Err(format!("the user has {bytes} bytes; {LONGEST} are the most")),
+    }
+}
+
+/// `sip:user@host:port;transport=tcp`.
+fn address(word: &str) -> Result<Address, Why> {
+    let word_shown = shown(word);
+    let Some(uri) = Uri::parse(word.as_bytes()).filter(|uri| uri.scheme.eq_ignore_ascii_case(b"sip")) else {
+        return Err(match bare_address(word) {
+            Some(IpAddr::V6(ip)) => format!("`{word_shown}` is an address alone; write sip:[{ip}]"),
+            Some(IpAddr::V4(ip)) => format!("`{word_shown}` is an address alone; write sip:{ip}"),
+            None => {
+                format!("`{word_shown}` is not a SIP URI, like sip:[2001:db8::1]:5060 or sip:pbx.example.net")
+            }
+        });
+    };
+    if !uri.headers.is_empty() {
+        return Err(format!("`{word_shown}` has a `?` in it"));
+    }
+    let host = match uri.host {
+        Host::Ip(ip) if ip.is_unspecified() || ip.is_multicast() => {
+            return Err(format!("nobody can be reached at `{word_shown}`"));
+        }
+        Host::Ip(ip) => TargetHost::Ip(ip),
+        Host::Name(name) => TargetHost::Name(String::from_utf8_lossy(name).to_ascii_lowercase()),
+    };
+    let transport = match uri.param("transport") {
+        None => None,
+        Some(name) if name.eq_ignore_ascii_case(b"udp") => Some(Transport::Udp),
+        Some(name) if name.eq_ignore_ascii_case(b"tcp") => Some(Transport::Tcp),
+        Some(_) => return Err(format!("in `{word_shown}`, transport is neither udp nor tcp")),
+    };
+    if uri.port == Some(0) {
+        return Err(format!("in `{word_shown}`, the port is not from 1 to 65535"));
+    }
+    Ok(Address { user: uri.number(), target: Target { host, port: uri.port, transport } })
+}
+
+/// `trunk.isp trunk.other`, `peer.tokyo`, `group.600` or `reject Not from here`.
+fn goal(text: &str) -> Result<Goal, Why> {
+    const LONGEST: usize = 128;
+    if let Some(why) = text.strip_prefix("reject").filter(|why| why.is_empty() || why.starts_with(' ')) {
+        let why = why.trim();
+        return match why.len() {
+            0..=LONGEST if !why.contains(['"', '\\']) => Ok(Goal::Reject(why.to_string())),
+            0..=LONGEST => Err("the reason has a quote or a backslash in it".into()),
+            bytes => Err(format!("the reason has {bytes} bytes; {LONGEST} are the most")),
+        };
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if let [one] = words.as_slice()
+        && let Some(group) = one.strip_prefix("group.")
+    {
+        return number(group).map(Goal::Group);
+    }
+    if words.len() > MAX_HOSTS {
+        return Err(format!("there are {} of them; {MAX_HOSTS} are the most", words.len()));
+    }
+    let is_neighbour = |word: &&str| word.starts_with("trunk.") || word.starts_with("peer.");
+    match words.iter().find(|word| !is_neighbour(word)) {
+        Some(word) if word.starts_with('#') => Err(Reason::Comment.to_string()),
+        Some(word) => Err(format!(
+            "`{}` is not where a call can go; there are trunk.NAME, peer.NAME, group.N and `reject` with a reason",
+            shown(word)
+        )),
+        None => Ok(Goal::Neighbours(words.into_iter().map(String::from).collect())),
     }
 }
 

@@ -13,9 +13,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use smol::Timer;
+use smol::channel::{Receiver, Sender};
 
 use super::Machine;
 use super::clock::Clock;
+use super::locate::Sought;
 use super::measuring::Measuring;
 use super::operators::Operators;
 use super::streams::Streams;
@@ -60,6 +62,8 @@ pub(super) struct Hub<'a, M> {
     pub(super) alarm: Alarm,
     /// What people are told when all is sent.
     events: Vec<Event>,
+    /// The hosts that are to be found.
+    sought: (Sender<Sought>, Receiver<Sought>),
     /// What the relay is to be told, before anybody hears of it.
     commands: Vec<media::Command>,
     /// What the relay reported last.
@@ -95,6 +99,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             streams: Streams::default(),
             alarm: Alarm::new(),
             events: Vec::new(),
+            sought: smol::channel::unbounded(),
             commands: Vec::new(),
             reports: Vec::new(),
             measuring: Measuring::default(),
@@ -293,6 +298,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.machine.calls() == 0 && !self.streams.is_unsent()
     }
 
+    /// The hosts that are to be found, as they come.
+    pub(super) fn sought(&self) -> Receiver<Sought> {
+        self.sought.1.clone()
+    }
+
     /// The time.
     pub(super) fn now(&self) -> Instant {
         self.clock.now()
@@ -314,6 +324,8 @@ impl<'a, M: Machine> Hub<'a, M> {
                     Transport::Tcp => self.streams.queue(flow.stream, bytes),
                 },
                 Output::Close(id) => self.streams.dismiss(now, id),
+                // As many as there are hosts at most: each is asked for again only after it was answered for.
+                Output::Locate { host, target } => drop(self.sought.0.try_send((host, target))),
                 Output::Event(Event::Traced { came, flow, bytes }) => self.traced(now, came, flow, &bytes),
                 Output::Event(event) => self.events.push(event),
             }

@@ -24,6 +24,7 @@ mod cloud;
 pub mod framer;
 mod hub;
 mod listen;
+mod locate;
 mod measuring;
 mod operators;
 mod serve;
@@ -195,6 +196,8 @@ pub fn run(
         executor.spawn(operators::accept(&hub, control)).detach();
     }
     executor.spawn(tick(&hub)).detach();
+    let sought = hub.borrow().sought();
+    executor.spawn(locate::serve(&hub, sought)).detach();
     if let Some(news) = news {
         executor.spawn(cloud::listen(&hub, news)).detach();
     }

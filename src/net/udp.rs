@@ -48,6 +48,18 @@ impl Udp {
         }
     }
 
+    /// Whether what comes from an address of ours can leave by this socket, as [`Udp::fits`], and from which address
+    /// and port it does.
+    pub(super) fn reached_from(&self, ip: std::net::IpAddr) -> (u8, SocketAddr) {
+        let local = SocketAddr::new(ip, self.bound.port());
+        match self.fits(local) {
+            // Another address of the same family than the system would choose is as good.
+            0 if self.bound.is_ipv6() == ip.is_ipv6() => (1, self.bound),
+            0 => (0, local),
+            fits => (fits + 1, local),
+        }
+    }
+
     /// The flow of a datagram, if its addresses are such that one can answer.
     pub(super) fn flow(&self, datagram: &sys::Datagram<'_>) -> Option<Flow> {
         let local = datagram.local.unwrap_or(self.bound.ip());

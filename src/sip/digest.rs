@@ -123,6 +123,101 @@ pub fn respond(
     String::from_utf8(hex).ok()
 }
 
+/// A challenge that somebody else makes: the value of a `WWW-Authenticate` or `Proxy-Authenticate` header.
+#[derive(Clone, Copy, Debug)]
+pub struct Challenge<'a> {
+    /// Whose password is wanted.
+    pub realm: Text<'a>,
+    nonce: &'a [u8],
+    opaque: Option<&'a [u8]>,
+    algorithm: Algorithm,
+    /// Whether `auth` is among the values of `qop`; `None` without any.
+    auth: Option<bool>,
+    /// The credentials were right, but their nonce was too old.
+    pub stale: bool,
+}
+
+impl<'a> Challenge<'a> {
+    /// Reads a header value; `None` if the scheme is not `Digest`, realm or nonce is missing, or something stands
+    /// there twice.
+    pub fn parse(value: &'a [u8]) -> Option<Challenge<'a>> {
+        const NAMES: [&[u8]; 6] = [b"realm", b"nonce", b"opaque", b"algorithm", b"qop", b"stale"];
+        let [realm, nonce, opaque, algorithm, qop, stale] = parameters(value, NAMES)?;
+        let has_auth =
+            |qop: &[u8]| qop.split(|&b| b == b',').any(|one| trim(one).eq_ignore_ascii_case(b"auth"));
+        Some(Challenge {
+            realm: Text(realm?),
+            nonce: nonce?,
+            opaque,
+            algorithm: Algorithm::parse(algorithm),
+            auth: qop.map(has_auth),
+            stale: stale.is_some_and(|stale| stale.eq_ignore_ascii_case(b"true")),
+        })
+    }
+
+    /// How much better than another one it is to be answered; 0: it cannot be.
+    pub fn strength(&self) -> u8 {
+        match (self.algorithm, self.auth) {
+            (Algorithm::Unknown, _) | (_, Some(false)) => 0,
+            (Algorithm::Md5, _) => 1,
+            (Algorithm::Sha256, _) => 2,
+        }
+    }
+
+    /// The value of the header that answers it; `None` if it cannot be answered. `user` may not contain `"` or `\`.
+    pub fn answer(
+        &self,
+        user: &[u8],
+        password: &[u8],
+        method: &[u8],
+        uri: &[u8],
+        cnonce: &[u8],
+    ) -> Option<String> {
+        let realm: Vec<u8> = self.realm.bytes().collect();
+        let ha1 = Ha1::new(user, &realm, password);
+        let qop = match self.auth {
+            None => Qop::None,
+            Some(true) => Qop::Auth { nc: 1, nc_raw: b"00000001", cnonce },
+            Some(false) => return None,
+        };
+        let response = respond(self.algorithm, &ha1, method, uri, self.nonce, &qop)?;
+        let text = |raw: &[u8]| String::from_utf8_lossy(raw).into_owned();
+        let mut value = format!(
+            "Digest username=\"{}\", realm=\"{}\", nonce=\"{}\", uri=\"{}\", response=\"{response}\", algorithm={}",
+            text(user),
+            text(self.realm.raw()),
+            text(self.nonce),
+            text(uri),
+            if self.algorithm == Algorithm::Sha256 { "SHA-256" } else { "MD5" },
+        );
+        if let Qop::Auth { cnonce, .. } = qop {
+            value.push_str(&format!(", qop=auth, nc=00000001, cnonce=\"{}\"", text(cnonce)));
+        }
+        if let Some(opaque) = self.opaque {
+            value.push_str(&format!(", opaque=\"{}\"", text(opaque)));
+        }
+        Some(value)
+    }
+}
+
+/// The values of these parameters in a `Digest` header; `None` for another scheme, or one that stands there twice.
+fn parameters<'a, const N: usize>(value: &'a [u8], names: [&[u8]; N]) -> Option<[Option<&'a [u8]>; N]> {
+    let value = trim(value);
+    let (scheme, rest) = value.split_at_checked(b"Digest".len())?;
+    if !scheme.eq_ignore_ascii_case(b"Digest") || !rest.first().is_some_and(|&b| is_blank(b)) {
+        return None;
+    }
+    let mut found = [None; N];
+    let mut parameters = Parameters { rest };
+    while let Some((name, value)) = parameters.next()? {
+        let known = names.iter().position(|n| name.eq_ignore_ascii_case(n));
+        if known.is_some_and(|index| found[index].replace(value).is_some()) {
+            return None;
+        }
+    }
+    Some(found)
+}
+
 /// Writes the value of a `WWW-Authenticate` or `Proxy-Authenticate` header, as short as it gets: what
 /// is sent to strangers must not be longer than what they sent. One header for each algorithm, the
 /// strongest first (RFC 8760 §2.4). `realm` and `nonce` may not contain `"` or `\`; `qop="auth"` is
@@ -190,20 +285,8 @@ impl<'a> Credentials<'a> {
     /// `None` if the scheme is not `Digest`, if one of username, realm, nonce, uri and response is
     /// missing, if a known parameter stands there twice, or `nc` is not 1 to 8 hex digits.
     pub fn parse(value: &'a [u8]) -> Option<Credentials<'a>> {
-        let value = trim(value);
-        let (scheme, rest) = value.split_at_checked(b"Digest".len())?;
-        if !scheme.eq_ignore_ascii_case(b"Digest") || !rest.first().is_some_and(|&b| is_blank(b)) {
-            return None;
-        }
-        let mut found = [None; NAMES.len()];
-        let mut parameters = Parameters { rest };
-        while let Some((name, value)) = parameters.next()? {
-            let known = NAMES.iter().position(|n| name.eq_ignore_ascii_case(n));
-            if known.is_some_and(|index| found[index].replace(value).is_some()) {
-                return None;
-            }
-        }
-        let [username, realm, nonce, uri, response, algorithm, qop, nc, cnonce, opaque] = found;
+        let [username, realm, nonce, uri, response, algorithm, qop, nc, cnonce, opaque] =
+            parameters(value, NAMES)?;
         let nc = match nc {
             Some(raw) => Some((hex(raw)?, raw)),
             None => None,

@@ -22,6 +22,7 @@ pub enum Name {
     Privacy,
     ProxyAuthorization,
     ProxyRequire,
+    RAck,
     Reason,
     RecordRoute,
     ReferTo,
@@ -33,6 +34,8 @@ pub enum Name {
     To,
     UserAgent,
     Via,
+    ProxyAuthenticate,
+    WwwAuthenticate,
     Other,
 }
 
@@ -59,6 +62,7 @@ impl Name {
             3 if is("Via") => Name::Via,
             4 if is("From") => Name::From,
             4 if is("CSeq") => Name::CSeq,
+            4 if is("RAck") => Name::RAck,
             4 if is("Path") => Name::Path,
             5 if is("Route") => Name::Route,
             5 if is("Event") => Name::Event,
@@ -80,6 +84,8 @@ impl Name {
             13 if is("Proxy-Require") => Name::ProxyRequire,
             14 if is("Content-Length") => Name::ContentLength,
             15 if is("Remote-Party-ID") => Name::RemotePartyId,
+            16 if is("WWW-Authenticate") => Name::WwwAuthenticate,
+            18 if is("Proxy-Authenticate") => Name::ProxyAuthenticate,
             16 if is("Content-Encoding") => Name::ContentEncoding,
             19 if is("P-Asserted-Identity") => Name::PAssertedIdentity,
             19 if is("Proxy-Authorization") => Name::ProxyAuthorization,

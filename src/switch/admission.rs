@@ -113,6 +113,7 @@ impl Switch {
             || matches!(message.start(), StartLine::Response { .. })
             || self.uses_domain(message)
             || self.registrar.knows(flow)
+            || self.neighbours.knows(flow.source())
             || self.own_routes(message).token.is_some()
     }
 

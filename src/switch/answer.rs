@@ -4,7 +4,7 @@ use super::Switch;
 use super::call::{Dialog, DialogEnd, MAX_DIALOGS, Phase};
 use super::event::Event;
 use super::fork::{BranchState, ELSEWHERE, Fork};
-use super::forward::{Backward, contact_uri, routes_behind, token_uri};
+use super::forward::{Backward, all_routes, contact_uri, routes_behind, token_uri};
 use super::io::Timer;
 use super::negotiation::Negotiation;
 use super::registrar::join;
@@ -15,7 +15,7 @@ use crate::media::Side;
 use crate::sip::{Message, Name};
 
 impl Switch {
-    /// A response to a call's INVITE.
+    /// A response to a call's INVITE: as the caller knows it, and as it `came`.
     pub(super) fn call_response(
         &mut self,
         fork: &mut Fork,
@@ -23,6 +23,7 @@ impl Switch {
         branch: usize,
         status: u16,
         response: &Message<'_>,
+        came: &Message<'_>,
     ) {
         let Some(b) = fork.branches.get_mut(branch) else { return };
         let (leg, state) = (b.leg, b.state);
@@ -38,13 +39,13 @@ impl Switch {
                 }
                 if status > 100 && !fork.answered {
                     self.extend_patience(fork);
-                    self.call_progress(fork, id, leg, status, response);
+                    self.call_progress(fork, id, leg, status, response, came);
                 }
             }
             200..300 => {
                 b.state = BranchState::Done;
                 let number = b.number.clone();
-                self.call_success(fork, id, leg, number, status, response);
+                self.call_success(fork, id, leg, number, status, response, came);
             }
             _ => {
                 b.state = BranchState::Done;
@@ -61,10 +62,18 @@ impl Switch {
         }
     }
 
-    fn call_progress(&mut self, fork: &mut Fork, id: u64, leg: usize, status: u16, response: &Message<'_>) {
+    fn call_progress(
+        &mut self,
+        fork: &mut Fork,
+        id: u64,
+        leg: usize,
+        status: u16,
+        response: &Message<'_>,
+        came: &Message<'_>,
+    ) {
         let dialog = match response.to_tag() {
             b"" => None,
-            _ => match self.dialog_for(id, leg, fork, response) {
+            _ => match self.dialog_for(id, leg, fork, response, came) {
                 None => return,
                 dialog => dialog,
             },
@@ -76,6 +85,7 @@ impl Switch {
         self.back_to_caller(fork, id, leg, status, response, body);
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn call_success(
         &mut self,
         fork: &mut Fork,
@@ -84,10 +94,11 @@ impl Switch {
         number: Option<Number>,
         status: u16,
         response: &Message<'_>,
+        came: &Message<'_>,
     ) {
         let known = self.calls.get(&id).map(|call| call.phase);
         let dialog = match known {
-            Some(Phase::Ringing | Phase::Up { .. }) => self.dialog_for(id, leg, fork, response),
+            Some(Phase::Ringing | Phase::Up { .. }) => self.dialog_for(id, leg, fork, response, came),
             _ => None,
         };
         let wins = match (known, dialog) {
@@ -98,7 +109,7 @@ impl Switch {
         let (true, Some(dialog)) = (wins, dialog) else {
             // Somebody else was quicker, or the caller gave up: a phone must not stay off hook.
             // This is where denwa deviates from RFC 3261 §16.7, which forwards every 2xx.
-            return self.end_loser(fork, id, leg, response);
+            return self.end_loser(fork, id, leg, came);
         };
         let first = !fork.answered;
         let target: Box<[u8]> = fork.contact.clone().unwrap_or_default();
@@ -144,14 +155,23 @@ impl Switch {
     ) {
         let Some(call) = self.calls.get(&id) else { return };
         let (Some(caller), Some(callee)) = (call.legs.first(), call.legs.get(leg)) else { return };
-        let theirs = Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, &call.call_id);
-        let ours = Token { call: id, leg: 0, contact: false }.seal(&self.secret, &call.call_id);
+        let theirs =
+            Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, call.call_id_of(leg));
+        let ours = Token { call: id, leg: 0, contact: false }.seal(&self.secret, call.call_id_of(0));
         let record_route = token_uri(&self.config, &fork.reply, &ours, true);
-        let mask = Token { call: id, leg: 0, contact: true }.seal(&self.secret, &call.call_id);
+        let mask = Token { call: id, leg: 0, contact: true }.seal(&self.secret, call.call_id_of(0));
         let masked = callee.is_masked_for(caller);
         let mask = masked.then(|| token_uri(&self.config, &fork.reply, &mask, false));
+        // An agent records no route; what was recorded on the caller's side is not known on the other.
+        let ours = match caller.persona {
+            Some(_) => String::new(),
+            None => format!("Record-Route: <{record_route}>\r\n"),
+        };
+        let is_aliased = caller.persona.is_some() || callee.persona.is_some();
+        let routes = is_aliased.then(|| [ours.as_bytes(), &recorded(&fork.skeleton)].concat());
         let back = Backward {
-            record_route: Some((&theirs, &record_route)),
+            record_route: (!is_aliased).then_some((theirs.as_slice(), record_route.as_str())),
+            routes: routes.as_deref(),
             contact: mask.as_deref(),
             body: body.as_deref(),
             stream: fork.reply.is_reliable(),
@@ -160,12 +180,24 @@ impl Switch {
     }
 
     /// The dialog that a response belongs to, made if it is the first with its To tag.
-    fn dialog_for(&mut self, id: u64, leg: usize, fork: &Fork, response: &Message<'_>) -> Option<usize> {
+    ///
+    /// Its ends are known as the phone in it knows them: where both are, by the response as it `came`.
+    fn dialog_for(
+        &mut self,
+        id: u64,
+        leg: usize,
+        fork: &Fork,
+        response: &Message<'_>,
+        came: &Message<'_>,
+    ) -> Option<usize> {
         let callee = self.calls.get(&id)?.legs.get(leg)?;
         let target = contact_uri(response).map_or_else(|| self.target_of(callee), Into::into);
         let call = self.calls.get_mut(&id)?;
         let tag = response.to_tag();
-        let token = Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, &call.call_id);
+        let token =
+            Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, call.call_id_of(leg));
+        let is_agent = call.legs.get(leg).is_some_and(|leg| leg.persona.is_some());
+        let said = if is_agent { response } else { came };
         let known = call.dialogs.iter().position(|d| d.leg == leg && *d.ends[1].tag == *tag);
         if let Some(at) = known {
             let d = &mut call.dialogs[at];
@@ -182,7 +214,7 @@ impl Switch {
         let caller = match (request, first) {
             (Some(request), _) => DialogEnd {
                 tag: response.from_tag().into(),
-                address: response.first(Name::From).unwrap_or_default().into(),
+                address: said.first(Name::From).unwrap_or_default().into(),
                 target: fork.contact.clone().unwrap_or_default(),
                 routes: join(request.list(Name::RecordRoute)).into(),
                 cseq: request.cseq().map_or(0, |c| c.number),
@@ -192,9 +224,9 @@ impl Switch {
         };
         let callee = DialogEnd {
             tag: tag.into(),
-            address: response.first(Name::To).unwrap_or_default().into(),
+            address: said.first(Name::To).unwrap_or_default().into(),
             target,
-            routes: routes_behind(response, &token).into(),
+            routes: if is_agent { all_routes(came) } else { routes_behind(came, &token) }.into(),
             cseq: 0,
         };
         call.dialogs.push(Dialog {
@@ -205,4 +237,10 @@ impl Switch {
         });
         Some(call.dialogs.len() - 1)
     }
+}
+
+/// The Record-Route lines of a request.
+fn recorded(request: &[u8]) -> Vec<u8> {
+    let Ok(request) = Message::parse(request) else { return Vec::new() };
+    request.lines(Name::RecordRoute).flat_map(|header| &request.bytes()[header.line()]).copied().collect()
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::secret::{Purpose, Secret};
 use super::table::Table;
-use crate::config::{Config, DigestOffer, Extension, Number};
+use crate::config::{Config, DigestOffer, Extension, Kind, Label, Number};
 use crate::guard::Networks;
 use crate::sip::digest::{self, Algorithm, Credentials, Ha1, Qop};
 use crate::sip::{Message, Method, Name};
@@ -37,6 +37,8 @@ const PUZZLED: u8 = 2;
 pub(super) enum Verdict {
     /// This extension speaks.
     Is(Number),
+    /// This exchange does.
+    Neighbour(Label),
     /// There were none for our realm: challenge.
     Missing,
     /// They were right once, or their nonce is not known any more: challenge with `stale=true`.
@@ -60,6 +62,8 @@ pub(super) struct Authenticator {
     /// What their passwords come to, and from where they may speak. The search takes as good as the same
     /// time in a long list as in none, or it would tell which extensions have one.
     known: BTreeMap<Number, (Ha1, Networks)>,
+    /// The same of exchanges: their user, and what their password comes to.
+    neighbours: BTreeMap<Label, (Box<str>, Ha1)>,
     /// What whoever does not exist is computed with, and is never right by.
     nobody: Ha1,
     /// Uses of nonces that were right, by the nonce's payload.
@@ -93,6 +97,7 @@ impl Authenticator {
         let mut authenticator = Authenticator {
             challenges: 0,
             known: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
             nobody: Ha1::new(b"", b"", b""),
             md5_only: (0, 1),
             used: Table::default(),
@@ -117,6 +122,14 @@ impl Authenticator {
         };
         self.known = config.extensions.iter().map(ha1).collect();
         self.nobody = Ha1::new(b"", realm, b"");
+        let peers = config.neighbours.iter().filter(|(_, neighbour)| matches!(neighbour.kind, Kind::Peer(_)));
+        self.neighbours = peers
+            .filter_map(|(label, neighbour)| {
+                let account = neighbour.account.as_ref()?;
+                let ha1 = Ha1::new(account.user.as_bytes(), realm, account.password.reveal().as_bytes());
+                Some((label.clone(), (account.user.as_str().into(), ha1)))
+            })
+            .collect();
     }
 
     /// The digest realm.
@@ -124,13 +137,14 @@ impl Authenticator {
         config.domain.as_deref().unwrap_or("denwa")
     }
 
-    /// Looks for credentials for our realm and judges them.
+    /// Looks for credentials for our realm and judges them. `near` are the exchanges that may speak from this source.
     pub(super) fn judge(
         &mut self,
         secret: &Secret,
         config: &Config,
         now: Instant,
         source: IpAddr,
+        near: &[Label],
         request: &Message<'_>,
     ) -> Verdict {
         let realm = Authenticator::realm(config);
@@ -159,23 +173,33 @@ impl Authenticator {
             known.map_or(&self.nobody, |(_, (ha1, _))| ha1),
             request.method_name(),
         );
+        let is_neighbour = |label: &&Label| {
+            self.neighbours.get(*label).is_some_and(|(name, ha1)| {
+                **name == *user && fits && digest::verify(&credentials, ha1, request.method_name())
+            })
+        };
+        let neighbour = near.iter().find(is_neighbour).cloned();
         let outside = known.is_some_and(|(_, (_, allow))| !allow.is_empty() && !allow.contains(source));
-        let Some((number, _)) = known.filter(|_| right && !outside) else {
+        let proved = match (&neighbour, known.filter(|_| right && !outside)) {
+            (Some(label), _) => Some(Verdict::Neighbour(label.clone())),
+            (None, Some((number, _))) => Some(Verdict::Is(number.clone())),
+            (None, None) => None,
+        };
+        let Some(proved) = proved else {
             let (claimed, algorithm) = (user.to_owned(), credentials.algorithm);
             return Verdict::Wrong { claimed, algorithm, outside: right && known.is_some() };
         };
-        let number = number.clone();
         let count = match credentials.qop {
             Qop::Auth { nc, .. } => nc,
             _ => 1,
         };
         match self.use_up(nonce, count) {
             true => {
-                let hint = hint(secret, source, number.as_str());
+                let hint = hint(secret, source, user);
                 let puzzled = if credentials.algorithm == Algorithm::Md5 { PUZZLED } else { 0 };
                 self.proved.remember(hint, puzzled);
                 self.unanswered.remember(hint, 0);
-                Verdict::Is(number)
+                proved
             }
             false => Verdict::Stale,
         }

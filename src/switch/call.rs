@@ -7,8 +7,9 @@ use super::echo::Inside;
 use super::event::{CallParties, CallRecord, Cause};
 use super::flow::Flow;
 use super::negotiation::Negotiation;
+use super::persona::Persona;
 use super::registrar::BindingId;
-use crate::config::Number;
+use crate::config::{Label, Number};
 use crate::media::{Counters, Lock, Side};
 use crate::time::Instant;
 
@@ -18,13 +19,14 @@ pub(super) const MAX_DIALOGS: usize = 64;
 
 /// One way in or out of a call. The caller's leg is the first.
 ///
-/// Between phones denwa is a proxy, and all legs share Call-ID, tags and CSeq: the map between the
-/// identities of two legs is the identity. Each [`DialogEnd`] is where a leg with an identity of
-/// its own keeps it.
+/// Between phones denwa is a proxy, and all legs share Call-ID, From, To and CSeq: the map between the
+/// identities of two legs is the identity. A leg to another exchange has a [`Persona`] of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Leg {
-    /// Whose phone it is; `None` for what answers inside denwa.
-    pub(super) extension: Option<Number>,
+    /// Who is at its other end.
+    pub(super) party: Party,
+    /// What it is called there, where that is not what it is called among phones.
+    pub(super) persona: Option<Box<Persona>>,
     /// The phone's binding: a phone that reconnects keeps its call.
     pub(super) binding: Option<BindingId>,
     /// How it was reached at first, and still is if the binding is gone.
@@ -35,11 +37,49 @@ pub(super) struct Leg {
     pub(super) learn: bool,
 }
 
+/// Who is at the other end of a leg.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Party {
+    /// A phone of an extension.
+    Phone(Number),
+    /// Another exchange.
+    Neighbour(Label),
+    /// What answers inside denwa.
+    Inside,
+}
+
 impl Leg {
+    /// Whose phone it is, if it is one.
+    pub(super) fn extension(&self) -> Option<&Number> {
+        match &self.party {
+            Party::Phone(number) => Some(number),
+            Party::Neighbour(_) | Party::Inside => None,
+        }
+    }
+
+    /// How people call whoever is there; `None` inside.
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.party {
+            Party::Phone(number) => Some(number.as_str()),
+            Party::Neighbour(label) => Some(label.as_str()),
+            Party::Inside => None,
+        }
+    }
+
+    /// Which exchange it leads to, if it is another one.
+    pub(super) fn neighbour(&self) -> Option<&Label> {
+        match &self.party {
+            Party::Neighbour(label) => Some(label),
+            Party::Phone(_) | Party::Inside => None,
+        }
+    }
+
     /// Whether what one leg writes as its Contact must be masked for the other: it could not
-    /// reach it.
+    /// reach it, or knows the dialog by another name.
     pub(super) fn is_masked_for(&self, reader: &Leg) -> bool {
         self.behind_nat
+            || self.persona.is_some()
+            || reader.persona.is_some()
             || self.flow.transport != reader.flow.transport
             || !self.flow.same_family(&reader.flow)
     }
@@ -122,6 +162,10 @@ pub(super) struct Call {
     pub(super) ending: Option<Cause>,
     /// Another call has taken this one over (RFC 3891).
     pub(super) replaced: bool,
+    /// The exchanges in whose calls it counts.
+    pub(super) neighbours: Vec<Label>,
+    /// What phones are told of a caller at another exchange: From, without tag.
+    pub(super) shown: Option<Box<[u8]>>,
     /// The call that this one takes over if it is answered.
     pub(super) replaces: Option<u64>,
     /// A REFER was seen: its NOTIFYs may come after the BYE (RFC 5589 §6).
@@ -158,6 +202,11 @@ impl Call {
     /// The leg of a side in a dialog.
     pub(super) fn leg(&self, dialog: usize, side: Side) -> Option<&Leg> {
         self.legs.get(self.leg_index(dialog, side))
+    }
+
+    /// The Call-ID by which a leg knows it.
+    pub(super) fn call_id_of(&self, leg: usize) -> &[u8] {
+        self.legs.get(leg).and_then(|leg| leg.persona.as_ref()).map_or(&self.call_id, |p| &p.call_id)
     }
 
     /// Where the leg of a side in a dialog stands.

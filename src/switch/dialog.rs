@@ -1,7 +1,7 @@
 //! Requests inside a dialog (RFC 3261 §12.2, §16.4): routed by the token, on the other leg's flow.
 
 use super::Switch;
-use super::call::{Phase, index, other};
+use super::call::{Party, Phase, index, other};
 use super::event::Cause;
 use super::flow::Flow;
 use super::fork::{BranchState, Fork, Kind};
@@ -28,7 +28,7 @@ impl Switch {
     pub(super) fn place(&self, request: &Message<'_>, routes: &OwnRoutes) -> Option<Place> {
         let token = routes.token?;
         let call = self.calls.get(&token.call)?;
-        if *call.call_id != *request.call_id() {
+        if *call.call_id_of(usize::from(token.leg)) != *request.call_id() {
             return None;
         }
         let (dialog, from) = call.dialog_of(usize::from(token.leg), request.from_tag(), request.to_tag())?;
@@ -60,7 +60,7 @@ impl Switch {
         if method == Method::Refer {
             call.referred = true;
         }
-        if call.leg(dialog, other(from)).is_some_and(|leg| leg.extension.is_none()) {
+        if call.leg(dialog, other(from)).is_some_and(|leg| leg.party == Party::Inside) {
             return self.inside(server, reply, request, place);
         }
 
@@ -104,7 +104,7 @@ impl Switch {
     ) {
         let Place { call: id, dialog, from } = place;
         let Some(call) = self.calls.get(&id).filter(|call| call.phase != Phase::Over) else { return };
-        let inside = call.leg(dialog, other(from)).is_some_and(|leg| leg.extension.is_none());
+        let inside = call.leg(dialog, other(from)).is_some_and(|leg| leg.party == Party::Inside);
         self.hear_answer(id, dialog, from, request);
         if !inside {
             self.onward_in_dialog(None, reply, request, place, routes);
@@ -139,13 +139,20 @@ impl Switch {
         let real = last_route.and_then(NameAddr::parse).map(|route| route.uri);
         let aim = real.unwrap_or(request.uri());
         let is_mask = Uri::parse(aim).and_then(|uri| uri.user).is_some_and(|user| {
-            Token::peek(user).is_some() && Token::is_sealed(user, &self.secret, &call.call_id)
+            Token::peek(user).is_some()
+                && Token::is_sealed(user, &self.secret, call.call_id_of(call.leg_index(dialog, from)))
         });
         let uri = if is_mask { Some(&*d.ends[index(to)].target) } else { real };
-        let mask = Token { call: id, leg: reader as u8, contact: true }.seal(&self.secret, &call.call_id);
+        let mask =
+            Token { call: id, leg: reader as u8, contact: true }.seal(&self.secret, call.call_id_of(reader));
         let masked = sender.is_masked_for(leg).then(|| token_uri(&self.config, &flow, &mask, false));
         let body = self.sdp_for(call, reader, to, request);
         let refer_to = self.refer_to(request, &flow);
+        let alias = call.alias(dialog, to, request);
+        let behind = match leg.persona {
+            Some(_) => d.ends[index(to)].routes.to_vec(),
+            None => Vec::new(),
+        };
         let target = uri.map(<[u8]>::to_vec);
         let onward = Onward {
             uri: target.as_deref(),
@@ -154,8 +161,14 @@ impl Switch {
             contact: masked.as_deref(),
             refer_to: refer_to.as_deref(),
             body: body.as_deref(),
+            routes: &behind,
+            alias: alias.as_ref(),
             ..Onward::untouched()
         };
+        let is_invite = request.method() == Some(Method::Invite);
+        if let Some(call) = self.calls.get_mut(&id).filter(|_| is_invite) {
+            call.invited(reader, request.cseq().map_or(0, |cseq| cseq.number));
+        }
         match fork {
             Some(fork) => self.branch_out(fork, request, flow, onward, reader, None),
             None => {
@@ -209,7 +222,7 @@ impl Switch {
         let mut headers = headers.get(1..)?.split(|&b| b == b'&');
         let value = headers.find_map(|header| header.strip_prefix(b"Replaces="))?;
         let (call, dialog, side) = self.named(&unescape(value))?;
-        self.calls.get(&call)?.leg(dialog, side)?.extension.as_ref()
+        self.calls.get(&call)?.leg(dialog, side)?.extension()
     }
 
     /// A response to a request inside a dialog.
@@ -263,14 +276,15 @@ impl Switch {
             if let (Some(writer), Some(leg)) = (call.leg(dialog, responder), call.leg(dialog, from))
                 && writer.is_masked_for(leg)
             {
-                let mask =
-                    Token { call: id, leg: reader as u8, contact: true }.seal(&self.secret, &call.call_id);
+                let mask = Token { call: id, leg: reader as u8, contact: true }
+                    .seal(&self.secret, call.call_id_of(reader));
                 contact = Some(token_uri(&self.config, &fork.reply, &mask, false));
             }
             body = self.sdp_for(call, reader, from, response);
         }
         let back = Backward {
             record_route: None,
+            routes: None,
             contact: contact.as_deref(),
             body: body.as_deref(),
             stream: fork.reply.is_reliable(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Switch;
-use super::call::{Dialog, DialogEnd, Leg, Phase, index};
+use super::call::{Dialog, DialogEnd, Leg, Party, Phase, index};
 use super::dialog::Place;
 use super::event::{Cause, Event};
 use super::flow::Flow;
@@ -60,7 +60,14 @@ impl Switch {
         let target = contact_uri(request).map_or_else(|| self.target_of(&caller), Into::into);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let leg = call.legs.len();
-        call.legs.push(Leg { extension: None, binding: None, behind_nat: false, learn: false, ..caller });
+        call.legs.push(Leg {
+            party: Party::Inside,
+            persona: None,
+            binding: None,
+            behind_nat: false,
+            learn: false,
+            ..caller
+        });
         call.inside = Some(Inside::default());
         let mut to = request.first(Name::To).unwrap_or_default().to_vec();
         to.extend_from_slice(b";tag=");

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::flow::{Flow, StreamId};
-use crate::config::{Config, Number};
+use super::neighbour::HostId;
+use crate::config::{Config, Number, Target};
 use crate::guard::News;
 use crate::journal::Record;
 use crate::media;
@@ -39,6 +40,9 @@ pub enum Input<'a> {
     /// The public addresses of this machine were found out, for `advertise = auto`; none if it has no others than its
     /// own.
     Advertised(Vec<IpAddr>),
+    /// A host of another exchange was found: the flows by which it is reached, in the order in which they are to be
+    /// tried, and for how long that holds; or it was not, and why.
+    Located(HostId, Result<(Vec<Flow>, Duration), String>),
     /// The machine will be stopped after this time; `None`: it will not, after all.
     MachineStops(Option<Duration>),
 }
@@ -69,6 +73,13 @@ pub enum Output {
     Send(Flow, Vec<u8>),
     /// A stream to be closed, once what was sent on it is written.
     Close(StreamId),
+    /// A host is to be found (RFC 3263); the answer is [`Input::Located`].
+    Locate {
+        /// Which.
+        host: HostId,
+        /// Where it is, as the configuration says.
+        target: Target,
+    },
     /// For people to read.
     Event(Event),
 }

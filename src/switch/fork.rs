@@ -1,17 +1,19 @@
 //! Forks: one request, one or more branches, the best response (RFC 3261 §16, "response context").
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Switch;
-use super::call::Phase;
+use super::call::{Call, Phase};
 use super::flow::Flow;
 use super::forward::{Backward, Onward, via};
 use super::io::Timer;
 use super::negotiation::Lines;
+use super::persona::restore;
 use super::secret::Purpose;
 use super::timer::T1_64;
 use super::transaction::{ClientId, MAX_FINISHED, Owner, ServerKey};
-use crate::config::Number;
+use crate::config::{Label, Number, Target};
 use crate::media::Side;
 use crate::sip::{Message, Method, Name, Response, check_response, decimal};
 
@@ -62,8 +64,20 @@ pub(super) struct Fork {
     pub(super) stages: u32,
     /// When they have rung long enough, if that is limited.
     pub(super) stage_ends: super::Instant,
+    /// What is tried next if this is not answered.
+    pub(super) next: VecDeque<Onto>,
     /// To tags of answers that came too late and were ended, at most [`super::call::MAX_DIALOGS`].
     pub(super) losers: Vec<Box<[u8]>>,
+}
+
+/// A way by which a call may leave for another exchange.
+#[derive(Clone, Debug)]
+pub(super) struct Onto {
+    pub(super) label: Label,
+    pub(super) target: Target,
+    pub(super) flow: Flow,
+    /// What it is asked for.
+    pub(super) number: String,
 }
 
 /// What a fork is for.
@@ -99,6 +113,10 @@ pub(super) struct Branch {
     pub(super) flow: Flow,
     /// What of a call's INVITE, as it was sent, is needed to cancel it; empty for any other request.
     pub(super) skeleton: Box<[u8]>,
+    /// To another exchange: the request as it was sent, until that is no longer wanted, and how often it was sent
+    /// with credentials.
+    pub(super) sent: Vec<u8>,
+    pub(super) proofs: u8,
 }
 
 /// How far a branch is.
@@ -152,6 +170,7 @@ impl Fork {
             stages: 0,
             stage_ends: super::Instant::default(),
             over: false,
+            next: VecDeque::new(),
             losers: Vec::new(),
         }
     }
@@ -217,9 +236,10 @@ impl Switch {
         let method = request.method().unwrap_or(Method::Other);
         self.servers.set_fork(server, id);
         let skeleton = match (method, kind) {
-            (Method::Invite, Kind::Call(_) | Kind::InDialog { .. }) => {
-                skeleton(request, &[Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq])
-            }
+            (Method::Invite, Kind::Call(_) | Kind::InDialog { .. }) => skeleton(
+                request,
+                &[Name::Via, Name::RecordRoute, Name::From, Name::To, Name::CallId, Name::CSeq],
+            ),
             _ => Box::default(),
         };
         self.forks.insert(
@@ -245,6 +265,7 @@ impl Switch {
                 stages: 0,
                 stage_ends: self.io.now,
                 over: false,
+                next: VecDeque::new(),
                 losers: Vec::new(),
             },
         );
@@ -278,12 +299,10 @@ impl Switch {
         let bytes = onward.apply(request);
         let index = fork.branches.len() as u16;
         let breadth = onward.breadth.unwrap_or_default();
-        let skeleton = match fork.skeleton.is_empty() {
-            true => Box::default(),
-            false => Message::parse(&bytes).map(|sent| skeleton(&sent, &HOP)).unwrap_or_default(),
-        };
+        let skeleton = if fork.skeleton.is_empty() { Box::default() } else { hop_skeleton(&bytes) };
         let state = BranchState::Trying;
-        fork.branches.push(Branch { client, state, leg, number, breadth, flow, skeleton });
+        let sent = if onward.alias.is_some() { bytes.clone() } else { Vec::new() };
+        fork.branches.push(Branch { client, state, leg, number, breadth, flow, skeleton, sent, proofs: 0 });
         self.clients.start(&mut self.io, client, fork.method, flow, bytes, Owner::Fork(fork.id, index));
     }
 
@@ -330,6 +349,7 @@ impl Switch {
             Some(Owner::Hangup(call)) if response.status().is_some_and(|status| status >= 200) => {
                 self.hung_up(call);
             }
+            Some(Owner::Probe(host, way)) => self.probed(host, way, true),
             Some(Owner::Hangup(_) | Owner::Nobody) => {}
             None => {
                 self.registrar.answered(self.io.now, client);
@@ -342,6 +362,7 @@ impl Switch {
         match owner {
             Owner::Nobody => {}
             Owner::Hangup(call) => self.hung_up(call),
+            Owner::Probe(host, way) => self.probed(host, way, false),
             Owner::Fork(fork, branch) => self.with_fork(fork, |switch, fork| {
                 let Some(state) = fork.branches.get_mut(usize::from(branch)).map(|b| &mut b.state) else {
                     return;
@@ -382,14 +403,55 @@ impl Switch {
     }
 
     fn fork_response(&mut self, fork: u64, branch: u16, response: &Message<'_>) {
+        let branch = usize::from(branch);
         let Some(status) = response.status() else { return };
-        self.with_fork(fork, |switch, fork| match fork.kind {
-            Kind::Call(call) => switch.call_response(fork, call, usize::from(branch), status, response),
-            Kind::InDialog { call, dialog, from } => {
-                switch.dialog_response(fork, call, dialog, from, status, response);
+        self.with_fork(fork, |switch, fork| {
+            if !switch.is_aliased(fork, branch) {
+                return switch.branch_response(fork, branch, status, response, response);
             }
-            Kind::Alone => switch.alone_response(fork, usize::from(branch), status, response),
+            if matches!(status, 401 | 407) && switch.challenged(fork, branch, response) {
+                return;
+            }
+            let request = if fork.request.is_empty() { fork.skeleton.to_vec() } else { fork.request.clone() };
+            let restored = Message::parse(&request).map(|request| restore(response, &request));
+            if let Ok(Ok(message)) = restored.as_deref().map(Message::parse) {
+                switch.branch_response(fork, branch, status, &message, response);
+            }
         });
+    }
+
+    /// A response as whoever asked knows it, and as it came.
+    fn branch_response(
+        &mut self,
+        fork: &mut Fork,
+        branch: usize,
+        status: u16,
+        response: &Message<'_>,
+        came: &Message<'_>,
+    ) {
+        match fork.kind {
+            Kind::Call(call) => self.call_response(fork, call, branch, status, response, came),
+            Kind::InDialog { call, dialog, from } => {
+                self.dialog_response(fork, call, dialog, from, status, response);
+            }
+            Kind::Alone => self.alone_response(fork, branch, status, response),
+        }
+    }
+
+    /// Whether a request is called otherwise where a branch went than where it came from.
+    fn is_aliased(&self, fork: &Fork, branch: usize) -> bool {
+        let has_persona =
+            |call: &Call, leg: usize| call.legs.get(leg).is_some_and(|leg| leg.persona.is_some());
+        let ends = match fork.kind {
+            Kind::Alone => None,
+            Kind::Call(call) => {
+                self.calls.get(&call).zip(fork.branches.get(branch)).map(|(call, branch)| (call, branch.leg))
+            }
+            Kind::InDialog { call, dialog, .. } => {
+                self.calls.get(&call).map(|call| (call, call.leg_index(dialog, Side::B)))
+            }
+        };
+        ends.is_some_and(|(call, leg)| has_persona(call, 0) || has_persona(call, leg))
     }
 
     fn alone_response(&mut self, fork: &mut Fork, branch: usize, status: u16, response: &Message<'_>) {
@@ -553,6 +615,11 @@ impl Switch {
 const HOP: [Name; 7] =
     [Name::Via, Name::Route, Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards];
 
+/// What of an INVITE as it was sent is needed to cancel it.
+pub(super) fn hop_skeleton(sent: &[u8]) -> Box<[u8]> {
+    Message::parse(sent).map(|sent| skeleton(&sent, &HOP)).unwrap_or_default()
+}
+
 /// A request with no header fields but these, and no body.
 fn skeleton(request: &Message<'_>, keep: &[Name]) -> Box<[u8]> {
     let headers = request.headers();
@@ -574,5 +641,5 @@ pub(super) fn breadth(request: &Message<'_>) -> usize {
 
 /// A response that needs nothing but our Via off.
 fn plain(fork: &Fork) -> Backward<'static> {
-    Backward { record_route: None, contact: None, body: None, stream: fork.reply.is_reliable() }
+    Backward { record_route: None, routes: None, contact: None, body: None, stream: fork.reply.is_reliable() }
 }

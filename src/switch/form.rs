@@ -9,18 +9,19 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::call::{Call, Dialog, DialogEnd, Leg, Phase};
+use super::call::{Call, Dialog, DialogEnd, Leg, Party, Phase};
 use super::echo::Inside;
 use super::flow::Standing;
 use super::fork::{Branch, BranchState, Fork, Kind};
 use super::negotiation::{Lines, Negotiation};
-use crate::config::{Config, NatMedia, Number};
+use super::persona::Persona;
+use crate::config::{Config, Label, NatMedia, Number};
 use crate::journal::{self, Octets};
 use crate::media::{Lock, Side};
 use crate::time::Instant;
 
 /// Another one means that what follows is read differently; nothing of another version is read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Room for the form of a call or an INVITE as most phones make them, in octets.
 const USUAL_FORM: usize = 2_048;
@@ -68,6 +69,8 @@ pub(super) struct CallForm<'a> {
     replaced: bool,
     referred: bool,
     #[serde(borrow)]
+    shown: Option<Text<'a>>,
+    #[serde(borrow)]
     inside: Option<InsideForm<'a>>,
 }
 
@@ -75,9 +78,25 @@ pub(super) struct CallForm<'a> {
 struct LegForm<'a> {
     #[serde(borrow)]
     extension: Option<&'a str>,
+    neighbour: Option<&'a str>,
+    #[serde(borrow)]
+    persona: Option<PersonaForm<'a>>,
     binding: Option<u64>,
     flow: journal::Flow,
     behind_nat: bool,
+}
+
+/// What a leg is called at another exchange.
+#[derive(Hash, Serialize, Deserialize)]
+struct PersonaForm<'a> {
+    #[serde(borrow)]
+    call_id: Text<'a>,
+    #[serde(borrow)]
+    ours: Text<'a>,
+    #[serde(borrow)]
+    theirs: Text<'a>,
+    ahead: u32,
+    invite: (u32, u32),
 }
 
 /// The dialog that an answered call is. The others are over, or will be.
@@ -172,6 +191,7 @@ pub(super) fn of_call(call: &Call) -> CallForm<'_> {
         talk: call.talked.and_then(|(since, at)| TalkForm::of(since, at, call.dialogs.get(at)?)),
         replaced: call.replaced,
         referred: call.referred,
+        shown: call.shown.as_deref().map(Text),
         inside: call.inside.as_ref().map(|inside| InsideForm {
             version: inside.version,
             insisted: inside
@@ -324,6 +344,8 @@ pub(super) fn call(form: CallForm<'_>, config: &Config, standing: &Standing, id:
         replaced: form.replaced,
         replaces: None,
         referred: form.referred,
+        neighbours: Vec::new(),
+        shown: form.shown.map(|shown| shown.0.into()),
         hangups: 0,
         visited: Vec::new(),
         inside: form.inside.map(|inside| {
@@ -368,7 +390,15 @@ pub(super) fn invite(form: InviteForm<'_>, standing: &Standing, id: u64, call: u
 impl<'a> LegForm<'a> {
     fn of(leg: &'a Leg) -> LegForm<'a> {
         LegForm {
-            extension: leg.extension.as_ref().map(Number::as_str),
+            extension: leg.extension().map(Number::as_str),
+            neighbour: leg.neighbour().map(Label::as_str),
+            persona: leg.persona.as_deref().map(|persona| PersonaForm {
+                call_id: Text(&persona.call_id),
+                ours: Text(&persona.ours),
+                theirs: Text(&persona.theirs),
+                ahead: persona.ahead,
+                invite: persona.invite,
+            }),
             binding: leg.binding,
             flow: leg.flow.kept(),
             behind_nat: leg.behind_nat,
@@ -376,14 +406,24 @@ impl<'a> LegForm<'a> {
     }
 
     fn leg(&self, config: &Config, standing: &Standing) -> Option<Leg> {
-        let extension = match self.extension {
-            Some(number) => Some(Number::new(number)?),
-            None => None,
+        let party = match (self.extension, self.neighbour) {
+            (Some(number), _) => Party::Phone(Number::new(number)?),
+            (None, Some(label)) => Party::Neighbour(Label::new(label)?),
+            (None, None) => Party::Inside,
         };
-        let known = extension.as_ref().and_then(|number| config.extensions.get(number));
+        let known = self.extension.and_then(|number| config.extensions.get(number));
+        let persona = self.persona.as_ref().map(|form| {
+            Box::new(Persona {
+                call_id: form.call_id.0.into(),
+                ours: form.ours.0.into(),
+                theirs: form.theirs.0.into(),
+                ahead: form.ahead,
+                invite: form.invite,
+            })
+        });
         let learn = known.is_some_and(|extension| extension.nat_media == NatMedia::Learn);
         let (binding, behind_nat) = (self.binding, self.behind_nat);
-        Some(Leg { extension, binding, flow: standing.flow(self.flow), behind_nat, learn })
+        Some(Leg { party, persona, binding, flow: standing.flow(self.flow), behind_nat, learn })
     }
 }
 
@@ -457,6 +497,8 @@ impl<'a> BranchForm<'a> {
             state,
             leg: self.leg.into(),
             number: self.number.and_then(Number::new),
+            sent: Vec::new(),
+            proofs: 0,
             breadth: 0,
             flow: standing.flow(self.flow),
             skeleton: self.skeleton.0.into(),

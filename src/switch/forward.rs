@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::flow::{Flow, Transport};
+use super::persona::{Alias, rack};
 use super::secret::Sealed;
 use crate::config::Config;
 use crate::sip::digest::Credentials;
@@ -56,6 +57,8 @@ pub(super) struct Onward<'o> {
     pub(super) drop_last_route: bool,
     /// A Route value to be put in front; empty for none.
     pub(super) routes: &'o [u8],
+    /// How many hops it may take at most from here on.
+    pub(super) hops: Option<u32>,
     /// Into how many it may still be forked (RFC 5393 §5.3); `None` leaves what it says.
     pub(super) breadth: Option<usize>,
     /// Our Record-Route URI.
@@ -70,6 +73,9 @@ pub(super) struct Onward<'o> {
     pub(super) body: Option<&'o [u8]>,
     /// Whether it leaves on a stream, where Content-Length is mandatory (§18.3).
     pub(super) stream: bool,
+    /// What it is called where it goes, if that is not what it was called where it came from: then it has nothing
+    /// of the way that it came.
+    pub(super) alias: Option<&'o Alias>,
 }
 
 impl Onward<'_> {
@@ -83,6 +89,7 @@ impl Onward<'_> {
             pop: 0,
             drop_last_route: false,
             routes: b"",
+            hops: None,
             breadth: None,
             record_route: None,
             contact: None,
@@ -90,6 +97,7 @@ impl Onward<'_> {
             identity: b"",
             body: None,
             stream: false,
+            alias: None,
         }
     }
 
@@ -102,17 +110,21 @@ impl Onward<'_> {
         let top = request.headers().iter().find(|h| h.name == Name::Via).map(|h| h.line().start);
         let top = top.unwrap_or_else(|| end_of_headers(request));
         edit.insert(top, &[b"Via: ", self.via.as_bytes(), b"\r\n"]);
-        if let Some(value) = request.list(Name::Via).next() {
+        if let Some(value) = request.list(Name::Via).next().filter(|_| self.alias.is_none()) {
             let mut stamped = Vec::with_capacity(value.len() + 64);
             put_top_via(&mut stamped, value, self.source);
             edit.replace(request.span(value), &[&stamped]);
         }
         match request.first(Name::MaxForwards) {
             Some(hops) => {
-                let left = decimal(hops).unwrap_or(70).saturating_sub(1);
+                let left =
+                    decimal(hops).unwrap_or(70).saturating_sub(1).min(self.hops.map_or(u64::MAX, u64::from));
                 edit.replace(request.span(hops), &[left.to_string().as_bytes()]);
             }
-            None => edit.insert(top, &[b"Max-Forwards: 70\r\n"]),
+            None => {
+                let left = self.hops.unwrap_or(70).to_string();
+                edit.insert(top, &[b"Max-Forwards: ", left.as_bytes(), b"\r\n"]);
+            }
         }
         if let Some(breadth) = self.breadth {
             let breadth = breadth.to_string();
@@ -128,7 +140,10 @@ impl Onward<'_> {
             edit.insert(top, &[b"Route: ", self.routes, b"\r\n"]);
         }
         edit.insert(top, &[self.identity]);
-        self.pop_routes(&mut edit, request);
+        match self.alias {
+            Some(alias) => alias.apply(&mut edit, request),
+            None => self.pop_routes(&mut edit, request),
+        }
         for header in request.headers() {
             match header.name {
                 Name::PAssertedIdentity | Name::PPreferredIdentity | Name::RemotePartyId => {
@@ -137,7 +152,7 @@ impl Onward<'_> {
                 Name::ProxyAuthorization | Name::Authorization => {
                     let ours = Credentials::parse(request.value(header))
                         .is_some_and(|credentials| credentials.realm.is(self.realm.as_bytes()));
-                    if ours {
+                    if ours || self.alias.is_some() {
                         edit.remove(header.line());
                     }
                 }
@@ -177,10 +192,36 @@ impl Onward<'_> {
     }
 }
 
+impl Alias {
+    /// Writes what a request is called here over what it was called there, and takes the way out that it came.
+    fn apply(&self, edit: &mut Edit<'_>, request: &Message<'_>) {
+        for header in request.headers() {
+            let value = request.value(header);
+            match header.name {
+                Name::Via | Name::Route | Name::RecordRoute => edit.remove(header.line()),
+                Name::From => edit.replace(request.span(value), &[&self.from]),
+                Name::To => edit.replace(request.span(value), &[&self.to]),
+                Name::CallId => edit.replace(request.span(value), &[&self.call_id]),
+                Name::CSeq => {
+                    let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+                    let (number, _) = value.split_at(digits);
+                    edit.replace(request.span(number), &[self.cseq.to_string().as_bytes()]);
+                }
+                _ => {}
+            }
+        }
+        if let (Some((_, number)), Some(outside)) = (rack(request), self.rack) {
+            edit.replace(request.span(number), &[outside.to_string().as_bytes()]);
+        }
+    }
+}
+
 /// How a response is changed.
 pub(super) struct Backward<'b> {
     /// Our Record-Route URI as the reader can use it, in place of the one with this token.
     pub(super) record_route: Option<(&'b [u8], &'b str)>,
+    /// Whole header lines in place of all its Record-Route lines, if it has come from another dialog.
+    pub(super) routes: Option<&'b [u8]>,
     /// The URI that masks the sender's Contact.
     pub(super) contact: Option<&'b str>,
     /// The new body.
@@ -203,6 +244,10 @@ impl Backward<'_> {
                 }
                 None => edit.remove(header.line()),
             }
+        }
+        if let Some(routes) = self.routes {
+            response.lines(Name::RecordRoute).for_each(|header| edit.remove(header.line()));
+            edit.insert(end_of_headers(response), &[routes]);
         }
         for header in response.headers() {
             if matches!(header.name, Name::PAssertedIdentity | Name::PPreferredIdentity | Name::RemotePartyId)
@@ -229,6 +274,14 @@ fn own_record_route<'a>(message: &Message<'a>, token: &[u8]) -> Option<NameAddr<
         .list(Name::RecordRoute)
         .filter_map(NameAddr::parse)
         .find(|route| Uri::parse(route.uri).is_some_and(|uri| uri.user == Some(token)))
+}
+
+/// All routes that a response recorded, the one nearest to us first: those to another exchange, where we are the
+/// agent that asked (RFC 3261 §12.1.2).
+pub(super) fn all_routes(response: &Message<'_>) -> Vec<u8> {
+    let mut all: Vec<&[u8]> = response.list(Name::RecordRoute).collect();
+    all.reverse();
+    super::registrar::join(all.into_iter())
 }
 
 /// The routes between denwa and whoever sent a response: what was recorded behind us, nearest

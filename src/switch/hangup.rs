@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::Switch;
-use super::call::{MAX_DIALOGS, Phase, index, other};
+use super::call::{Leg, MAX_DIALOGS, Party, Phase, index, other};
 use super::event::{Cause, Event};
 use super::fork::{Fork, NO_REASON};
-use super::forward::{contact_uri, routes_behind, via};
+use super::forward::{all_routes, contact_uri, routes_behind, via};
 use super::io::Timer;
 use super::stopping::{REASON, REASON_LINE, RETRY_AFTER};
 use super::timer::T1_64;
@@ -57,7 +57,12 @@ impl Switch {
     /// Ends a call without a word to anybody. Whether the relay will report.
     pub(super) fn retire(&mut self, id: u64) -> bool {
         let Some(call) = self.calls.get_mut(&id) else { return false };
-        self.usage.end(&call.from);
+        if let Some(extension) = call.legs.first().and_then(Leg::extension) {
+            self.usage.end(extension);
+        }
+        for label in call.neighbours.drain(..) {
+            self.neighbours.ended(&label);
+        }
         call.phase = Phase::Over;
         let linger = if call.referred { REFERRED } else { T1_64 };
         let reports = self.release_media(id);
@@ -153,9 +158,10 @@ impl Switch {
         let branch = self.branch_text(client, 0);
         let Some(call) = self.calls.get(&id) else { return };
         let (Some(leg), Some(d)) = (call.leg(dialog, to), call.dialogs.get(dialog)) else { return };
-        if leg.extension.is_none() {
+        if leg.party == Party::Inside {
             return;
         }
+        let Some((call_id, from, to_value)) = call.addresses(dialog, to) else { return };
         let flow = self.flow_of(leg);
         let (they, we) = (&d.ends[index(to)], &d.ends[index(other(to))]);
         let routes: &[&[u8]] = if they.routes.is_empty() { &[] } else { &[&they.routes] };
@@ -164,10 +170,10 @@ impl Switch {
             uri: &they.target,
             via: via(&self.config, &flow, &branch).as_bytes(),
             routes,
-            from: &we.address,
-            to: &they.address,
-            call_id: &call.call_id,
-            cseq: we.cseq.saturating_add(CSEQ_AHEAD),
+            from: &from,
+            to: &to_value,
+            call_id: &call_id,
+            cseq: we.cseq.saturating_add(CSEQ_AHEAD).saturating_add(call.ahead(dialog, to)),
             headers,
         }
         .print();
@@ -193,10 +199,14 @@ impl Switch {
     pub(super) fn end_loser(&mut self, fork: &mut Fork, id: u64, leg: usize, response: &Message<'_>) {
         let Some(call) = self.calls.get(&id) else { return };
         let Some(callee) = call.legs.get(leg) else { return };
-        let token = Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, &call.call_id);
+        let token =
+            Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, call.call_id_of(leg));
         let flow = self.flow_of(callee);
         let target = contact_uri(response).map_or_else(|| self.target_of(callee), Into::into);
-        let routes = routes_behind(response, &token);
+        let routes = match callee.persona {
+            Some(_) => all_routes(response),
+            None => routes_behind(response, &token),
+        };
         let cseq = response.cseq().map_or(0, |c| c.number);
         let client = self.next_client();
         let branch = self.branch_text(client, 0);

@@ -1,19 +1,24 @@
 //! A call from its INVITE to its answer: whom it rings, what happens if nobody takes it.
 
 use super::Switch;
-use super::call::{Call, Leg, Phase};
+use super::call::{Call, Leg, Party, Phase};
 use super::emergency::{self, emergency};
 use super::event::{Cause, Event};
 use super::flow::Flow;
 use super::fork::Kind;
 use super::forward::contact_uri;
+use super::persona::Persona;
+use super::ring::{escape, is_private};
 use super::route::Destination;
 use super::stopping::RETRY_AFTER;
 use super::token::Token;
 use super::transaction::ServerKey;
-use crate::config::{NatMedia, Number};
+use crate::config::{Kind as NeighbourKind, Label, NatMedia, Number, Peer};
 use crate::media::Side;
 use crate::sip::{Message, Name, Response, Uri, split};
+
+/// The longest name of a caller at another exchange that is shown, in bytes; a longer one is left out.
+const MAX_DISPLAY: usize = 128;
 
 /// Where a new call goes.
 enum Goal {
@@ -24,20 +29,30 @@ enum Goal {
 }
 
 impl Switch {
-    /// An INVITE outside a dialog, from an extension that proved itself. Its transaction is open.
+    /// An INVITE outside a dialog, from somebody who proved to be who he is. Its transaction is open.
     pub(super) fn invite(
         &mut self,
         server: ServerKey,
         reply: Flow,
         request: &Message<'_>,
-        caller: Number,
+        party: Party,
         pop: usize,
     ) {
         let dialled = self.dialled(request);
         let goal = match request.first(Name::Replaces).and_then(|value| self.replaced(value)) {
             Some((call, dialog, side)) => Goal::Takeover { call, dialog, side },
-            None => Goal::Number(self.destination(&dialled)),
+            None => Goal::Number(self.destination(&party, &dialled)),
         };
+        let (caller, shown) = match &party {
+            Party::Neighbour(label) => self.caller_from(label, request),
+            Party::Phone(number) => (number.clone(), None),
+            Party::Inside => return,
+        };
+        if let Goal::Number(Destination::Closed(why)) = &goal {
+            self.refused(&reply, request, &dialled, why, true);
+            let reason = format!("Reason: SIP;cause=403;text=\"{why}\"\r\n");
+            return self.answer_with(server, reply, request, 403, "Closed", reason.as_bytes());
+        }
         if let Goal::Number(Destination::Unknown) = goal {
             return match emergency(&dialled) {
                 Some(number) => {
@@ -67,7 +82,13 @@ impl Switch {
             self.refused(&reply, request, &dialled, "this server is being stopped (spot)", true);
             return self.answer(server, reply, request, 503, RETRY_AFTER);
         }
-        match self.usage.begin(&self.config, self.io.now, &caller) {
+        let began = match &party {
+            Party::Phone(number) => self.usage.begin(&self.config, self.io.now, number),
+            Party::Neighbour(label) if self.neighbours.begin(&self.config, label) => Ok(()),
+            Party::Neighbour(label) => Err(format!("too many calls at once ({label}.max-calls)")),
+            Party::Inside => return,
+        };
+        match began {
             // Where it is routed, that somebody calls too much is no reason to refuse this call.
             Err(_) if emergency(&dialled).is_some() => self.usage.begin_in_any_case(self.io.now, &caller),
             Err(why) => {
@@ -77,14 +98,14 @@ impl Switch {
             }
             Ok(()) => {}
         }
-        if let Some(record) = self.usage.record(&caller) {
+        if let Some(record) = self.usage.record(&caller).filter(|_| shown.is_none()) {
             self.io.record(record);
         }
         let trying = Response::new(100, b"", reply.remote).print(request);
         self.servers.respond(&mut self.io, server, 100, trying);
 
         let number = Number::new(&dialled).unwrap_or_else(|| caller.clone());
-        let id = self.open_call(&reply, request, caller, number);
+        let id = self.open_call(&reply, request, &party, caller, shown, number);
         let fork = self.open_fork(server, reply, request, Kind::Call(id));
         if let Some(call) = self.calls.get_mut(&id) {
             call.fork = fork;
@@ -116,11 +137,41 @@ impl Switch {
     }
 
     /// Where a dialled number leads; an emergency number that is routed also with 184 or 186 in front.
-    fn destination(&self, dialled: &str) -> Destination {
-        match Destination::of(&self.config, dialled) {
-            Destination::Unknown => Destination::of(&self.config, emergency(dialled).unwrap_or(dialled)),
+    fn destination(&self, party: &Party, dialled: &str) -> Destination {
+        if let Party::Neighbour(label) = party {
+            return Destination::asked_by(&self.config, label, dialled);
+        }
+        match Destination::dialled(&self.config, dialled) {
+            Destination::Unknown => Destination::dialled(&self.config, emergency(dialled).unwrap_or(dialled)),
             known => known,
         }
+    }
+
+    /// Who calls from another exchange: the number by which it can be called back, if there is one, and From as our
+    /// phones are shown it. A caller who wants to be nobody is.
+    fn caller_from(&self, label: &Label, request: &Message<'_>) -> (Number, Option<Box<[u8]>>) {
+        let prefix = match self.config.neighbours.get(label).map(|neighbour| &neighbour.kind) {
+            Some(NeighbourKind::Peer(Peer { prefix: Some(prefix), .. })) => prefix.as_str(),
+            _ => "",
+        };
+        let anonymous = Number(Box::from("anonymous"));
+        let host = self.config.domain.as_deref().unwrap_or("denwa.invalid");
+        let from = request.from();
+        let number = from.and_then(|from| from.sip_uri()).and_then(|uri| uri.number()).unwrap_or_default();
+        if is_private(request) || number.eq_ignore_ascii_case("anonymous") {
+            let shown = format!("\"Anonymous\" <sip:anonymous@{host}>");
+            return (anonymous, Some(shown.into_bytes().into()));
+        }
+        let Some(number) = Number::new(&format!("{prefix}{number}")) else {
+            let shown = format!("<sip:anonymous@{host}>");
+            return (anonymous, Some(shown.into_bytes().into()));
+        };
+        let display = from.map_or(&b""[..], |from| from.display);
+        let display = if display.len() > MAX_DISPLAY { b"" } else { display };
+        let blank: &[u8] = if display.is_empty() { b"" } else { b" " };
+        let uri = format!("<sip:{}@{host}>", escape(number.as_str()));
+        let shown = [display, blank, uri.as_bytes()].concat();
+        (number, Some(shown.into()))
     }
 
     /// What a request's Request-URI dials: its user, or the owner of the contact that it is.
@@ -129,7 +180,9 @@ impl Switch {
         // A masked contact from a Refer-To: whoever is on the other side of that leg.
         if let Some(token) = uri.user.and_then(Token::peek)
             && let Some(call) = self.calls.get(&token.call)
-            && uri.user.is_some_and(|user| Token::is_sealed(user, &self.secret, &call.call_id))
+            && uri
+                .user
+                .is_some_and(|user| Token::is_sealed(user, &self.secret, call.call_id_of(token.leg.into())))
         {
             let number = match token.leg {
                 0 => call.by.as_ref().or(Some(&call.to)),
@@ -168,16 +221,35 @@ impl Switch {
                     () => None,
                 }
             })?;
-            call.leg(dialog, side)?.extension.as_ref()?;
+            call.leg(dialog, side)?.extension()?;
             Some((call.id, dialog, side))
         })
     }
 
-    fn open_call(&mut self, reply: &Flow, request: &Message<'_>, from: Number, to: Number) -> u64 {
+    fn open_call(
+        &mut self,
+        reply: &Flow,
+        request: &Message<'_>,
+        party: &Party,
+        from: Number,
+        shown: Option<Box<[u8]>>,
+        to: Number,
+    ) -> u64 {
         self.calls_made += 1;
         self.live += 1;
         let id = self.calls_made;
-        let leg = self.leg_of(&from, reply, request);
+        let leg = match party {
+            Party::Neighbour(_) => Leg {
+                party: party.clone(),
+                persona: Some(Box::new(Persona::of_caller(request))),
+                binding: None,
+                flow: *reply,
+                behind_nat: false,
+                learn: false,
+            },
+            _ => self.leg_of(&from, reply, request),
+        };
+        let leg_neighbour = leg.neighbour().cloned().into_iter().collect();
         self.calls.insert(
             id,
             Call {
@@ -199,6 +271,8 @@ impl Switch {
                 talked: None,
                 hangups: 0,
                 replaced: false,
+                neighbours: leg_neighbour,
+                shown,
                 replaces: None,
                 referred: false,
                 visited: Vec::new(),
@@ -213,7 +287,8 @@ impl Switch {
         let contact = contact_uri(request).and_then(Uri::parse);
         let behind_nat = contact.is_none_or(|uri| uri.host != crate::sip::Host::Ip(flow.source()));
         Leg {
-            extension: Some(number.clone()),
+            party: Party::Phone(number.clone()),
+            persona: None,
             binding: binding.map(|b| b.id),
             flow: *flow,
             behind_nat,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::event::{Event, Output};
 use super::flow::{Flow, StreamId};
+use super::neighbour::HostId;
 use super::timer::{T1_64, Timers};
 use super::transaction::{ClientId, Kind, ServerKey};
 use crate::guard::Lesson;
@@ -34,6 +35,10 @@ pub(super) enum Timer {
     Unacknowledged(u64),
     /// The 2xx of a call that ends inside denwa is sent again until it is acknowledged.
     Insist(u64),
+    /// A host of another exchange is to be asked whether it is there.
+    Neighbour(HostId),
+    /// A branch to another exchange is silent for too long, while there are other ways: which fork, which branch.
+    Hurry(u64, u16),
     /// A binding runs out, or wants its mapping kept open.
     Binding(u64),
     /// The machine will be stopped soon.
@@ -123,6 +128,11 @@ impl Io {
         if self.is_traced {
             self.events.push_back(Event::Traced { came, flow, bytes: bytes.to_vec() });
         }
+    }
+
+    /// Somebody is to be found.
+    pub(super) fn locate(&mut self, output: Output) {
+        self.sends.push_back(output);
     }
 
     pub(super) fn close(&mut self, stream: StreamId) {

@@ -33,13 +33,17 @@ mod invite;
 mod io;
 mod ledger;
 mod negotiation;
+mod neighbour;
 mod operate;
+mod persona;
+mod proof;
 mod register;
 mod registrar;
 mod relaying;
 mod reload;
 mod request;
 mod ring;
+mod ring_neighbour;
 mod route;
 mod secret;
 mod stateless;
@@ -59,6 +63,7 @@ pub use crate::time::Instant;
 pub use annals::{Incident, What};
 pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Operation, Output};
 pub use flow::{Flow, StreamId, Transport};
+pub use neighbour::{HostId, MAX_WAYS};
 
 use crate::config::{Config, LogLevel};
 use crate::guard::Guard;
@@ -81,6 +86,7 @@ pub struct Switch {
     clients: Clients,
     auth: auth::Authenticator,
     registrar: registrar::Registrar,
+    neighbours: neighbour::Neighbours,
     forks: Ledger<fork::Fork>,
     /// Forks that are kept for repeated 2xx alone, the oldest first; as many as transactions.
     over: VecDeque<u64>,
@@ -114,7 +120,7 @@ impl Switch {
     }
 
     fn with_secret(config: Config, secret: secret::Secret) -> Switch {
-        Switch {
+        let mut switch = Switch {
             io: Io::new(config.log >= LogLevel::Debug),
             ports: PortAllocator::new(config.media_ports),
             usage: usage::Usage::default(),
@@ -125,6 +131,7 @@ impl Switch {
             servers: Servers::new(),
             clients: Clients::new(),
             registrar: registrar::Registrar::new(),
+            neighbours: neighbour::Neighbours::default(),
             forks: Ledger::default(),
             over: VecDeque::new(),
             calls: Ledger::default(),
@@ -138,7 +145,9 @@ impl Switch {
             made: 0,
             calls_made: 0,
             clients_made: 0,
-        }
+        };
+        switch.meet_neighbours();
+        switch
     }
 
     /// Takes one input. `now` must not go backwards; where it does, it counts as standing still.
@@ -155,6 +164,7 @@ impl Switch {
             Input::Reload(config) => self.reload(*config),
             Input::Operator(operation) => self.operate(operation),
             Input::Advertised(addresses) => self.is_advertised(addresses),
+            Input::Located(host, found) => self.located(host, found),
             Input::MachineStops(after) => self.machine_stops(after),
         }
         while let Some(timer) = self.io.due() {
@@ -225,6 +235,8 @@ impl Switch {
             }
             Timer::Unacknowledged(call) => self.unacknowledged(call),
             Timer::Insist(call) => self.insist_again(call),
+            Timer::Neighbour(host) => self.neighbour_due(host),
+            Timer::Hurry(fork, branch) => self.hurry(fork, branch),
             Timer::Binding(binding) => self.binding_timer(binding),
             Timer::Stopping => self.stop_nears(),
             Timer::Unreached => self.is_unreached(),

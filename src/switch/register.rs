@@ -105,8 +105,7 @@ impl Switch {
 
     /// Who called before it registered, on the same flow, keeps its call when it comes back on another one.
     fn belongs(&mut self, number: &Number, binding: BindingId, flow: Flow) {
-        let is_its =
-            |leg: &Leg| leg.binding.is_none() && leg.flow == flow && leg.extension.as_ref() == Some(number);
+        let is_its = |leg: &Leg| leg.binding.is_none() && leg.flow == flow && leg.extension() == Some(number);
         let calls = self.calls.values().filter(|call| call.legs.iter().any(is_its));
         let calls: Vec<u64> = calls.map(|call| call.id).collect();
         for id in calls {

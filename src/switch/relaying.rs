@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Switch;
-use super::call::{Call, Phase, other};
+use super::call::{Call, Leg, Party, Phase, other};
 use super::event::{Cause, Event};
 use super::fork::Fork;
 use super::forward::face;
@@ -160,9 +160,9 @@ impl Switch {
         let stream = |at: usize| {
             let (port_a, port_b) = call.ports.get(at).copied().flatten()?;
             let (line_a, line_b) = (a.get(at).filter(|l| l.alive)?, b.get(at).filter(|l| l.alive)?);
-            let far = match callee.extension {
-                Some(_) => Far::End(end(&callee, port_b, line_b, line_a, window, timeout, own)),
-                None => Far::Echo,
+            let far = match callee.party {
+                Party::Inside => Far::Echo,
+                _ => Far::End(end(&callee, port_b, line_b, line_a, window, timeout, own)),
             };
             Some(Stream { a: end(&caller, port_a, line_a, line_b, window, timeout, own), b: far })
         };
@@ -211,8 +211,7 @@ impl Switch {
                         Phase::Up { dialog, .. } => call.leg(dialog, side),
                         _ => None,
                     };
-                    let who =
-                        leg.and_then(|leg| leg.extension.as_ref()).map_or("?".into(), |n| n.to_string());
+                    let who = leg.and_then(Leg::name).unwrap_or("?").to_owned();
                     self.io.tell(Event::Notice(format!(
                         "call {}: no sound from {who} for {} s; the call is ended (see media-timeout; behind NAT, ext.{who}.nat-media = learn may help)",
                         session.0,

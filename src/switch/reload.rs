@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Switch;
-use super::call::Phase;
+use super::call::{Leg, Phase};
 use super::event::{Cause, Event, Gone};
 use super::fork::{BranchState, NO_REASON};
 use super::io::Timer;
@@ -38,6 +38,7 @@ impl Switch {
         for (extension, flow) in self.registrar.reload(&self.config) {
             self.io.tell(Event::Unregistered { extension, flow, cause: Gone::ExtensionRemoved });
         }
+        self.meet_neighbours();
         self.end_removed();
         for record in self.usage.reload(&self.config) {
             self.io.record(record);
@@ -68,12 +69,14 @@ impl Switch {
         for id in self.calls.ids() {
             let Some(call) = self.calls.get(&id) else { continue };
             let is_removed = |leg: usize| {
-                let extension = call.legs.get(leg).and_then(|leg| leg.extension.as_ref());
+                let extension = call.legs.get(leg).and_then(Leg::extension);
+                let neighbour = call.legs.get(leg).and_then(Leg::neighbour);
                 extension.is_some_and(|number| self.is_removed(number))
+                    || neighbour.is_some_and(|label| !self.config.neighbours.contains_key(label))
             };
             match call.phase {
                 Phase::Over => {}
-                _ if self.is_removed(&call.from) || is_removed(0) => {
+                _ if is_removed(0) => {
                     self.end_call(id, Cause::ExtensionRemoved);
                 }
                 Phase::Up { dialog, .. } if is_removed(call.leg_index(dialog, Side::B)) => {

@@ -2,7 +2,7 @@
 
 use super::Switch;
 use super::auth::Verdict;
-use super::call::Leg;
+use super::call::{Leg, Party};
 use super::dialog::Place;
 use super::flow::{Flow, Transport};
 use super::fork::Kind;
@@ -12,7 +12,7 @@ use super::route::Destination;
 use super::secret::Purpose;
 use super::token::Token;
 use super::transaction::{Seen, ServerKey};
-use crate::config::{Identity, Number};
+use crate::config::{Identity, Label, Neighbour, Number};
 use crate::guard::Lesson;
 use crate::sip::{
     Defect, Host, MAX_HEADERS, Message, Method, Name, NameAddr, Uri, check_request, decimal, printable,
@@ -144,8 +144,15 @@ impl Switch {
             let headers = [b"Unsupported: ", extensions, b"\r\n"].concat();
             return self.refuse(reply, request, 420, &headers);
         }
-        let Some(number) = self.authenticate(reply, request, credit) else { return };
+        let Some(party) = self.authenticate(reply, request, credit) else { return };
         self.servers.open(key, method, reply);
+        let number = match (&party, method) {
+            (Party::Neighbour(_), Method::Invite) => {
+                return self.invite(key, reply, request, party, routes.count);
+            }
+            (Party::Phone(number), _) => number.clone(),
+            (Party::Neighbour(_) | Party::Inside, _) => return self.answer(key, reply, request, 405, ALLOW),
+        };
         if method == Method::Register {
             return self.register(key, reply, request, &number);
         }
@@ -163,20 +170,44 @@ impl Switch {
             return self.answer(key, reply, request, 403, b"");
         }
         match method {
-            Method::Invite => self.invite(key, reply, request, number, routes.count),
+            Method::Invite => self.invite(key, reply, request, party, routes.count),
             _ => self.alone(key, reply, request, &number, routes.count),
         }
     }
 
-    /// Whoever proves to be an extension is let in; everybody else was challenged, or ignored.
-    fn authenticate(&mut self, reply: Flow, request: &Message<'_>, credit: bool) -> Option<Number> {
+    /// Another exchange that is known by its address alone, and sends this. One that has a password is asked for it
+    /// as everybody is. Where an exchange and a phone share an address, who says to be an extension is asked.
+    fn known_neighbour(&self, reply: &Flow, request: &Message<'_>) -> Option<&Label> {
+        let (near, is_exact) = self.neighbours.at(reply);
+        let from = request.from().and_then(|from| from.sip_uri());
+        let is_ours = |uri: Uri<'_>| {
+            let number = uri.number().unwrap_or_default();
+            self.is_ours(&uri.host) && self.config.extensions.contains_key(number.as_str())
+        };
+        if request.method() == Some(Method::Register) || (!is_exact && from.is_some_and(is_ours)) {
+            return None;
+        }
+        near.into_iter()
+            .find(|label| self.config.neighbours.get(*label).is_some_and(Neighbour::is_known_by_address))
+    }
+
+    /// Whoever proves to be an extension or another exchange is let in; everybody else was challenged, or ignored.
+    fn authenticate(&mut self, reply: Flow, request: &Message<'_>, credit: bool) -> Option<Party> {
         let source = reply.source();
-        let verdict = self.auth.judge(&self.secret, &self.config, self.io.now, source, request);
+        if let Some(label) = self.known_neighbour(&reply, request) {
+            return Some(Party::Neighbour(label.clone()));
+        }
+        let near: Vec<Label> = self.neighbours.at(&reply).0.into_iter().cloned().collect();
+        let verdict = self.auth.judge(&self.secret, &self.config, self.io.now, source, &near, request);
         match &verdict {
             Verdict::Is(number) => {
                 self.annals.unproved.answered(source, number.as_str());
                 self.io.teach(Lesson::Authenticated { source, stream: reply.stream.0 });
-                return Some(number.clone());
+                return Some(Party::Phone(number.clone()));
+            }
+            Verdict::Neighbour(label) => {
+                self.io.teach(Lesson::Authenticated { source, stream: reply.stream.0 });
+                return Some(Party::Neighbour(label.clone()));
             }
             Verdict::Wrong { claimed, outside, .. } => {
                 let known = self.config.extensions.contains_key(claimed.as_str());
@@ -236,7 +267,9 @@ impl Switch {
             Destination::Unknown if dialled.is_empty() && request.method() == Some(Method::Other) => {
                 return self.answer(key, reply, request, 501, ALLOW);
             }
-            Destination::Unknown => return self.answer(key, reply, request, 404, b""),
+            Destination::Neighbours(_) | Destination::Closed(_) | Destination::Unknown => {
+                return self.answer(key, reply, request, 404, b"");
+            }
         };
         let now = self.io.now;
         let phones: Vec<Binding> = numbers
@@ -256,7 +289,8 @@ impl Switch {
         self.with_fork(fork, |switch, fork| {
             let share = fork.share(phones.len());
             for phone in &phones {
-                let identity = switch.identity_of(number, &phone.flow, request);
+                let name = switch.config.extensions.get(number).and_then(|e| e.name.as_deref());
+                let identity = switch.identity_of(name, number, &phone.flow, request);
                 let onward = Onward {
                     uri: Some(phone.target()),
                     pop,

@@ -1,18 +1,19 @@
 //! Whom a call rings: phones of an extension or group, and where it is forwarded to.
 
 use super::Switch;
-use super::call::Leg;
+use super::call::{Call, Leg, Party};
 use super::event::Cause;
 use super::flow::Flow;
 use super::fork::{Fork, Kind, NO_REASON};
 use super::forward::{Onward, contact_uri, identity, token_uri};
 use super::io::Timer;
 use super::registrar::Binding;
+use super::ring_neighbour::MAX_HOPS;
 use super::route::Destination;
 use super::token::{MAX_LEGS, Token};
-use crate::config::Number;
+use crate::config::{Config, Number};
 use crate::media::Side;
-use crate::sip::{Message, Name, Uri, split};
+use crate::sip::{Message, Name, NameAddr, Uri, split};
 
 impl Switch {
     /// Rings what a destination means, and where nobody is, what it forwards to. False: nobody rings.
@@ -33,7 +34,8 @@ impl Switch {
                     self.echo(id, fork, request);
                     return fork.answered;
                 }
-                Destination::Unknown => return false,
+                Destination::Neighbours(to) => return self.ring_neighbours(fork, id, request, to, pop),
+                Destination::Closed(_) | Destination::Unknown => return false,
             };
             let Some(call) = self.calls.get_mut(&id) else { return false };
             if let Some(number) = &forwards {
@@ -85,13 +87,14 @@ impl Switch {
         pop: usize,
     ) {
         let leg = Leg {
-            extension: Some(owner.clone()),
+            party: Party::Phone(owner.clone()),
+            persona: None,
             binding: Some(binding.id),
             flow: binding.flow,
             behind_nat: binding.behind_nat,
             learn: self.learns(&owner),
         };
-        self.ring_one(fork, id, request, leg, binding.target(), &binding.path, owner, share, pop);
+        self.ring_one(fork, id, request, leg, binding.target(), &binding.path, Some(owner), share, pop);
     }
 
     /// Rings the phone that holds one end of a dialog.
@@ -109,18 +112,18 @@ impl Switch {
         };
         let end = d.ends[super::call::index(side)].clone();
         let flow = self.flow_of(&leg);
-        let owner = leg.extension.clone();
+        let owner = leg.extension().cloned();
         let leg = Leg { flow, ..leg };
         let Some(owner) = owner else { return false };
         if let Some(taker) = self.calls.get_mut(&id) {
             taker.replaces = Some(call);
         }
-        self.ring_one(fork, id, request, leg, &end.target, &end.routes, owner, fork.share(1), pop);
+        self.ring_one(fork, id, request, leg, &end.target, &end.routes, Some(owner), fork.share(1), pop);
         true
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn ring_one(
+    pub(super) fn ring_one(
         &mut self,
         fork: &mut Fork,
         id: u64,
@@ -128,52 +131,66 @@ impl Switch {
         leg: Leg,
         uri: &[u8],
         routes: &[u8],
-        owner: Number,
+        owner: Option<Number>,
         share: usize,
         pop: usize,
     ) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.legs.len() < MAX_LEGS) else { return };
         let index = call.legs.len();
         call.legs.push(leg.clone());
+        call.invited(index, request.cseq().map_or(0, |cseq| cseq.number));
         let Some(call) = self.calls.get(&id) else { return };
         let caller = &call.legs[0];
         let flow = leg.flow;
-        let route = Token { call: id, leg: index as u8, contact: false }.seal(&self.secret, &call.call_id);
+        let route =
+            Token { call: id, leg: index as u8, contact: false }.seal(&self.secret, call.call_id_of(index));
         let record_route = token_uri(&self.config, &flow, &route, true);
         let masked = caller.is_masked_for(&leg);
-        let mask = Token { call: id, leg: index as u8, contact: true }.seal(&self.secret, &call.call_id);
+        let mask =
+            Token { call: id, leg: index as u8, contact: true }.seal(&self.secret, call.call_id_of(index));
         let mask = masked.then(|| token_uri(&self.config, &flow, &mask, false));
-        let identity = self.identity_of(&call.from, &flow, request);
+        let name = call.name_of_caller(&self.config);
+        let identity = self.identity_of(name.as_deref(), &call.from, &flow, request);
+        let callee = format!("<sip:{}@{}>", escape(call.to.as_str()), self.host_for(&flow));
+        let alias = call.alias_of_invite(index, request, &callee);
+        let hops = leg.persona.is_some().then_some(MAX_HOPS);
         let body = self.sdp_for(call, index, Side::B, request);
         let onward = Onward {
             uri: Some(uri),
             pop,
             routes,
             breadth: Some(share),
-            record_route: Some(&record_route),
+            record_route: Some(record_route.as_str()).filter(|_| leg.persona.is_none()),
+            alias: alias.as_ref(),
+            hops,
             contact: mask.as_deref(),
             identity: &identity,
             body: body.as_deref(),
             ..Onward::untouched()
         };
-        self.branch_out(fork, request, flow, onward, index, Some(owner));
+        self.branch_out(fork, request, flow, onward, index, owner);
     }
 
     /// The header lines that tell a phone who calls; none if the caller wants privacy (RFC 3323).
-    pub(super) fn identity_of(&self, number: &Number, flow: &Flow, request: &Message<'_>) -> Vec<u8> {
-        let private = request
-            .values(Name::Privacy)
-            .flat_map(|value| split(value, b';'))
-            .any(|p| p.eq_ignore_ascii_case(b"id") || p.eq_ignore_ascii_case(b"user"));
-        if private {
-            return Vec::new();
+    pub(super) fn identity_of(
+        &self,
+        name: Option<&str>,
+        number: &Number,
+        flow: &Flow,
+        request: &Message<'_>,
+    ) -> Vec<u8> {
+        match is_private(request) {
+            true => Vec::new(),
+            false => identity(name, number.as_str(), &self.host_for(flow)),
         }
-        let name = self.config.extensions.get(number).and_then(|e| e.name.as_deref());
-        let host = match &self.config.domain {
+    }
+
+    /// What our numbers are at, for whoever is reached by a flow.
+    fn host_for(&self, flow: &Flow) -> String {
+        match &self.config.domain {
             Some(domain) => domain.clone(),
             None => super::forward::face(&self.config, flow).to_string(),
-        };
-        identity(name, number.as_str(), &host)
+        }
     }
 
     /// 3xx: followed only to numbers of our own (RFC 3261 §16.5). True: somebody else rings now.
@@ -196,6 +213,9 @@ impl Switch {
 
     /// All phones of a stage have refused: forward on busy, or tell the caller.
     pub(super) fn stage_failed(&mut self, fork: &mut Fork, id: u64) {
+        if self.another_way(fork, id) {
+            return;
+        }
         let busy = fork.best.as_ref().is_some_and(|best| matches!(best.status, 486 | 600));
         let next =
             fork.stage.take().and_then(|n| self.config.extensions.get(&n)).and_then(|e| e.busy.clone());
@@ -230,4 +250,31 @@ impl Switch {
             }
         });
     }
+}
+
+impl Call {
+    /// How the caller is called.
+    fn name_of_caller(&self, config: &Config) -> Option<String> {
+        match (&self.shown, self.legs.first().and_then(Leg::extension)) {
+            (Some(shown), _) => {
+                let display = std::str::from_utf8(NameAddr::parse(shown)?.display).ok()?;
+                let bare =
+                    display.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(display);
+                Some(bare.replace(['"', '\\'], "")).filter(|name| !name.is_empty())
+            }
+            (None, Some(number)) => config.extensions.get(number)?.name.clone(),
+            (None, None) => None,
+        }
+    }
+}
+
+/// Whether a caller does not want to be known (RFC 3323).
+pub(super) fn is_private(request: &Message<'_>) -> bool {
+    let values = request.values(Name::Privacy).flat_map(|value| split(value, b';'));
+    values.into_iter().any(|p| p.eq_ignore_ascii_case(b"id") || p.eq_ignore_ascii_case(b"user"))
+}
+
+/// A number as the user of a URI: `#` stands for something else there.
+pub(super) fn escape(number: &str) -> String {
+    number.replace('#', "%23")
 }

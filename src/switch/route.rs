@@ -1,6 +1,26 @@
-//! What a number means.
+//! What a number means, and to whom.
+//!
+//! First come our own numbers, then what `route.PATTERN` and the peers' prefixes say: the longest that matches. What
+//! goes to a provider may cost money, so some kinds of numbers are closed there unless a pattern names them.
 
-use crate::config::{Config, Number};
+use crate::config::{Config, Kind, Label, Number, Peer, Route};
+
+/// Kinds of numbers in Japan by what they begin with: why they are closed, or that they are not.
+/// The longest counts. A route opens what its pattern names.
+const KINDS: [(&str, Option<&str>); 12] = [
+    ("00", Some("numbers of other carriers (00XY) are closed")),
+    ("010", Some("international numbers are closed")),
+    ("+", Some("international numbers are closed")),
+    ("0120", None),
+    ("0180", Some("0180 numbers cost extra and are closed")),
+    ("050", None),
+    ("0570", Some("0570 numbers cost extra and are closed")),
+    ("070", Some("mobile numbers are closed")),
+    ("080", Some("mobile numbers are closed")),
+    ("0800", None),
+    ("090", Some("mobile numbers are closed")),
+    ("0990", Some("0990 numbers cost extra and are closed")),
+];
 
 /// Where a number leads.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,12 +31,29 @@ pub(super) enum Destination {
     Group(Vec<Number>),
     /// To the echo test.
     Echo,
+    /// To the first of these exchanges that can be reached, each with the number that it is asked for.
+    Neighbours(Vec<(Label, String)>),
+    /// Nowhere, for this reason: 403.
+    Closed(String),
     /// Nowhere: 404.
     Unknown,
 }
 
+/// What of the plan matched a number.
+struct Match<'c> {
+    /// How much of it was named, digit by digit.
+    named: usize,
+    goal: Goal<'c>,
+}
+
+#[derive(Clone, Copy)]
+enum Goal<'c> {
+    Route(&'c Route),
+    Peer(&'c Label, &'c Peer),
+}
+
 impl Destination {
-    /// Looks a number up.
+    /// Looks a number of ours up.
     pub(super) fn of(config: &Config, number: &str) -> Destination {
         if let Some((number, _)) = config.extensions.get_key_value(number) {
             return Destination::Extension(number.clone());
@@ -28,5 +65,243 @@ impl Destination {
             Some(echo) if echo.as_str() == number => Destination::Echo,
             _ => Destination::Unknown,
         }
+    }
+
+    /// What an extension of ours means by a number.
+    pub(super) fn dialled(config: &Config, dialled: &str) -> Destination {
+        match Destination::of(config, dialled) {
+            Destination::Unknown => outward(config, dialled),
+            own => own,
+        }
+    }
+
+    /// What another exchange means by a number.
+    pub(super) fn asked_by(config: &Config, label: &Label, dialled: &str) -> Destination {
+        let Some(neighbour) = config.neighbours.get(label) else { return Destination::Unknown };
+        let peer = match &neighbour.kind {
+            Kind::Peer(peer) => peer,
+            Kind::Trunk(trunk) => {
+                return match trunk.numbers.as_slice() {
+                    [] => Destination::Unknown,
+                    [number] => Destination::of(config, number.as_str()),
+                    numbers => Destination::Group(numbers.to_vec()),
+                };
+            }
+        };
+        let is_granted = |number: &str| match &peer.numbers {
+            Some(granted) => granted.iter().any(|granted| granted.as_str() == number),
+            None => true,
+        };
+        let own = |number: &str| match Destination::of(config, number) {
+            Destination::Unknown => None,
+            own => is_granted(number).then_some(own),
+        };
+        if let Some(own) = own(dialled) {
+            return own;
+        }
+        let hops = dialled.strip_prefix('0').filter(|rest| peer.hop && !rest.is_empty());
+        if let Some(own) = hops.and_then(own) {
+            return own;
+        }
+        let may_take = |(to, _): &(Label, String)| match config.neighbours.get(to).map(|to| &to.kind) {
+            Some(Kind::Peer(_)) => hops.is_some(),
+            Some(Kind::Trunk(_)) => peer.trunks.contains(to),
+            None => false,
+        };
+        match outward(config, hops.unwrap_or(dialled)) {
+            Destination::Neighbours(all) => match all.into_iter().filter(may_take).collect::<Vec<_>>() {
+                granted if granted.is_empty() => Destination::Unknown,
+                granted => Destination::Neighbours(granted),
+            },
+            _ => Destination::Unknown,
+        }
+    }
+}
+
+/// Where a number leads that is not ours.
+fn outward(config: &Config, dialled: &str) -> Destination {
+    let (shows, bare) = match ["184", "186"].iter().find(|code| dialled.starts_with(**code)) {
+        Some(code) => dialled.split_at(code.len()),
+        None => ("", dialled),
+    };
+    let national = match bare.strip_prefix("+81") {
+        Some(rest) => format!("0{rest}"),
+        None => bare.to_owned(),
+    };
+    let Some(found) = longest(config, &national) else { return Destination::Unknown };
+    match found.goal {
+        Goal::Route(Route::Reject(why)) if why.is_empty() => {
+            Destination::Closed("this number is closed here".into())
+        }
+        Goal::Route(Route::Reject(why)) => Destination::Closed(why.clone()),
+        Goal::Route(Route::Group(group)) => Destination::of(config, group.as_str()),
+        Goal::Peer(label, peer) => match beyond(&national, peer) {
+            Some(number) => Destination::Neighbours(vec![(label.clone(), number)]),
+            None => Destination::Unknown,
+        },
+        Goal::Route(Route::Neighbours(labels)) => {
+            let mut closed = None;
+            let mut open = Vec::new();
+            for label in labels {
+                match config.neighbours.get(label).map(|neighbour| &neighbour.kind) {
+                    Some(Kind::Trunk(trunk)) => match closed_at(&national, found.named, trunk.emergency) {
+                        None => open.push((label.clone(), format!("{shows}{national}"))),
+                        Some(why) => closed = Some(why),
+                    },
+                    Some(Kind::Peer(_)) if !is_emergency(&national) => {
+                        open.push((label.clone(), national.clone()));
+                    }
+                    Some(Kind::Peer(_)) | None => {}
+                }
+            }
+            match (open.is_empty(), closed) {
+                (false, _) => Destination::Neighbours(open),
+                (true, Some(why)) => Destination::Closed(format!("{why} (route.{national} would open it)")),
+                (true, None) => Destination::Unknown,
+            }
+        }
+    }
+}
+
+/// What a peer is asked for, of a number with its prefix.
+fn beyond(number: &str, peer: &Peer) -> Option<String> {
+    let rest = number.get(usize::from(peer.strip)..).filter(|rest| !rest.is_empty())?;
+    Some(format!("{}{rest}", peer.add.as_ref().map_or("", Number::as_str)))
+}
+
+/// The route or prefix that matches most of a number.
+fn longest<'c>(config: &'c Config, number: &str) -> Option<Match<'c>> {
+    let routes = config.routes.iter().filter_map(|(pattern, route)| {
+        let named = matches(pattern.as_str(), number)?;
+        Some((pattern.as_str().len(), Match { named, goal: Goal::Route(route) }))
+    });
+    let peers = config.neighbours.iter().filter_map(|(label, neighbour)| {
+        let Kind::Peer(peer) = &neighbour.kind else { return None };
+        let prefix = peer.prefix.as_ref()?.as_str();
+        let named = number.starts_with(prefix).then_some(prefix.len())?;
+        Some((named, Match { named, goal: Goal::Peer(label, peer) }))
+    });
+    routes.chain(peers).max_by_key(|(length, found)| (*length, found.named)).map(|(_, found)| found)
+}
+
+/// Whether a number begins with a pattern: how many of its digits the pattern names before the first `x`.
+fn matches(pattern: &str, number: &str) -> Option<usize> {
+    let start = number.get(..pattern.len())?;
+    let fits = |(p, n): (u8, u8)| p == n || (p.eq_ignore_ascii_case(&b'x') && n.is_ascii_digit());
+    let named = pattern.bytes().take_while(|b| !b.eq_ignore_ascii_case(&b'x')).count();
+    pattern.bytes().zip(start.bytes()).all(fits).then_some(named)
+}
+
+/// Why a number is closed to a trunk by a route that names so many of its digits.
+fn closed_at(number: &str, named: usize, takes_emergencies: bool) -> Option<&'static str> {
+    if is_emergency(number) {
+        return (!takes_emergencies).then_some("emergency calls are not taken there");
+    }
+    let kind =
+        KINDS.iter().filter(|(start, _)| number.starts_with(start)).max_by_key(|(start, _)| start.len());
+    match kind {
+        Some((start, Some(why))) if start.len() > named => Some(why),
+        Some(_) => None,
+        None if number.starts_with('0') || named > 0 => None,
+        None => Some("numbers of an unknown kind are closed"),
+    }
+}
+
+fn is_emergency(number: &str) -> bool {
+    super::emergency::emergency(number) == Some(number)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "ext.101 = secret-one\next.102 = secret-two\ngroup.600 = 101 102\necho = 114\n\
+        trunk.isp = sip:0312345678@sip.example.jp\ntrunk.isp.password = pw\ntrunk.isp.numbers = 101\n\
+        trunk.other = sip:u@192.0.2.1\ntrunk.other.numbers = 101 102\n\
+        peer.tokyo = sip:[2001:db8::1]\npeer.tokyo.prefix = 8023\npeer.tokyo.hop = yes\n\
+        peer.osaka = sip:192.0.2.9\npeer.osaka.prefix = 806\npeer.osaka.add = 9\npeer.osaka.trunks = isp\n\
+        peer.osaka.numbers = 600\n\
+        route.0 = trunk.isp trunk.other\nroute.117 = peer.tokyo\nroute.0909 = trunk.isp\nroute.03x = trunk.other\n\
+        route.0120 = reject Not from here\nroute.7 = group.600\n";
+
+    fn config() -> Config {
+        Config::parse("x", FILE.as_bytes()).unwrap()
+    }
+
+    fn said(destination: Destination) -> String {
+        match destination {
+            Destination::Neighbours(all) => {
+                all.iter().map(|(label, number)| format!("{label}:{number}")).collect::<Vec<_>>().join(" ")
+            }
+            Destination::Extension(number) => format!("ext.{number}"),
+            Destination::Group(members) => format!("{} phones", members.len()),
+            Destination::Echo => "echo".into(),
+            Destination::Closed(why) => format!("closed: {why}"),
+            Destination::Unknown => "unknown".into(),
+        }
+    }
+
+    #[test]
+    fn what_an_extension_dials() {
+        let config = config();
+        for (dialled, expected) in [
+            ("101", "ext.101"),
+            ("114", "echo"),
+            ("0452345678", "trunk.isp:0452345678 trunk.other:0452345678"),
+            ("+81452345678", "trunk.isp:0452345678 trunk.other:0452345678"),
+            ("1840452345678", "trunk.isp:1840452345678 trunk.other:1840452345678"),
+            ("0312345678", "trunk.other:0312345678"),
+            ("09012345678", "closed: mobile numbers are closed (route.09012345678 would open it)"),
+            ("09091234567", "trunk.isp:09091234567"),
+            ("08001234567", "trunk.isp:08001234567 trunk.other:08001234567"),
+            ("0120123456", "closed: Not from here"),
+            ("0101202", "closed: international numbers are closed (route.0101202 would open it)"),
+            ("8023201", "peer.tokyo:201"),
+            ("8023", "unknown"),
+            ("806201", "peer.osaka:9201"),
+            ("117", "peer.tokyo:117"),
+            ("71", "2 phones"),
+            ("110", "unknown"),
+            ("999", "unknown"),
+            ("", "unknown"),
+        ] {
+            assert_eq!(said(Destination::dialled(&config, dialled)), expected, "{dialled}");
+        }
+    }
+
+    #[test]
+    fn what_other_exchanges_may_dial() {
+        let config = config();
+        let [tokyo, osaka, isp, other] =
+            ["peer.tokyo", "peer.osaka", "trunk.isp", "trunk.other"].map(|label| Label::new(label).unwrap());
+        for (who, dialled, expected) in [
+            (&tokyo, "101", "ext.101"),
+            (&tokyo, "0101", "ext.101"),
+            (&tokyo, "0806201", "peer.osaka:9201"),
+            (&tokyo, "806201", "unknown"),
+            (&tokyo, "00312345678", "unknown"),
+            (&tokyo, "0312345678", "unknown"),
+            (&osaka, "101", "unknown"),
+            (&osaka, "600", "2 phones"),
+            (&osaka, "0600", "trunk.isp:0600"),
+            (&osaka, "0452345678", "trunk.isp:0452345678"),
+            (&osaka, "8023201", "unknown"),
+            (&osaka, "110", "unknown"),
+            (&isp, "0312345678", "ext.101"),
+            (&isp, "anything", "ext.101"),
+            (&other, "", "2 phones"),
+        ] {
+            assert_eq!(said(Destination::asked_by(&config, who, dialled)), expected, "{who} {dialled}");
+        }
+    }
+
+    #[test]
+    fn emergency_calls_go_where_they_are_taken_and_nowhere_else() {
+        let file = "ext.101 = secret-one\ntrunk.a = sip:u@192.0.2.1\ntrunk.b = sip:u@192.0.2.2\n\
+            trunk.b.emergency = yes\nroute.1 = trunk.a trunk.b\n";
+        let config = Config::parse("x", file.as_bytes()).unwrap();
+        assert_eq!(said(Destination::dialled(&config, "119")), "trunk.b:119");
+        assert_eq!(said(Destination::dialled(&config, "104")), "trunk.a:104 trunk.b:104");
     }
 }

@@ -12,6 +12,7 @@
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use serde::Serialize;
 
 use super::Switch;
 use super::admission::UNREACHED;
-use super::call::{Call, Phase};
+use super::call::{Call, Leg, Phase};
 use super::event::{Cause, Event};
 use super::flow::{Flow, Standing};
 use super::fork::{ELSEWHERE, Fork, Kind, NO_REASON};
@@ -30,7 +31,7 @@ use super::ledger::Ledger;
 use super::secret;
 use super::timer::T1_64;
 use super::transaction::Owner;
-use crate::config::Config;
+use crate::config::{Config, Label};
 use crate::guard::{Decision, Prefix};
 use crate::journal::{Ban, Clocks, Kept, Octets, Record, Secret, State};
 use crate::media::{self, SessionId, Side};
@@ -246,7 +247,16 @@ impl Switch {
             self.is_reached_at(leg.flow.local.ip());
         }
         self.live += 1;
-        self.usage.resume(&call.from);
+        match call.legs.first().and_then(Leg::extension) {
+            Some(extension) => self.usage.resume(extension),
+            None => {}
+        }
+        let mut call = call;
+        let labels: BTreeSet<Label> = call.legs.iter().filter_map(Leg::neighbour).cloned().collect();
+        for label in labels {
+            self.neighbours.resume(&label);
+            call.neighbours.push(label);
+        }
         self.calls.insert(id, call);
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, Leg, Phase, index};
+use super::call::{Call, Leg, Party, Phase, index};
 use super::registrar::Binding;
 use super::{CallParties, Flow, Switch};
 use crate::config::{Config, Number};
@@ -333,7 +333,7 @@ impl Switch {
     fn leg_view(&self, call: &Call, leg: &Leg, side: Side, dialog: Option<usize>) -> LegView {
         let flow = self.flow_of(leg);
         let agreed = dialog.and_then(|at| call.dialogs.get(at)).and_then(|d| d.negotiation.agreed.as_ref());
-        let streams = agreed.filter(|_| leg.extension.is_some()).map(|agreed| {
+        let streams = agreed.filter(|_| leg.party != Party::Inside).map(|agreed| {
             call.ports.iter().enumerate().filter_map(|(at, ports)| {
                 let (a, b) = (*ports)?;
                 let line = agreed[index(side)].get(at).filter(|line| line.alive)?;
@@ -348,7 +348,7 @@ impl Switch {
             })
         });
         LegView {
-            extension: leg.extension.as_ref().map(|number| number.as_str().into()),
+            extension: leg.name().map(Into::into),
             address: flow.remote,
             transport: flow.transport.to_string(),
             streams: streams.into_iter().flatten().collect(),
@@ -391,7 +391,7 @@ impl Call {
             || is(&self.to)
             || match &self.by {
                 Some(by) => is(by),
-                None => self.legs.iter().filter_map(|leg| leg.extension.as_ref()).any(is),
+                None => self.legs.iter().filter_map(Leg::extension).any(is),
             }
     }
 }

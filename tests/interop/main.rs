@@ -18,6 +18,7 @@ mod kit;
 mod lines;
 mod linphone;
 mod network;
+mod peers;
 mod phones;
 mod server;
 mod survival;

@@ -363,7 +363,7 @@ impl Town {
             let at = match &output {
                 Output::Record(_) => 0,
                 Output::Media(_) => 1,
-                Output::Send(..) | Output::Close(_) => 2,
+                Output::Send(..) | Output::Close(_) | Output::Locate { .. } => 2,
                 Output::Event(_) => 3,
             };
             if at < stage {
@@ -537,6 +537,8 @@ impl Town {
                     self.violations.extend(broken);
                 }
             }
+            // There are no others in this town.
+            Output::Locate { host, .. } => self.note(|_| format!("denwa looks for {host:?}")),
             Output::Close(stream) => {
                 self.note(|_| format!("denwa closes {stream:?}"));
                 self.closed.push(stream);

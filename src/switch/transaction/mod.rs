@@ -10,6 +10,7 @@ mod invite_server;
 mod server;
 mod servers;
 
+use super::neighbour::HostId;
 pub(super) use clients::Clients;
 pub(super) use servers::{Seen, Servers};
 
@@ -68,6 +69,8 @@ pub(super) enum Owner {
     Fork(u64, u16),
     /// A call that denwa ends itself by this BYE.
     Hangup(u64),
+    /// Whoever wants to know whether a host of another exchange is there, and by which of the ways to it.
+    Probe(HostId, u16),
     /// Nobody: CANCEL, and the BYE of an answer that came too late.
     Nobody,
 }

@@ -23,16 +23,20 @@ impl Denwa {
     /// Starts it. `settings` are the lines that matter to the scenario; what they leave out of
     /// domain, ports, state folder and log is added.
     pub fn start(scene: &Scene, settings: &str) -> Denwa {
-        Denwa::start_by(Command::new(binary()), scene, settings)
+        Denwa::start_at(scene, ports::take(1), settings)
+    }
+
+    /// Starts it on this port, which others know already.
+    pub fn start_at(scene: &Scene, port: u16, settings: &str) -> Denwa {
+        Denwa::start_by(Command::new(binary()), scene, port, settings)
     }
 
     /// Starts it on a machine of its own.
     pub fn start_on(machine: &Machine, scene: &Scene, settings: &str) -> Denwa {
-        Denwa::start_by(machine.command(binary()), scene, settings)
+        Denwa::start_by(machine.command(binary()), scene, ports::take(1), settings)
     }
 
-    fn start_by(mut command: Command, scene: &Scene, settings: &str) -> Denwa {
-        let port = ports::take(1);
+    fn start_by(mut command: Command, scene: &Scene, port: u16, settings: &str) -> Denwa {
         let media = ports::take(100).next_multiple_of(2);
         let mut text = settings.to_owned();
         for (key, value) in [

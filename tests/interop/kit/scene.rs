@@ -15,8 +15,13 @@ const SHOWN_LINES: usize = 250;
 impl Scene {
     /// An empty folder, named for the test.
     pub fn new() -> Scene {
+        Scene::called("")
+    }
+
+    /// One of several of the same test.
+    pub fn called(name: &str) -> Scene {
         let test = std::thread::current().name().unwrap_or_default().replace("::", "-");
-        let dir = std::env::temp_dir().join(format!("denwa-{}-{test}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("denwa-{}-{test}{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         Scene { dir }

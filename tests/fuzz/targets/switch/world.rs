@@ -222,7 +222,7 @@ impl World {
             let at = match &output {
                 Output::Record(_) => 0,
                 Output::Media(_) => 1,
-                Output::Send(..) | Output::Close(_) => 2,
+                Output::Send(..) | Output::Close(_) | Output::Locate { .. } => 2,
                 Output::Event(_) => 3,
             };
             assert!(at >= stage, "an output out of order: {output:?}");
@@ -234,6 +234,7 @@ impl World {
                     self.check_sent(&flow, &bytes);
                     sent.push((flow, bytes));
                 }
+                Output::Locate { .. } => {}
                 Output::Close(stream) => self.closed(stream),
                 Output::Event(event) => self.check_event(&event),
             }

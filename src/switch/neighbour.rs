@@ -1,0 +1,349 @@
+//! Other exchanges, as they are now: where they are, whether they answer, how many calls there are with each.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Switch;
+use super::event::{Event, Output};
+use super::flow::{Flow, Transport};
+use super::forward::{face, via};
+use super::io::Timer;
+use super::transaction::Owner;
+use crate::config::{Config, Label, Neighbour, Network, Target};
+use crate::guard::{Lesson, Networks};
+use crate::sip::Method;
+use crate::sip::originate::{Originate, OwnMethod};
+use crate::time::Instant;
+
+/// The most ways to one host: what its name leads to beyond is not tried.
+pub const MAX_WAYS: usize = 8;
+
+/// How often each way is asked whether somebody is there. It also keeps a NAT's mapping open.
+const PROBE: Duration = Duration::from_secs(25);
+
+/// How soon a host that could not be found is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Identifies a host of a neighbour for as long as the configuration has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub u32);
+
+/// All of them: as many as the configuration has.
+#[derive(Default)]
+pub(super) struct Neighbours {
+    by_label: BTreeMap<Label, State>,
+    made: u32,
+}
+
+/// One of them.
+struct State {
+    hosts: Vec<Host>,
+    /// From where it speaks besides.
+    allow: Networks,
+    /// Calls with it that have not ended.
+    calls: u16,
+}
+
+/// One host of a neighbour.
+struct Host {
+    id: HostId,
+    target: Target,
+    ways: Vec<Way>,
+    /// When it is looked for again.
+    stale: Instant,
+    /// Why it was not found.
+    trouble: Option<String>,
+}
+
+/// One way to a host.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    pub(super) flow: Flow,
+    pub(super) health: Health,
+    /// When it was asked, if it has not answered yet.
+    asked: Option<Instant>,
+}
+
+/// Whether somebody is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// That is not known yet.
+    Unknown,
+    /// An answer came, so long after the question.
+    Up(Duration),
+    /// None came.
+    Down,
+}
+
+impl Neighbours {
+    /// Goes over to those of a configuration. What is known of the others is forgotten; it returns their addresses.
+    fn reload(&mut self, config: &Config) -> Vec<IpAddr> {
+        let mut gone = Vec::new();
+        let mut old = std::mem::take(&mut self.by_label);
+        for (label, neighbour) in &config.neighbours {
+            let mut before = old.remove(label);
+            let mut hosts = Vec::new();
+            for target in &neighbour.hosts {
+                let same = |host: &Host| host.target == *target;
+                let known = before
+                    .as_mut()
+                    .and_then(|state| state.hosts.iter().position(same).map(|at| state.hosts.remove(at)));
+                hosts.push(known.unwrap_or_else(|| {
+                    self.made += 1;
+                    Host {
+                        id: HostId(self.made),
+                        target: target.clone(),
+                        ways: Vec::new(),
+                        stale: Instant::default(),
+                        trouble: None,
+                    }
+                }));
+            }
+            let calls = before.as_ref().map_or(0, |state| state.calls);
+            gone.extend(before.iter().flat_map(State::addresses));
+            let state = State { hosts, allow: Networks::new(&allowed(neighbour)), calls };
+            self.by_label.insert(label.clone(), state);
+        }
+        gone.extend(old.values().flat_map(State::addresses));
+        gone
+    }
+
+    /// Whether a source is one of theirs.
+    pub(super) fn knows(&self, source: IpAddr) -> bool {
+        self.by_label.values().any(|state| state.speaks_from(source))
+    }
+
+    /// Those that speak by a flow: those that are called by it, else those that its source may be of.
+    pub(super) fn at(&self, flow: &Flow) -> (Vec<&Label>, bool) {
+        let exact = |state: &State| state.ways().any(|way| way.flow.remote == flow.remote);
+        let called: Vec<&Label> =
+            self.by_label.iter().filter(|(_, state)| exact(state)).map(|(label, _)| label).collect();
+        if !called.is_empty() {
+            return (called, true);
+        }
+        let near = self.by_label.iter().filter(|(_, state)| state.speaks_from(flow.source()));
+        (near.map(|(label, _)| label).collect(), false)
+    }
+
+    /// The ways to a neighbour in the order in which they are to be tried: those that do not answer are left out.
+    pub(super) fn ways(&self, label: &Label) -> Vec<(Target, Flow)> {
+        let hosts = self.by_label.get(label).into_iter().flat_map(|state| &state.hosts);
+        let mut ways: Vec<(Health, Target, Flow)> = hosts
+            .flat_map(|host| host.ways.iter().map(|way| (way.health, host.target.clone(), way.flow)))
+            .filter(|(health, ..)| *health != Health::Down)
+            .collect();
+        // What is known to answer comes first; otherwise the order is that of the file and of the names.
+        ways.sort_by_key(|(health, ..)| !matches!(health, Health::Up(_)));
+        ways.into_iter().map(|(_, target, flow)| (target, flow)).collect()
+    }
+
+    /// Why a neighbour cannot be reached.
+    pub(super) fn trouble(&self, label: &Label) -> String {
+        let hosts = self.by_label.get(label).into_iter().flat_map(|state| &state.hosts);
+        let why = |host: &Host| match &host.trouble {
+            Some(trouble) => trouble.clone(),
+            None if host.ways.is_empty() => format!("{} is being looked up", host.target),
+            None => format!("{} does not answer", host.target),
+        };
+        format!("{label}: {}", hosts.map(why).collect::<Vec<_>>().join("; "))
+    }
+
+    /// Counts a call, if there may be one more.
+    pub(super) fn begin(&mut self, config: &Config, label: &Label) -> bool {
+        let most = config.neighbours.get(label).map_or(0, |neighbour| neighbour.max_calls);
+        match self.by_label.get_mut(label) {
+            Some(state) if state.calls < most => {
+                state.calls += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Counts a call that goes on.
+    pub(super) fn resume(&mut self, label: &Label) {
+        if let Some(state) = self.by_label.get_mut(label) {
+            state.calls = state.calls.saturating_add(1);
+        }
+    }
+
+    /// A call is over.
+    pub(super) fn ended(&mut self, label: &Label) {
+        if let Some(state) = self.by_label.get_mut(label) {
+            state.calls = state.calls.saturating_sub(1);
+        }
+    }
+
+    /// How many calls there are with a neighbour.
+    pub(super) fn calls(&self, label: &Label) -> u16 {
+        self.by_label.get(label).map_or(0, |state| state.calls)
+    }
+
+    /// Where a neighbour is, and how each way is: target, ways, why it was not found.
+    pub(super) fn view(&self, label: &Label) -> impl Iterator<Item = (&Target, &[Way], Option<&str>)> {
+        let hosts = self.by_label.get(label).into_iter().flat_map(|state| &state.hosts);
+        hosts.map(|host| (&host.target, host.ways.as_slice(), host.trouble.as_deref()))
+    }
+
+    fn host(&mut self, id: HostId) -> Option<(&Label, &mut Host)> {
+        self.by_label.iter_mut().find_map(|(label, state)| {
+            state.hosts.iter_mut().find(|host| host.id == id).map(|host| (label, host))
+        })
+    }
+}
+
+impl State {
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        self.hosts.iter().flat_map(|host| &host.ways)
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.ways().map(|way| way.flow.source())
+    }
+
+    fn speaks_from(&self, source: IpAddr) -> bool {
+        self.addresses().any(|address| address == source)
+            || (!self.allow.is_empty() && self.allow.contains(source))
+    }
+}
+
+fn allowed(neighbour: &Neighbour) -> Vec<Network> {
+    neighbour.allow.clone()
+}
+
+impl Switch {
+    /// Goes over to the neighbours of the configuration, and looks for those that are new.
+    pub(super) fn meet_neighbours(&mut self) {
+        for address in self.neighbours.reload(&self.config) {
+            self.io.teach(Lesson::Unbound(address));
+        }
+        let new: Vec<HostId> = self
+            .neighbours
+            .by_label
+            .values()
+            .flat_map(|state| &state.hosts)
+            .filter(|host| host.ways.is_empty() && host.trouble.is_none())
+            .map(|host| host.id)
+            .collect();
+        for id in new {
+            self.look_for(id);
+            self.io.arm(PROBE, Timer::Neighbour(id));
+        }
+    }
+
+    fn look_for(&mut self, id: HostId) {
+        let Some((_, host)) = self.neighbours.host(id) else { return };
+        host.stale = self.io.now + LOOK_AGAIN;
+        let target = host.target.clone();
+        self.io.locate(Output::Locate { host: id, target });
+    }
+
+    /// A host was found, or not.
+    pub(super) fn located(&mut self, id: HostId, found: Result<(Vec<Flow>, Duration), String>) {
+        let now = self.io.now;
+        let Some((label, host)) = self.neighbours.host(id) else { return };
+        let label = label.clone();
+        match found {
+            Ok((flows, valid)) => {
+                let before = std::mem::take(&mut host.ways);
+                host.trouble = None;
+                host.stale = now + valid;
+                for flow in flows.into_iter().take(MAX_WAYS) {
+                    match before.iter().find(|way| way.flow == flow) {
+                        Some(known) => host.ways.push(known.clone()),
+                        None => host.ways.push(Way { flow, health: Health::Unknown, asked: None }),
+                    }
+                }
+                let now: Vec<IpAddr> = host.ways.iter().map(|way| way.flow.source()).collect();
+                for way in before {
+                    self.io.teach(Lesson::Unbound(way.flow.source()));
+                }
+                for address in now {
+                    self.io.teach(Lesson::Bound(address));
+                }
+                self.probe(id);
+            }
+            Err(why) => {
+                host.stale = now + LOOK_AGAIN;
+                // What was found before may still be true.
+                let is_news = host.ways.is_empty() && host.trouble.as_ref() != Some(&why);
+                host.trouble = Some(why.clone());
+                if is_news {
+                    self.io.tell(Event::Notice(format!("{label} cannot be found: {why}")));
+                }
+            }
+        }
+    }
+
+    /// The time has come to ask whether a host is there, and perhaps where.
+    pub(super) fn neighbour_due(&mut self, id: HostId) {
+        let now = self.io.now;
+        let Some((_, host)) = self.neighbours.host(id) else { return };
+        let is_stale = now >= host.stale;
+        self.io.arm(PROBE, Timer::Neighbour(id));
+        if is_stale {
+            self.look_for(id);
+        }
+        self.probe(id);
+    }
+
+    /// Asks by each way whether somebody is there (RFC 3261 §11).
+    fn probe(&mut self, id: HostId) {
+        let now = self.io.now;
+        let Some((_, host)) = self.neighbours.host(id) else { return };
+        let target = host.target.clone();
+        let mut asked = Vec::new();
+        for (at, way) in host.ways.iter_mut().enumerate() {
+            if way.asked.is_none() && !way.flow.is_dead() {
+                way.asked = Some(now);
+                asked.push((at, way.flow));
+            }
+        }
+        for (at, flow) in asked {
+            let client = self.next_client();
+            let branch = self.branch_text(client, 0);
+            let [tag, call_id] = [self.secret.fresh(), self.secret.fresh()];
+            let text = |tag: &[u8]| String::from_utf8_lossy(tag).into_owned();
+            let uri = format!("sip:{target}");
+            let bytes = Originate {
+                method: OwnMethod::Options,
+                uri: uri.as_bytes(),
+                via: via(&self.config, &flow, &branch).as_bytes(),
+                routes: &[],
+                from: format!("<sip:{}>;tag={}", face(&self.config, &flow), text(&tag)).as_bytes(),
+                to: format!("<{uri}>").as_bytes(),
+                call_id: &call_id,
+                cseq: 1,
+                headers: &[],
+            }
+            .print();
+            let owner = Owner::Probe(id, at as u16);
+            self.clients.start(&mut self.io, client, Method::Options, flow, bytes, owner);
+        }
+    }
+
+    /// A probe was answered, or nobody will.
+    pub(super) fn probed(&mut self, id: HostId, at: u16, is_answered: bool) {
+        let now = self.io.now;
+        let Some((label, host)) = self.neighbours.host(id) else { return };
+        let is_up = |host: &Host| host.ways.iter().any(|way| matches!(way.health, Health::Up(_)));
+        let (label, was_up, target) = (label.clone(), is_up(host), host.target.to_string());
+        let is_first = host.ways.iter().all(|way| way.health == Health::Unknown);
+        let Some(way) = host.ways.get_mut(usize::from(at)) else { return };
+        let Some(asked) = way.asked.take() else { return };
+        way.health = if is_answered { Health::Up(now - asked) } else { Health::Down };
+        let (remote, is_up) = (way.flow.remote, is_up(host));
+        if is_up && !was_up {
+            let took = (now - asked).as_millis();
+            self.io.tell(Event::Notice(format!("{label} answers at {remote} ({target}), in {took} ms")));
+        } else if !is_up && (was_up || is_first) {
+            self.io.tell(Event::Notice(format!("{label} does not answer at {target}")));
+        }
+    }
+}
+
+/// Whether a way is by datagrams, where nobody tells that nobody is there.
+pub(super) fn may_be_silent(flow: &Flow) -> bool {
+    flow.transport == Transport::Udp
+}

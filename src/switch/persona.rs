@@ -1,0 +1,185 @@
+//! What a leg to another exchange is called there: denwa is an agent of its own towards it (a back-to-back user
+//! agent, RFC 7092 §3.1.1), since a request that is asked for a password is sent again with another CSeq
+//! (RFC 3261 §22.2), and since who calls is told as is agreed with whoever runs it.
+//!
+//! Inside, a call is one thing with one name: what its phones know. A persona is the map from there to what the
+//! other exchange knows, and back. Tags are the same on both sides; with another Call-ID they make another dialog.
+
+use super::call::{Call, index, other};
+use crate::media::Side;
+use crate::sip::{Edit, Message, Method, Name, NameAddr, decimal, split};
+
+/// What a leg is called at the other exchange.
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub(super) struct Persona {
+    /// Its Call-ID.
+    pub(super) call_id: Box<[u8]>,
+    /// From of what is sent there, without tag.
+    pub(super) ours: Box<[u8]>,
+    /// To of what is sent there, without tag.
+    pub(super) theirs: Box<[u8]>,
+    /// How far the CSeq numbers of what is sent there are ahead of those inside.
+    pub(super) ahead: u32,
+    /// The last INVITE that was sent there: its CSeq number inside and outside.
+    pub(super) invite: (u32, u32),
+}
+
+impl Persona {
+    /// That of a caller at another exchange, from the INVITE that came.
+    pub(super) fn of_caller(invite: &Message<'_>) -> Persona {
+        Persona {
+            call_id: invite.call_id().into(),
+            ours: bare(invite.first(Name::To).unwrap_or_default()),
+            theirs: bare(invite.first(Name::From).unwrap_or_default()),
+            ahead: 0,
+            invite: (0, 0),
+        }
+    }
+
+    /// The CSeq number with which a request leaves.
+    fn outside(&self, inside: u32, method: Method) -> u32 {
+        match method {
+            Method::Ack if inside == self.invite.0 => self.invite.1,
+            _ => inside.saturating_add(self.ahead),
+        }
+    }
+}
+
+/// What stands in a request instead of what phones call it.
+#[derive(Debug)]
+pub(super) struct Alias {
+    pub(super) call_id: Box<[u8]>,
+    pub(super) from: Vec<u8>,
+    pub(super) to: Vec<u8>,
+    /// The number in CSeq.
+    pub(super) cseq: u32,
+    /// That of the INVITE in RAck.
+    pub(super) rack: Option<u32>,
+}
+
+impl Call {
+    /// How the first INVITE of a leg is called there; `None`: as it came. `callee` is To for phones, without tag.
+    pub(super) fn alias_of_invite(&self, leg: usize, invite: &Message<'_>, callee: &str) -> Option<Alias> {
+        let cseq = invite.cseq().map_or(0, |cseq| cseq.number);
+        let (call_id, from, to) = match (&self.legs.get(leg)?.persona, &self.shown) {
+            (Some(persona), _) => (&persona.call_id, &persona.ours, persona.theirs.to_vec()),
+            (None, Some(shown)) => (&self.call_id, shown, callee.as_bytes().to_vec()),
+            (None, None) => return None,
+        };
+        Some(Alias { call_id: call_id.clone(), from: tagged(from, invite.from_tag()), to, cseq, rack: None })
+    }
+
+    /// How a request inside a dialog is called on the leg of a side; `None`: as it came.
+    pub(super) fn alias(&self, dialog: usize, to: Side, request: &Message<'_>) -> Option<Alias> {
+        let number = request.cseq().map_or(0, |cseq| cseq.number);
+        let method = request.method().unwrap_or(Method::Other);
+        let reader = self.leg(dialog, to)?;
+        let sender = self.leg(dialog, other(to))?;
+        let d = self.dialogs.get(dialog)?;
+        match &reader.persona {
+            Some(persona) => {
+                let (call_id, from, to) = self.addresses(dialog, to)?;
+                let acknowledged = rack(request).and_then(|(_, number)| u32::try_from(decimal(number)?).ok());
+                let rack = acknowledged.map(|number| match number == persona.invite.0 {
+                    true => persona.invite.1,
+                    false => number,
+                });
+                Some(Alias { call_id, from, to, cseq: persona.outside(number, method), rack })
+            }
+            None if sender.persona.is_some() => {
+                let (they, we) = (&d.ends[index(to)], &d.ends[index(other(to))]);
+                Some(Alias {
+                    call_id: self.call_id.clone(),
+                    from: we.address.to_vec(),
+                    to: they.address.to_vec(),
+                    cseq: number,
+                    rack: None,
+                })
+            }
+            None => None,
+        }
+    }
+
+    /// Call-ID, From and To of what is sent to a side of a dialog.
+    pub(super) fn addresses(&self, dialog: usize, to: Side) -> Option<(Box<[u8]>, Vec<u8>, Vec<u8>)> {
+        let d = self.dialogs.get(dialog)?;
+        let (they, we) = (&d.ends[index(to)], &d.ends[index(other(to))]);
+        Some(match &self.leg(dialog, to)?.persona {
+            Some(persona) => {
+                let (from, to) = (tagged(&persona.ours, &we.tag), tagged(&persona.theirs, &they.tag));
+                (persona.call_id.clone(), from, to)
+            }
+            None => (self.call_id.clone(), we.address.to_vec(), they.address.to_vec()),
+        })
+    }
+
+    /// How far the CSeq numbers of what is sent to a side are ahead.
+    pub(super) fn ahead(&self, dialog: usize, to: Side) -> u32 {
+        self.leg(dialog, to).and_then(|leg| leg.persona.as_ref()).map_or(0, |persona| persona.ahead)
+    }
+
+    /// An INVITE was sent to a leg, with this CSeq number inside.
+    pub(super) fn invited(&mut self, leg: usize, inside: u32) {
+        if let Some(persona) = self.legs.get_mut(leg).and_then(|leg| leg.persona.as_mut()) {
+            persona.invite = (inside, inside.saturating_add(persona.ahead));
+        }
+    }
+}
+
+/// A response as whoever sent the request knows it: with the request's Vias behind ours, and its From, To, Call-ID
+/// and CSeq. `request` needs no more than these header fields.
+pub(super) fn restore(response: &Message<'_>, request: &Message<'_>) -> Vec<u8> {
+    let mut edit = Edit::new(response);
+    let mut is_ours = true;
+    for header in response.headers() {
+        let value = response.value(header);
+        let put = |edit: &mut Edit<'_>, name: Name| {
+            if let Some(theirs) = request.first(name) {
+                edit.replace(response.span(value), &[theirs]);
+            }
+        };
+        match header.name {
+            Name::Via if std::mem::take(&mut is_ours) => {
+                // Whatever came behind it in this line is not the request's.
+                let ours = split(value, b',').next().unwrap_or_default();
+                edit.remove(response.span(ours).end..response.span(value).end);
+                for via in request.lines(Name::Via) {
+                    edit.insert(header.line().end, &[b"Via: ", request.value(via), b"\r\n"]);
+                }
+            }
+            Name::Via => edit.remove(header.line()),
+            Name::From => put(&mut edit, Name::From),
+            Name::CallId => put(&mut edit, Name::CallId),
+            Name::CSeq => put(&mut edit, Name::CSeq),
+            Name::To => {
+                let to = request.first(Name::To).unwrap_or_default();
+                let tag = if request.to_tag().is_empty() { response.to_tag() } else { b"" };
+                edit.replace(response.span(value), &[&tagged(to, tag)]);
+            }
+            _ => {}
+        }
+    }
+    edit.finish()
+}
+
+/// The values of RAck that name the INVITE: all but its number, and that.
+pub(super) fn rack<'a>(request: &Message<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    let value = request.first(Name::RAck)?;
+    let number = value.split(|&b| b == b' ' || b == b'\t').filter(|part| !part.is_empty()).nth(1)?;
+    Some((value, number))
+}
+
+/// A From or To value with a tag; without one if that is empty.
+pub(super) fn tagged(value: &[u8], tag: &[u8]) -> Vec<u8> {
+    match tag {
+        b"" => value.to_vec(),
+        tag => [value, b";tag=", tag].concat(),
+    }
+}
+
+/// A From or To value without its parameters: display name and URI.
+fn bare(value: &[u8]) -> Box<[u8]> {
+    let Some(address) = NameAddr::parse(value) else { return value.into() };
+    let blank: &[u8] = if address.display.is_empty() { b"" } else { b" " };
+    [address.display, blank, b"<", address.uri, b">"].concat().into()
+}

@@ -1,0 +1,167 @@
+//! Calls that leave for other exchanges: by which way, under what name, and what is tried next.
+
+use std::time::Duration;
+
+use super::Switch;
+use super::call::{Leg, Party};
+use super::event::Cause;
+use super::flow::Flow;
+use super::fork::{BranchState, Fork, Kind, NO_REASON, Onto};
+use super::forward::face;
+use super::io::Timer;
+use super::neighbour::may_be_silent;
+use super::persona::Persona;
+use super::ring::{escape, is_private};
+use crate::config::{Kind as NeighbourKind, Label};
+use crate::sip::Message;
+
+/// How long a way that may be silent has to answer anything at all, where there is another one.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// How many hops an INVITE to a peer may still take: exchanges that route it on to each other must come to an end
+/// (RFC 3261 §16.3, step 3).
+pub(super) const MAX_HOPS: u32 = 10;
+
+impl Switch {
+    /// Calls the first of these exchanges that can be reached. False: nobody rings.
+    pub(super) fn ring_neighbours(
+        &mut self,
+        fork: &mut Fork,
+        id: u64,
+        request: &Message<'_>,
+        to: Vec<(Label, String)>,
+        pop: usize,
+    ) -> bool {
+        fork.next.clear();
+        let mut troubles = Vec::new();
+        for (label, number) in to {
+            let ways = self.neighbours.ways(&label);
+            if ways.is_empty() {
+                troubles.push(self.neighbours.trouble(&label));
+            }
+            let onto = |(target, flow)| Onto { label: label.clone(), target, flow, number: number.clone() };
+            fork.next.extend(ways.into_iter().map(onto));
+        }
+        self.ring_next(fork, id, request, pop, troubles)
+    }
+
+    /// Tries the next way. Where none is left, the caller is told so at once.
+    fn ring_next(
+        &mut self,
+        fork: &mut Fork,
+        id: u64,
+        request: &Message<'_>,
+        pop: usize,
+        mut troubles: Vec<String>,
+    ) -> bool {
+        while let Some(onto) = fork.next.pop_front() {
+            let is_counted = self.calls.get(&id).is_some_and(|call| call.neighbours.contains(&onto.label));
+            if !is_counted && !self.neighbours.begin(&self.config, &onto.label) {
+                troubles.push(format!("{}: too many calls at once ({0}.max-calls)", onto.label));
+                fork.next.retain(|next| next.label != onto.label);
+                continue;
+            }
+            if let Some(call) = self.calls.get_mut(&id).filter(|_| !is_counted) {
+                call.neighbours.push(onto.label.clone());
+            }
+            let branch = fork.branches.len();
+            self.ring_onto(fork, id, request, &onto, pop);
+            if fork.branches.len() == branch {
+                continue;
+            }
+            if !fork.next.is_empty() && may_be_silent(&onto.flow) {
+                self.io.arm(HURRY, Timer::Hurry(fork.id, branch as u16));
+            }
+            return true;
+        }
+        let why = troubles.join("; ");
+        if !why.is_empty() {
+            self.refused(&fork.reply.clone(), request, &self.dialled(request), &why, true);
+        }
+        if fork.best.is_none() {
+            let text: String = why.chars().filter(|c| !matches!(c, '"' | '\\')).take(200).collect();
+            let reason = format!("Reason: SIP;cause=503;text=\"{text}\"\r\n");
+            self.answer_fork(fork, 503, reason.as_bytes());
+            self.call_over(id, Cause::Refused(503));
+        }
+        false
+    }
+
+    fn ring_onto(&mut self, fork: &mut Fork, id: u64, request: &Message<'_>, onto: &Onto, pop: usize) {
+        let Some(persona) = self.persona_for(id, request, onto) else { return };
+        let leg = Leg {
+            party: Party::Neighbour(onto.label.clone()),
+            persona: Some(Box::new(persona)),
+            binding: None,
+            flow: onto.flow,
+            behind_nat: false,
+            learn: false,
+        };
+        let uri = format!("sip:{}@{}", escape(&onto.number), onto.target);
+        let share = fork.share(1);
+        self.ring_one(fork, id, request, leg, uri.as_bytes(), b"", None, share, pop);
+    }
+
+    /// Who we are in a call that leaves by a way.
+    fn persona_for(&mut self, id: u64, request: &Message<'_>, onto: &Onto) -> Option<Persona> {
+        let call_id = self.secret.fresh();
+        let call = self.calls.get(&id)?;
+        let host = match onto.target.port {
+            Some(port) => format!("{}:{port}", onto.target.host),
+            None => onto.target.host.to_string(),
+        };
+        let ours = match &self.config.neighbours.get(&onto.label)?.kind {
+            _ if is_private(request) => "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned(),
+            NeighbourKind::Trunk(trunk) => {
+                let number = trunk.caller_id.as_ref().map_or(trunk.user.as_str(), |number| number.as_str());
+                format!("<sip:{}@{host}>", escape(number))
+            }
+            NeighbourKind::Peer(_) => self.at_home(call.from.as_str(), &onto.flow),
+        };
+        Some(Persona {
+            call_id: call_id.as_slice().into(),
+            ours: ours.into_bytes().into(),
+            theirs: format!("<sip:{}@{host}>", escape(&onto.number)).into_bytes().into(),
+            ahead: 0,
+            invite: (0, 0),
+        })
+    }
+
+    /// A number of ours as others can reach it.
+    fn at_home(&self, number: &str, flow: &Flow) -> String {
+        format!("<sip:{}@{}>", escape(number), face(&self.config, flow))
+    }
+
+    /// All ways that were tried have failed. Whether another one rings now: only where the failure is that of the way,
+    /// not the answer of whoever was called.
+    pub(super) fn another_way(&mut self, fork: &mut Fork, id: u64) -> bool {
+        let is_the_ways =
+            fork.best.as_ref().is_none_or(|best| matches!(best.status, 401 | 407 | 408 | 430 | 500..=599));
+        if fork.next.is_empty() || !is_the_ways || fork.answered {
+            return false;
+        }
+        let bytes = fork.request.clone();
+        let Ok(request) = Message::parse(&bytes) else { return false };
+        let pop = self.own_routes(&request).count;
+        let best = fork.best.take();
+        let rings = self.ring_next(fork, id, &request, pop, Vec::new());
+        if !rings && fork.best.is_none() {
+            fork.best = best;
+        }
+        rings
+    }
+
+    /// A way has had its second. If nothing at all has come from there, another one is tried, and what may still come
+    /// is not wanted.
+    pub(super) fn hurry(&mut self, fork: u64, branch: u16) {
+        self.with_fork(fork, |switch, fork| {
+            let Kind::Call(call) = fork.kind else { return };
+            let Some(silent) = fork.branches.get_mut(usize::from(branch)) else { return };
+            if silent.state != BranchState::Trying || fork.answered {
+                return;
+            }
+            silent.state = BranchState::Unwanted(NO_REASON);
+            switch.another_way(fork, call);
+        });
+    }
+}

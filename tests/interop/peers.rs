@@ -1,0 +1,72 @@
+//! Exchange to exchange: two of ours, joined by a few lines on each side.
+
+use crate::kit::Family::{V4, V6};
+use crate::kit::Transport::Udp;
+use crate::kit::{Baresip, Denwa, Family, Phone, Scene, in_uri, ports};
+
+/// Two exchanges that know each other, each in a scene of its own.
+struct Pair {
+    kyoto: Denwa,
+    tokyo: Denwa,
+    scenes: [Scene; 2],
+}
+
+impl Pair {
+    fn start(family: Family, kyoto: &str, tokyo: &str) -> Pair {
+        let scenes = ["-kyoto", "-tokyo"].map(Scene::called);
+        let [at_kyoto, at_tokyo] = [ports::take(1), ports::take(1)];
+        let host = in_uri(family.loopback());
+        let kyoto = format!(
+            "ext.101 = correct-horse\next.101.digest = md5\next.101.name = Kitchen\n\
+             peer.tokyo = sip:{host}:{at_tokyo}\npeer.tokyo.prefix = 8023\n{kyoto}"
+        );
+        let tokyo = format!(
+            "ext.201 = battery-staple\next.201.digest = md5\n\
+             peer.kyoto = sip:{host}:{at_kyoto}\npeer.kyoto.prefix = 8075\n{tokyo}"
+        );
+        let tokyo = Denwa::start_at(&scenes[1], at_tokyo, &tokyo);
+        let kyoto = Denwa::start_at(&scenes[0], at_kyoto, &kyoto);
+        kyoto.program.expect("peer.tokyo answers at");
+        Pair { kyoto, tokyo, scenes }
+    }
+
+    fn phones(&self, a: Family, b: Family) -> (Phone, Phone) {
+        let kitchen = Baresip::new("101", "correct-horse").tone(440.0).on(a).over(Udp);
+        let study = Baresip::new("201", "battery-staple").tone(1000.0).on(b).over(Udp);
+        (kitchen.register(&self.scenes[0], &self.kyoto), study.register(&self.scenes[1], &self.tokyo))
+    }
+}
+
+const SHARED: &str = "peer.tokyo.user = kyoto-tokyo\npeer.tokyo.password = a-long-shared-secret";
+
+fn shared() -> String {
+    SHARED.replace("tokyo.", "kyoto.")
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn friends_call_each_other_by_prefix() {
+    for (link, phones) in [(V6, (V4, V4)), (V4, (V6, V4))] {
+        let pair = Pair::start(link, SHARED, &shared());
+        let (mut kitchen, mut study) = pair.phones(phones.0, phones.1);
+        kitchen.dial("8023201");
+        study.answer();
+        kitchen.talks();
+        study.talks();
+        kitchen.hears(&study);
+        study.hears(&kitchen);
+        let invite = study.last_received("INVITE");
+        assert!(invite.contains("<sip:8075101@"), "the caller can be called back: {invite}");
+        study.hang_up();
+        kitchen.is_hung_up();
+        pair.kyoto.program.expect("101 → 8023201 ended");
+
+        // And back, by the number that was shown.
+        study.dial("8075101");
+        kitchen.answer();
+        study.talks();
+        kitchen.hears(&study);
+        study.hang_up();
+        kitchen.is_hung_up();
+    }
+}
