@@ -41,6 +41,8 @@ pub enum OwnMethod {
     Bye,
     /// Asks whether somebody is still there (RFC 3261 §11).
     Options,
+    /// Tells a registrar where we are (RFC 3261 §10.2).
+    Register,
 }
 
 impl Originate<'_> {
@@ -50,6 +52,7 @@ impl Originate<'_> {
             OwnMethod::Ack => rsip::Method::Ack,
             OwnMethod::Bye => rsip::Method::Bye,
             OwnMethod::Options => rsip::Method::Options,
+            OwnMethod::Register => rsip::Method::Register,
         };
         let mut headers = Headers::default();
         headers.push(headers::Via::new(text(self.via)).into());
@@ -132,7 +135,7 @@ mod tests {
             User-Agent: denwa\r\n\
             Content-Length: 0\r\n\r\n";
         assert_eq!(String::from_utf8(bye.print()).unwrap(), expected);
-        for method in [OwnMethod::Ack, OwnMethod::Options] {
+        for method in [OwnMethod::Ack, OwnMethod::Options, OwnMethod::Register] {
             let printed = Originate { method, ..bye }.print();
             assert_eq!(check_request(&Message::parse(&printed).unwrap()), Ok(()));
         }

@@ -114,6 +114,7 @@ impl Switch {
             || self.uses_domain(message)
             || self.registrar.knows(flow)
             || self.neighbours.knows(flow.source())
+            || Uri::parse(message.uri()).is_some_and(|uri| self.trunk_of_contact(&uri).is_some())
             || self.own_routes(message).token.is_some()
     }
 

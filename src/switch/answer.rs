@@ -201,8 +201,16 @@ impl Switch {
         let known = call.dialogs.iter().position(|d| d.leg == leg && *d.ends[1].tag == *tag);
         if let Some(at) = known {
             let d = &mut call.dialogs[at];
-            if let Some(target) = contact_uri(response).filter(|_| !d.confirmed) {
+            if d.confirmed {
+                return known;
+            }
+            if let Some(target) = contact_uri(response) {
                 d.ends[1].target = target.into();
+            }
+            // What was recorded is known for sure from the 2xx on (RFC 3261 §13.2.2.4).
+            if response.first(Name::RecordRoute).is_some() {
+                d.ends[1].routes =
+                    if is_agent { all_routes(came) } else { routes_behind(came, &token) }.into();
             }
             return known;
         }

@@ -349,6 +349,7 @@ impl Switch {
             Some(Owner::Hangup(call)) if response.status().is_some_and(|status| status >= 200) => {
                 self.hung_up(call);
             }
+            Some(Owner::Register(host)) => self.registration_answered(host, Some(response)),
             Some(Owner::Probe(host, way)) => self.probed(host, way, true),
             Some(Owner::Hangup(_) | Owner::Nobody) => {}
             None => {
@@ -362,6 +363,7 @@ impl Switch {
         match owner {
             Owner::Nobody => {}
             Owner::Hangup(call) => self.hung_up(call),
+            Owner::Register(host) => self.registration_answered(host, None),
             Owner::Probe(host, way) => self.probed(host, way, false),
             Owner::Fork(fork, branch) => self.with_fork(fork, |switch, fork| {
                 let Some(state) = fork.branches.get_mut(usize::from(branch)).map(|b| &mut b.state) else {

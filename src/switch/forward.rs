@@ -342,23 +342,34 @@ fn end_of_headers(message: &Message<'_>) -> usize {
 /// Who a request is from, for phones to show: `P-Asserted-Identity` (RFC 3325) and
 /// `Remote-Party-ID`, the only one that Cisco's read. Nothing for a caller who wants privacy.
 pub(super) fn identity(name: Option<&str>, number: &str, host: &str) -> Vec<u8> {
-    let mut quoted = Vec::new();
+    asserted(&named(name, number, host))
+}
+
+/// The header lines that say so of a From value without tag.
+pub(super) fn asserted(who: &[u8]) -> Vec<u8> {
+    let parts: [&[u8]; 5] =
+        [b"P-Asserted-Identity: ", who, b"\r\nRemote-Party-ID: ", who, b";party=calling;screen=yes\r\n"];
+    parts.concat()
+}
+
+/// A From value without tag.
+pub(super) fn named(name: Option<&str>, number: &str, host: &str) -> Vec<u8> {
+    let mut value = Vec::with_capacity(128);
     if let Some(name) = name {
-        quoted.push(b'"');
+        value.push(b'"');
         for b in name.bytes() {
             if matches!(b, b'"' | b'\\') {
-                quoted.push(b'\\');
+                value.push(b'\\');
             }
-            quoted.push(b);
+            value.push(b);
         }
-        quoted.extend_from_slice(b"\" ");
+        value.extend_from_slice(b"\" ");
     }
-    let mut lines = Vec::with_capacity(2 * quoted.len() + 160);
-    lines.extend_from_slice(b"P-Asserted-Identity: ");
-    lines.extend_from_slice(&quoted);
-    lines.extend_from_slice(format!("<sip:{number}@{host}>\r\n").as_bytes());
-    lines.extend_from_slice(b"Remote-Party-ID: ");
-    lines.extend_from_slice(&quoted);
-    lines.extend_from_slice(format!("<sip:{number}@{host}>;party=calling;screen=yes\r\n").as_bytes());
-    lines
+    value.extend_from_slice(format!("<sip:{}@{host}>", escape(number)).as_bytes());
+    value
+}
+
+/// A number as the user of a URI: `#` stands for something else there.
+pub(super) fn escape(number: &str) -> String {
+    number.replace('#', "%23")
 }

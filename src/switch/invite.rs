@@ -7,8 +7,9 @@ use super::event::{Cause, Event};
 use super::flow::Flow;
 use super::fork::Kind;
 use super::forward::contact_uri;
+use super::forward::escape;
 use super::persona::Persona;
-use super::ring::{escape, is_private};
+use super::ring::is_private;
 use super::route::Destination;
 use super::stopping::RETRY_AFTER;
 use super::token::Token;
@@ -104,7 +105,7 @@ impl Switch {
         let trying = Response::new(100, b"", reply.remote).print(request);
         self.servers.respond(&mut self.io, server, 100, trying);
 
-        let number = Number::new(&dialled).unwrap_or_else(|| caller.clone());
+        let number = self.asked_for(&party, &dialled).unwrap_or_else(|| caller.clone());
         let id = self.open_call(&reply, request, &party, caller, shown, number);
         let fork = self.open_fork(server, reply, request, Kind::Call(id));
         if let Some(call) = self.calls.get_mut(&id) {
@@ -144,6 +145,18 @@ impl Switch {
         match Destination::dialled(&self.config, dialled) {
             Destination::Unknown => Destination::dialled(&self.config, emergency(dialled).unwrap_or(dialled)),
             known => known,
+        }
+    }
+
+    /// What was dialled, as people know it: a provider asks for a contact that is nobody else's business.
+    fn asked_for(&self, party: &Party, dialled: &str) -> Option<Number> {
+        let trunk = match party {
+            Party::Neighbour(label) => self.config.neighbours.get(label).map(|neighbour| &neighbour.kind),
+            Party::Phone(_) | Party::Inside => None,
+        };
+        match trunk {
+            Some(NeighbourKind::Trunk(trunk)) => Number::new(&trunk.user),
+            _ => Number::new(dialled),
         }
     }
 

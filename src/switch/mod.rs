@@ -53,6 +53,7 @@ mod table;
 mod timer;
 mod token;
 mod transaction;
+mod trunk;
 mod usage;
 pub mod view;
 
@@ -236,6 +237,7 @@ impl Switch {
             Timer::Unacknowledged(call) => self.unacknowledged(call),
             Timer::Insist(call) => self.insist_again(call),
             Timer::Neighbour(host) => self.neighbour_due(host),
+            Timer::Register(host) => self.registration_due(host),
             Timer::Hurry(fork, branch) => self.hurry(fork, branch),
             Timer::Binding(binding) => self.binding_timer(binding),
             Timer::Stopping => self.stop_nears(),

@@ -10,6 +10,7 @@ use super::flow::{Flow, Transport};
 use super::forward::{face, via};
 use super::io::Timer;
 use super::transaction::Owner;
+use super::trunk::{Registration, Standing};
 use crate::config::{Config, Label, Neighbour, Network, Target};
 use crate::guard::{Lesson, Networks};
 use crate::sip::Method;
@@ -54,6 +55,8 @@ struct Host {
     stale: Instant,
     /// Why it was not found.
     trouble: Option<String>,
+    /// With whom a trunk registers.
+    registration: Registration,
 }
 
 /// One way to a host.
@@ -97,6 +100,7 @@ impl Neighbours {
                         ways: Vec::new(),
                         stale: Instant::default(),
                         trouble: None,
+                        registration: Registration::default(),
                     }
                 }));
             }
@@ -126,12 +130,26 @@ impl Neighbours {
         (near.map(|(label, _)| label).collect(), false)
     }
 
-    /// The ways to a neighbour in the order in which they are to be tried: those that do not answer are left out.
+    /// The ways to a neighbour by which calls are tried: those that do not answer are left out.
     pub(super) fn ways(&self, label: &Label) -> Vec<(Target, Flow)> {
+        self.ways_where(label, |host, way| {
+            // A provider that serves us may have its reasons not to answer who only asks.
+            let serves = matches!(host.registration.standing, Standing::Registered(_));
+            serves || way.health != Health::Down
+        })
+    }
+
+    /// The one to be tried first of all ways, whether or not it answers.
+    pub(super) fn any_way(&self, label: &Label) -> Option<Flow> {
+        self.ways_where(label, |_, _| true).into_iter().next().map(|(_, flow)| flow)
+    }
+
+    fn ways_where(&self, label: &Label, tried: impl Fn(&Host, &Way) -> bool) -> Vec<(Target, Flow)> {
         let hosts = self.by_label.get(label).into_iter().flat_map(|state| &state.hosts);
         let mut ways: Vec<(Health, Target, Flow)> = hosts
-            .flat_map(|host| host.ways.iter().map(|way| (way.health, host.target.clone(), way.flow)))
-            .filter(|(health, ..)| *health != Health::Down)
+            .flat_map(|host| host.ways.iter().map(move |way| (host, way)))
+            .filter(|(host, way)| tried(host, way))
+            .map(|(host, way)| (way.health, host.target.clone(), way.flow))
             .collect();
         // What is known to answer comes first; otherwise the order is that of the file and of the names.
         ways.sort_by_key(|(health, ..)| !matches!(health, Health::Up(_)));
@@ -178,6 +196,11 @@ impl Neighbours {
     /// How many calls there are with a neighbour.
     pub(super) fn calls(&self, label: &Label) -> u16 {
         self.by_label.get(label).map_or(0, |state| state.calls)
+    }
+
+    /// Our registration at a host.
+    pub(super) fn registration(&mut self, id: HostId) -> Option<(&Label, &Target, &mut Registration)> {
+        self.host(id).map(|(label, host)| (label, &host.target, &mut host.registration))
     }
 
     /// Where a neighbour is, and how each way is: target, ways, why it was not found.
@@ -263,6 +286,7 @@ impl Switch {
                     self.io.teach(Lesson::Bound(address));
                 }
                 self.probe(id);
+                self.register_with(id);
             }
             Err(why) => {
                 host.stale = now + LOOK_AGAIN;

@@ -178,6 +178,10 @@ impl Switch {
     /// Another exchange that is known by its address alone, and sends this. One that has a password is asked for it
     /// as everybody is. Where an exchange and a phone share an address, who says to be an extension is asked.
     fn known_neighbour(&self, reply: &Flow, request: &Message<'_>) -> Option<&Label> {
+        let uri = Uri::parse(request.uri());
+        if let Some(label) = uri.and_then(|uri| self.trunk_of_contact(&uri)) {
+            return Some(label);
+        }
         let (near, is_exact) = self.neighbours.at(reply);
         let from = request.from().and_then(|from| from.sip_uri());
         let is_ours = |uri: Uri<'_>| {

@@ -5,7 +5,7 @@ use super::call::{Call, Leg, Party};
 use super::event::Cause;
 use super::flow::Flow;
 use super::fork::{Fork, Kind, NO_REASON};
-use super::forward::{Onward, contact_uri, identity, token_uri};
+use super::forward::{Onward, asserted, contact_uri, escape, identity, token_uri};
 use super::io::Timer;
 use super::registrar::Binding;
 use super::ring_neighbour::MAX_HOPS;
@@ -149,8 +149,13 @@ impl Switch {
         let mask =
             Token { call: id, leg: index as u8, contact: true }.seal(&self.secret, call.call_id_of(index));
         let mask = masked.then(|| token_uri(&self.config, &flow, &mask, false));
-        let name = call.name_of_caller(&self.config);
-        let identity = self.identity_of(name.as_deref(), &call.from, &flow, request);
+        let identity = match &leg.persona {
+            Some(_) if is_private(request) => Vec::new(),
+            Some(persona) => asserted(&persona.ours),
+            None => {
+                self.identity_of(call.name_of_caller(&self.config).as_deref(), &call.from, &flow, request)
+            }
+        };
         let callee = format!("<sip:{}@{}>", escape(call.to.as_str()), self.host_for(&flow));
         let alias = call.alias_of_invite(index, request, &callee);
         let hops = leg.persona.is_some().then_some(MAX_HOPS);
@@ -254,7 +259,7 @@ impl Switch {
 
 impl Call {
     /// How the caller is called.
-    fn name_of_caller(&self, config: &Config) -> Option<String> {
+    pub(super) fn name_of_caller(&self, config: &Config) -> Option<String> {
         match (&self.shown, self.legs.first().and_then(Leg::extension)) {
             (Some(shown), _) => {
                 let display = std::str::from_utf8(NameAddr::parse(shown)?.display).ok()?;
@@ -272,9 +277,4 @@ impl Call {
 pub(super) fn is_private(request: &Message<'_>) -> bool {
     let values = request.values(Name::Privacy).flat_map(|value| split(value, b';'));
     values.into_iter().any(|p| p.eq_ignore_ascii_case(b"id") || p.eq_ignore_ascii_case(b"user"))
-}
-
-/// A number as the user of a URI: `#` stands for something else there.
-pub(super) fn escape(number: &str) -> String {
-    number.replace('#', "%23")
 }

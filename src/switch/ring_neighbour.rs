@@ -7,11 +7,12 @@ use super::call::{Leg, Party};
 use super::event::Cause;
 use super::flow::Flow;
 use super::fork::{BranchState, Fork, Kind, NO_REASON, Onto};
-use super::forward::face;
+use super::forward::escape;
+use super::forward::{face, named};
 use super::io::Timer;
 use super::neighbour::may_be_silent;
 use super::persona::Persona;
-use super::ring::{escape, is_private};
+use super::ring::is_private;
 use crate::config::{Kind as NeighbourKind, Label};
 use crate::sip::Message;
 
@@ -111,25 +112,23 @@ impl Switch {
             None => onto.target.host.to_string(),
         };
         let ours = match &self.config.neighbours.get(&onto.label)?.kind {
-            _ if is_private(request) => "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned(),
+            _ if is_private(request) => b"\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_vec(),
             NeighbourKind::Trunk(trunk) => {
                 let number = trunk.caller_id.as_ref().map_or(trunk.user.as_str(), |number| number.as_str());
-                format!("<sip:{}@{host}>", escape(number))
+                named(None, number, &host)
             }
-            NeighbourKind::Peer(_) => self.at_home(call.from.as_str(), &onto.flow),
+            NeighbourKind::Peer(_) => {
+                let name = call.name_of_caller(&self.config);
+                named(name.as_deref(), call.from.as_str(), &face(&self.config, &onto.flow).to_string())
+            }
         };
         Some(Persona {
             call_id: call_id.as_slice().into(),
-            ours: ours.into_bytes().into(),
-            theirs: format!("<sip:{}@{host}>", escape(&onto.number)).into_bytes().into(),
+            ours: ours.into(),
+            theirs: named(None, &onto.number, &host).into(),
             ahead: 0,
             invite: (0, 0),
         })
-    }
-
-    /// A number of ours as others can reach it.
-    fn at_home(&self, number: &str, flow: &Flow) -> String {
-        format!("<sip:{}@{}>", escape(number), face(&self.config, flow))
     }
 
     /// All ways that were tried have failed. Whether another one rings now: only where the failure is that of the way,

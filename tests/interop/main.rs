@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)] // nothing outside a test binary could reach anything
 
+mod asterisk;
 mod attacks;
 mod bad_input;
 mod kit;

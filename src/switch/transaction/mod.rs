@@ -71,6 +71,8 @@ pub(super) enum Owner {
     Hangup(u64),
     /// Whoever wants to know whether a host of another exchange is there, and by which of the ways to it.
     Probe(HostId, u16),
+    /// Whoever registers with the provider at a host.
+    Register(HostId),
     /// Nobody: CANCEL, and the BYE of an answer that came too late.
     Nobody,
 }

@@ -1,5 +1,6 @@
 //! What the scenarios are written with.
 
+mod asterisk;
 mod baresip;
 mod denwa;
 mod linphone;
@@ -12,6 +13,7 @@ mod scene;
 mod sipp;
 mod sound;
 
+pub use asterisk::Asterisk;
 pub use baresip::{Baresip, Phone};
 pub use denwa::{DOMAIN, Denwa, GUARDED, READY, binary, in_uri};
 pub use linphone::Linphone;

@@ -1,0 +1,157 @@
+//! A friend's exchange: known by its address and its password, and given what it was granted.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::kit::*;
+
+const PEER: &str = "peer.tokyo = sip:203.0.113.9\npeer.tokyo.prefix = 8023\npeer.tokyo.user = link\n\
+    peer.tokyo.password = shared-secret\n";
+
+fn tokyo() -> SocketAddr {
+    "203.0.113.9:5060".parse().unwrap()
+}
+
+/// An INVITE of another exchange.
+fn invite(from: SocketAddr, number: &str, caller: &str, call: &str) -> String {
+    let body = sdp(from, 8000);
+    format!(
+        "INVITE sip:{number}@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{call}\r\nMax-Forwards: 10\r\n\
+         From: <sip:{caller}@{from}>;tag=p-{call}\r\nTo: <sip:{number}@192.0.2.1>\r\nCall-ID: {call}\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:gw@{from}>\r\nUser-Agent: Another Exchange With A Name That Is Long Enough For A Challenge In Full\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// The peer calls and proves itself.
+fn call_in(world: &mut World, from: SocketAddr, number: &str, call: &str) -> Sent {
+    let request = invite(from, number, "555", call);
+    let sent = world.say(from, &request);
+    let Some((_, challenge)) = sent.iter().find(|(_, m)| status(m) == 407) else { return sent };
+    world.say(from, &prove(&request, challenge, "link", "shared-secret"))
+}
+
+#[test]
+fn it_is_asked_for_its_password_and_shown_so_that_it_can_be_called_back() {
+    let (mut world, _) = World::new(PEER, &[101]);
+    let request = invite(tokyo(), "101", "555", "a");
+    let sent = world.say(tokyo(), &request);
+    let challenge = one(&sent, tokyo(), "SIP/2.0 407").to_owned();
+    none(&sent, World::at(101), "INVITE");
+    let wrong =
+        world.say(tokyo(), &prove(&request, &challenge, "link", "guess").replace("z9hG4bKa", "z9hG4bKb"));
+    none(&wrong, World::at(101), "INVITE");
+    let challenge = one(&wrong, tokyo(), "SIP/2.0 407").to_owned();
+    let sent = world.say(tokyo(), &prove(&request, &challenge, "link", "shared-secret"));
+    let rung = one(&sent, World::at(101), "INVITE");
+    assert!(header(rung, "From").starts_with("<sip:8023555@pbx.test>"), "{rung}");
+    assert!(header(rung, "P-Asserted-Identity").contains("<sip:8023555@"), "{rung}");
+}
+
+#[test]
+fn strangers_are_not_friends() {
+    let (mut world, _) = World::new(PEER, &[101]);
+    let stranger: SocketAddr = "198.51.100.200:5060".parse().unwrap();
+    let sent = call_in(&mut world, stranger, "101", "x");
+    none(&sent, World::at(101), "INVITE");
+    assert!(sent.iter().all(|(_, m)| status(m) == 407), "the right password from the wrong place: {sent:?}");
+}
+
+#[test]
+fn one_without_a_password_is_known_by_its_address() {
+    let open = "peer.tokyo = sip:203.0.113.9\npeer.tokyo.prefix = 8023\npeer.tokyo.allow = 203.0.113.64/26\n";
+    let (mut world, _) = World::new(open, &[101]);
+    for (from, call, rings) in [
+        ("203.0.113.9:5060", "a", true),
+        ("203.0.113.9:7777", "b", true),
+        ("203.0.113.65:5060", "c", true),
+        ("203.0.113.10:5060", "d", false),
+    ] {
+        let from: SocketAddr = from.parse().unwrap();
+        let sent = world.say(from, &invite(from, "101", "555", call));
+        assert_eq!(sent.iter().any(|(_, m)| m.starts_with("INVITE")), rings, "{from}: {sent:?}");
+    }
+    // Nobody becomes an extension of ours by saying so.
+    let from: SocketAddr = "203.0.113.65:5060".parse().unwrap();
+    let forged = invite(from, "101", "101", "e").replace(&format!("sip:101@{from}"), "sip:101@pbx.test");
+    let sent = world.say(from, &forged);
+    assert_eq!(status(&sent[0].1), 407, "{sent:?}");
+}
+
+#[test]
+fn what_it_says_of_who_calls_is_not_passed_on() {
+    let (mut world, _) = World::new(PEER, &[101]);
+    let lie = "P-Asserted-Identity: <sip:110@police.example>\r\nRemote-Party-ID: <sip:110@x>;party=calling\r\nCSeq:";
+    let request = invite(tokyo(), "101", "555", "a").replacen("CSeq:", lie, 1);
+    let sent = world.say(tokyo(), &request);
+    let challenge = one(&sent, tokyo(), "SIP/2.0 407").to_owned();
+    let sent = world.say(tokyo(), &prove(&request, &challenge, "link", "shared-secret"));
+    let rung = one(&sent, World::at(101), "INVITE");
+    assert!(!rung.contains("110@"), "{rung}");
+}
+
+#[test]
+fn it_has_as_many_calls_as_it_may() {
+    let text = format!("{PEER}peer.tokyo.max-calls = 2\n");
+    let (mut world, _) = World::new(&text, &[101]);
+    for call in ["a", "b"] {
+        one(&call_in(&mut world, tokyo(), "101", call), World::at(101), "INVITE");
+    }
+    let sent = call_in(&mut world, tokyo(), "101", "c");
+    assert_eq!(status(&one(&sent, tokyo(), "SIP/2.0 4")), 403);
+    // And so have we.
+    let (sent, _) = world.dial(101, "8023555");
+    one(&sent, World::at(101), "SIP/2.0 503");
+}
+
+#[test]
+fn a_ring_of_exchanges_that_route_to_each_other_comes_to_an_end() {
+    let text = "peer.a = sip:203.0.113.9\npeer.a.hop = yes\npeer.b = sip:203.0.113.10\npeer.b.prefix = 9\n";
+    let (mut world, _) = World::new(text, &[101]);
+    let b: SocketAddr = "203.0.113.10:5060".parse().unwrap();
+    let mut hops = 10;
+    for call in 0..12 {
+        let request = invite(tokyo(), "09555", "1", &format!("c{call}"));
+        let request = request.replace("Max-Forwards: 10", &format!("Max-Forwards: {hops}"));
+        let sent = world.say(tokyo(), &request);
+        match sent.iter().find(|(to, m)| *to == b && m.starts_with("INVITE")) {
+            Some((_, on)) => {
+                let left: u32 = header(on, "Max-Forwards").parse().unwrap();
+                assert!(left < hops);
+                hops = left;
+            }
+            None => {
+                assert_eq!((hops, status(&sent[0].1)), (0, 483));
+                return;
+            }
+        }
+    }
+    panic!("it goes round for ever");
+}
+
+#[test]
+fn a_peer_that_does_not_answer_fails_at_once_and_ipv4_is_tried_where_ipv6_is_silent() {
+    let text = "peer.tokyo = sip:[2001:db8::9] sip:203.0.113.9\npeer.tokyo.prefix = 8023\n";
+    let (mut world, _) = World::new(text, &[101]);
+    let six: SocketAddr = "[2001:db8::9]:5060".parse().unwrap();
+    let (sent, _) = world.dial(101, "8023555");
+    one(&sent, six, "INVITE");
+    none(&sent, tokyo(), "INVITE");
+    let sent = world.wait(Duration::from_millis(1100));
+    let next = one(&sent, tokyo(), "INVITE").to_owned();
+    let sent = world.say(tokyo(), &answer(&next, 486, "far", "", ""));
+    one(&sent, World::at(101), "SIP/2.0 486");
+
+    // By now it is known that nobody is there, at either.
+    world.wait(Duration::from_secs(60));
+    assert!(
+        world.told.iter().any(|t| t.contains("peer.tokyo does not answer at 203.0.113.9")),
+        "{:?}",
+        world.told
+    );
+    let (sent, _) = world.dial(101, "8023555");
+    let refused = one(&sent, World::at(101), "SIP/2.0 503");
+    assert!(header(refused, "Reason").contains("203.0.113.9 does not answer"), "{refused}");
+    world.is_at_rest();
+}

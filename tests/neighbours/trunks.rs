@@ -1,0 +1,328 @@
+//! A provider's line: registered with, asked for passwords, and never trusted with more than it needs.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::kit::*;
+
+const TRUNK: &str = "trunk.isp = sip:0312345678@203.0.113.9\ntrunk.isp.password = pstn-secret\n\
+    trunk.isp.auth-user = u777\ntrunk.isp.numbers = 101 102\nroute.0 = trunk.isp\n";
+
+fn provider() -> SocketAddr {
+    "203.0.113.9:5060".parse().unwrap()
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const REALM: &str =
+    "WWW-Authenticate: Digest realm=\"isp.example\", nonce=\"n1\", algorithm=MD5, qop=\"auth\"\r\n";
+const PROXY: &str =
+    "Proxy-Authenticate: Digest realm=\"isp.example\", nonce=\"n2\", opaque=\"o\", qop=\"auth,auth-int\"\r\n";
+
+/// Whether a request proves who we are there.
+fn is_proved(request: &str, nonce: &str) -> bool {
+    let challenge =
+        format!("SIP/2.0 401 x\r\nWWW-Authenticate: Digest realm=\"isp.example\",nonce=\"{nonce}\"\r\n");
+    let line =
+        request.lines().find(|l| l.starts_with("Authorization") || l.starts_with("Proxy-Auth")).unwrap();
+    let cnonce = between(line, "cnonce=\"", "\"");
+    let bare = format!("{} {} SIP/2.0\r\nMax-Forwards: 70\r\n", word(request, 0), word(request, 1));
+    let expected = prove_with(&bare, &challenge, cnonce);
+    line.contains("username=\"u777\"") && between(line, "response=\"", "\"") == expected
+}
+
+fn prove_with(request: &str, challenge: &str, cnonce: &str) -> String {
+    use denwa::sip::digest::{Algorithm, Ha1, Qop, respond};
+    let (realm, nonce) = (between(challenge, "realm=\"", "\""), between(challenge, "nonce=\"", "\""));
+    let ha1 = Ha1::new(b"u777", realm.as_bytes(), b"pstn-secret");
+    let qop = Qop::Auth { nc: 1, nc_raw: b"00000001", cnonce: cnonce.as_bytes() };
+    let (method, uri) = (word(request, 0).as_bytes(), word(request, 1).as_bytes());
+    respond(Algorithm::Md5, &ha1, method, uri, nonce.as_bytes(), &qop).unwrap()
+}
+
+/// A world in which the trunk is registered for 600 s, and the REGISTER that did it.
+fn registered() -> (World, String) {
+    let (mut world, sent) = World::new(TRUNK, &[101, 102]);
+    let register = one(&sent, provider(), "REGISTER").to_owned();
+    let sent = world.say(provider(), &answer(&register, 401, "t", REALM, ""));
+    let register = one(&sent, provider(), "REGISTER").to_owned();
+    let contact = header(&register, "Contact").to_owned();
+    let ok = answer(&register, 200, "t", &format!("Contact: {contact};expires=600\r\n"), "");
+    assert!(world.say(provider(), &ok).is_empty());
+    (world, register)
+}
+
+#[test]
+fn registers_with_its_password_and_again_in_time() {
+    let (mut world, register) = registered();
+    assert!(register.starts_with("REGISTER sip:203.0.113.9 SIP/2.0\r\n"), "{register}");
+    assert!(header(&register, "To").starts_with("<sip:0312345678@203.0.113.9>"));
+    assert_eq!((cseq(&register), count(&register, "Via")), (2, 1));
+    assert!(is_proved(&register, "n1"));
+    assert!(world.told.iter().any(|t| t == "trunk.isp is registered, for 600 s"), "{:?}", world.told);
+    let contact = between(header(&register, "Contact"), "<sip:", "@");
+    assert!(contact.len() >= 12 && contact != "0312345678", "nobody can guess it: {contact}");
+
+    none(&world.wait(seconds(500)), provider(), "REGISTER");
+    let sent = world.wait(seconds(50));
+    let again = one(&sent, provider(), "REGISTER");
+    assert_eq!((header(again, "Call-ID"), cseq(again)), (header(&register, "Call-ID"), 3));
+}
+
+#[test]
+fn a_provider_that_wants_it_longer_gets_it_and_one_that_never_has_enough_is_left_alone() {
+    let (mut world, sent) = World::new(TRUNK, &[101, 102]);
+    let register = one(&sent, provider(), "REGISTER").to_owned();
+    let sent = world.say(provider(), &answer(&register, 423, "t", "Min-Expires: 3600\r\n", ""));
+    let longer = one(&sent, provider(), "REGISTER").to_owned();
+    assert_eq!(header(&longer, "Expires"), "3600");
+    let sent = world.say(provider(), &answer(&longer, 423, "t", "Min-Expires: 7200\r\n", ""));
+    none(&sent, provider(), "REGISTER");
+    none(&world.wait(seconds(290)), provider(), "REGISTER");
+}
+
+#[test]
+fn a_wrong_password_is_not_tried_all_day() {
+    let (mut world, sent) = World::new(TRUNK, &[101, 102]);
+    let mut register = one(&sent, provider(), "REGISTER").to_owned();
+    let sent = world.say(provider(), &answer(&register, 401, "t", REALM, ""));
+    register = one(&sent, provider(), "REGISTER").to_owned();
+    // The same again, with another nonce: it is no stale one, so the password is wrong.
+    let sent = world.say(provider(), &answer(&register, 401, "t", &REALM.replace("n1", "n9"), ""));
+    none(&sent, provider(), "REGISTER");
+    assert!(
+        world.told.iter().any(|t| t.contains("does not take our user and password (trunk.isp.password)"))
+    );
+    let sent = world.wait(seconds(3600));
+    let tries = sent.iter().filter(|(_, m)| m.starts_with("REGISTER") && cseq(m) == 3).count();
+    assert!((1..=11).contains(&tries), "one transaction, sent again as UDP wants: {tries}");
+}
+
+#[test]
+fn a_stale_nonce_is_answered_once_more_and_one_who_always_asks_is_not() {
+    let (mut world, sent) = World::new(TRUNK, &[101, 102]);
+    let mut request = one(&sent, provider(), "REGISTER").to_owned();
+    let mut asked = 0;
+    for n in 0..10 {
+        let stale = REALM.replace("n1", &format!("n{n}\", stale=\"true"));
+        let sent = world.say(provider(), &answer(&request, 401, "t", &stale, ""));
+        match sent.iter().find(|(_, m)| m.starts_with("REGISTER")) {
+            Some((_, again)) => request = again.clone(),
+            None => break,
+        }
+        asked += 1;
+    }
+    assert_eq!(asked, 2);
+}
+
+#[test]
+fn a_provider_without_time_is_asked_when_it_has() {
+    let (mut world, sent) = World::new(TRUNK, &[101, 102]);
+    let register = one(&sent, provider(), "REGISTER").to_owned();
+    world.say(provider(), &answer(&register, 503, "t", "Retry-After: 120 (maintenance)\r\n", ""));
+    none(&world.wait(seconds(118)), provider(), "REGISTER");
+    one(&world.wait(seconds(2)), provider(), "REGISTER");
+}
+
+#[test]
+fn a_call_leaves_in_our_name_and_the_phone_never_sees_the_challenge() {
+    let (mut world, _) = registered();
+    let (sent, invite) = world.dial(101, "0451234567");
+    let first = one(&sent, provider(), "INVITE").to_owned();
+    assert!(first.starts_with("INVITE sip:0451234567@203.0.113.9 SIP/2.0\r\n"), "{first}");
+    assert!(header(&first, "From").starts_with("<sip:0312345678@203.0.113.9>;tag="), "{first}");
+    assert_ne!(header(&first, "Call-ID"), header(&invite, "Call-ID"));
+    assert_eq!((count(&first, "Via"), count(&first, "Record-Route"), count(&first, "Route")), (1, 0, 0));
+    let head = first.split("\r\n\r\n").next().unwrap();
+    assert!(!head.contains("198.51.100.101"), "nothing of the phone is told: {first}");
+    assert!(!head.contains("101@") && !head.contains("pbx.test"), "nor of the house: {first}");
+    assert_eq!(header(&first, "P-Asserted-Identity"), "<sip:0312345678@203.0.113.9>");
+    assert!(!first.contains("Proxy-Authorization"), "its password is for us: {first}");
+
+    let sent = world.say(provider(), &answer(&first, 407, "t", PROXY, ""));
+    one(&sent, provider(), "ACK");
+    let second = one(&sent, provider(), "INVITE").to_owned();
+    none(&sent, World::at(101), "SIP/2.0 407");
+    assert_eq!(cseq(&second), cseq(&first) + 1);
+    assert_eq!(header(&second, "Call-ID"), header(&first, "Call-ID"));
+    assert!(is_proved(&second, "n2") && second.contains("opaque=\"o\""));
+
+    let sent = world.say(provider(), &answer(&second, 180, "far", "", ""));
+    let ringing = one(&sent, World::at(101), "SIP/2.0 180");
+    assert_eq!(header(ringing, "Call-ID"), header(&invite, "Call-ID"));
+    assert_eq!(header(ringing, "CSeq"), header(&invite, "CSeq"));
+
+    let more = "Contact: <sip:gw@203.0.113.77:5070>\r\nRecord-Route: <sip:edge2.isp;lr>\r\nRecord-Route: <sip:edge1.isp;lr>\r\n";
+    let ok = answer(&second, 200, "far", more, &sdp(provider(), 7000));
+    let sent = world.say(provider(), &ok);
+    let ok_in = one(&sent, World::at(101), "SIP/2.0 200").to_owned();
+    assert_eq!(count(&ok_in, "Record-Route"), 1, "the provider's routes mean nothing to a phone: {ok_in}");
+    assert!(!ok_in.contains("203.0.113.77"), "its contact is masked: {ok_in}");
+    assert!(header(&ok_in, "From").contains("sip:101@pbx.test"), "{ok_in}");
+
+    let number = cseq(&invite);
+    let sent = world.say(World::at(101), &in_dialog(&ok_in, "ACK", number, World::at(101)));
+    let ack = one(&sent, provider(), "ACK");
+    assert!(ack.starts_with("ACK sip:gw@203.0.113.77:5070 SIP/2.0"), "{ack}");
+    assert_eq!(cseq(ack), cseq(&second), "the ACK of the second INVITE");
+    let routes: Vec<&str> = ack.lines().filter(|l| l.starts_with("Route")).collect();
+    assert_eq!(routes, ["Route: <sip:edge1.isp;lr>, <sip:edge2.isp;lr>"]);
+
+    // The provider asks for a password of the BYE as well.
+    let sent = world.say(World::at(101), &in_dialog(&ok_in, "BYE", number + 1, World::at(101)));
+    let bye = one(&sent, provider(), "BYE").to_owned();
+    assert_eq!(cseq(&bye), cseq(&second) + 1);
+    let sent = world.say(provider(), &answer(&bye, 401, "far", REALM, ""));
+    none(&sent, World::at(101), "SIP/2.0 401");
+    let again = one(&sent, provider(), "BYE").to_owned();
+    assert_eq!(cseq(&again), cseq(&second) + 2);
+    assert!(is_proved(&again, "n1"));
+    let sent = world.say(provider(), &answer(&again, 200, "far", "", ""));
+    let done = one(&sent, World::at(101), "SIP/2.0 200");
+    assert_eq!(cseq(done), number + 1);
+    world.is_at_rest();
+}
+
+#[test]
+fn a_call_comes_in_from_any_server_of_the_provider_to_the_contact_that_we_registered() {
+    let (mut world, register) = registered();
+    let uri = between(header(&register, "Contact"), "<", ">").to_owned();
+    let other: SocketAddr = "203.0.113.200:5099".parse().unwrap();
+    let body = sdp(other, 8000);
+    let invite = |uri: &str| {
+        format!(
+            "INVITE {uri} SIP/2.0\r\nv: SIP/2.0/UDP {other};branch=z9hG4bKprov1\r\nv: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKcore\r\n\
+         Max-Forwards: 69\r\nRecord-Route: <sip:edge1.isp;lr>\r\nf: \"Taro\" <sip:09011112222@isp.example;user=phone>;tag=p1\r\n\
+         t: <sip:0312345678@isp.example>\r\ni: call-1@isp\r\nCSeq: 700 INVITE\r\nm: <sip:gw@{other}>\r\nSupported: timer\r\n\
+         c: application/sdp\r\nl: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    none(
+        &world.say(other, &invite("sip:0312345678@192.0.2.1").replace("prov1", "x")),
+        World::at(101),
+        "INVITE",
+    );
+
+    let sent = world.say(other, &invite(&uri));
+    one(&sent, World::at(102), "INVITE");
+    let rung = one(&sent, World::at(101), "INVITE").to_owned();
+    assert!(header(&rung, "From").starts_with("\"Taro\" <sip:09011112222@pbx.test>;tag=p1"), "{rung}");
+    assert_eq!((count(&rung, "Via"), count(&rung, "v"), count(&rung, "Record-Route")), (1, 0, 1), "{rung}");
+    let others = rung.replace("call-1@isp", "");
+    assert!(!others.contains("isp"), "nothing of the provider is told, but the Call-ID: {rung}");
+
+    let ok = answer(
+        &rung,
+        200,
+        "kitchen",
+        "Contact: <sip:101@198.51.100.101:5060>\r\n",
+        &sdp(World::at(101), 4000),
+    );
+    let sent = world.say(World::at(101), &ok);
+    let ok_out = one(&sent, other, "SIP/2.0 200").to_owned();
+    assert_eq!(ok_out.lines().filter(|l| l.starts_with("Via: ")).count(), 2, "{ok_out}");
+    assert!(ok_out.contains("Record-Route: <sip:edge1.isp;lr>\r\n") && count(&ok_out, "Record-Route") == 1);
+    assert!(!ok_out.contains("198.51.100.101"), "{ok_out}");
+    let uri_of_us = between(&ok_out, "Contact: <", ">");
+    let ack = format!(
+        "ACK {uri_of_us} SIP/2.0\r\nv: SIP/2.0/UDP {other};branch=z9hG4bKprov2\r\nMax-Forwards: 69\r\n\
+         f: \"Taro\" <sip:09011112222@isp.example;user=phone>;tag=p1\r\nt: <sip:0312345678@isp.example>;tag=kitchen\r\n\
+         i: call-1@isp\r\nCSeq: 700 ACK\r\nl: 0\r\n\r\n"
+    );
+    let sent = world.say(other, &ack);
+    let ack_in = one(&sent, World::at(101), "ACK");
+    assert_eq!(header(&rung, "To"), "<sip:0312345678@pbx.test>");
+    assert!(header(ack_in, "From").contains("sip:09011112222@pbx.test"), "{ack_in}");
+
+    // The phone hangs up, and the provider wants to know who it is.
+    let bye = back_in_dialog(&rung, "kitchen", "BYE", 1, World::at(101));
+    let sent = world.say(World::at(101), &bye);
+    let bye_out = one(&sent, other, "BYE").to_owned();
+    assert!(bye_out.starts_with(&format!("BYE sip:gw@{other} SIP/2.0")), "{bye_out}");
+    assert_eq!(header(&bye_out, "Route"), "<sip:edge1.isp;lr>");
+    assert!(header(&bye_out, "To").starts_with("\"Taro\" <sip:09011112222@isp.example;user=phone>;tag=p1"));
+    let sent = world.say(other, &answer(&bye_out, 407, "p1", PROXY, ""));
+    let again = one(&sent, other, "BYE").to_owned();
+    assert_eq!(cseq(&again), cseq(&bye_out) + 1);
+    let sent = world.say(other, &answer(&again, 200, "p1", "", ""));
+    one(&sent, World::at(101), "SIP/2.0 200");
+    world.wait(seconds(1));
+    world.is_at_rest();
+}
+
+#[test]
+fn a_caller_who_gives_up_cancels_the_second_invite() {
+    let (mut world, _) = registered();
+    let (sent, invite) = world.dial(101, "0451234567");
+    let first = one(&sent, provider(), "INVITE").to_owned();
+    let sent = world.say(provider(), &answer(&first, 407, "t", PROXY, ""));
+    let second = one(&sent, provider(), "INVITE").to_owned();
+    world.say(provider(), &answer(&second, 100, "", "", "").replace(";tag=\r\n", "\r\n"));
+    // The phone's INVITE was proved once more, so its branch has another name.
+    let cancel = invite.replacen("INVITE", "CANCEL", 1).replace(" INVITE\r\n", " CANCEL\r\n");
+    let cancel = cancel.replacen("branch=z9hG4bK", "branch=z9hG4bKa", 1);
+    let sent = world.say(World::at(101), &cancel);
+    let cancelled = one(&sent, provider(), "CANCEL");
+    assert_eq!(cseq(cancelled), cseq(&second));
+    assert_eq!(header(cancelled, "Via"), header(&second, "Via"));
+    one(&sent, World::at(101), "SIP/2.0 487");
+    world.say(provider(), &answer(&second, 487, "far", "", ""));
+    world.wait(seconds(40));
+    world.is_at_rest();
+}
+
+#[test]
+fn a_provider_that_refuses_us_is_not_the_callers_to_mend() {
+    let (mut world, _) = registered();
+    let (sent, _) = world.dial(101, "0451234567");
+    let first = one(&sent, provider(), "INVITE").to_owned();
+    let sent = world.say(provider(), &answer(&first, 407, "t", PROXY, ""));
+    let second = one(&sent, provider(), "INVITE").to_owned();
+    let sent = world.say(provider(), &answer(&second, 407, "t", &PROXY.replace("n2", "n3"), ""));
+    one(&sent, World::at(101), "SIP/2.0 500");
+    none(&sent, World::at(101), "SIP/2.0 407");
+    world.wait(seconds(40));
+    world.is_at_rest();
+}
+
+#[test]
+fn a_challenge_from_elsewhere_is_not_answered() {
+    let (mut world, _) = registered();
+    let (sent, _) = world.dial(101, "102");
+    let invite = one(&sent, World::at(102), "INVITE").to_owned();
+    let sent = world.say(World::at(102), &answer(&invite, 407, "t", PROXY, ""));
+    none(&sent, World::at(102), "INVITE");
+    one(&sent, World::at(101), "SIP/2.0 407");
+}
+
+#[test]
+fn the_next_of_several_providers_is_tried_where_one_cannot() {
+    let second = "trunk.two = sip:u@203.0.113.10\ntrunk.two.password = p\ntrunk.two.register = no\n";
+    let text = TRUNK.replace("route.0 = trunk.isp", "route.0 = trunk.isp trunk.two") + second;
+    let two: SocketAddr = "203.0.113.10:5060".parse().unwrap();
+    let (mut world, _) = World::new(&text, &[101, 102]);
+    let (sent, _) = world.dial(101, "0451234567");
+    let first = one(&sent, provider(), "INVITE").to_owned();
+    // Nothing comes of it in a second.
+    none(&sent, two, "INVITE");
+    let sent = world.wait(Duration::from_millis(1100));
+    let next = one(&sent, two, "INVITE").to_owned();
+    let sent = world.say(two, &answer(&next, 180, "far", "", ""));
+    one(&sent, World::at(101), "SIP/2.0 180");
+    // If the first answers now, it has the call, and the second rings no longer.
+    let late = answer(&first, 200, "late", "Contact: <sip:gw@203.0.113.9>\r\n", &sdp(provider(), 7000));
+    let sent = world.say(provider(), &late);
+    one(&sent, two, "CANCEL");
+    one(&sent, World::at(101), "SIP/2.0 200");
+    // Both took it: the other one is told that it is over.
+    let late = answer(&next, 200, "far", "Contact: <sip:gw@203.0.113.10>\r\n", &sdp(two, 7000));
+    let sent = world.say(two, &late);
+    for goodbye in ["ACK", "BYE"] {
+        let goodbye = one(&sent, two, goodbye);
+        assert_eq!(header(goodbye, "Call-ID"), header(&next, "Call-ID"));
+        assert!(goodbye.contains(";tag=far"));
+    }
+}
