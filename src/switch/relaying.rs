@@ -75,7 +75,10 @@ impl Switch {
                 Some(if reader == Side::A { a } else { b })
             })
             .collect();
-        Some(sdp::relay(&sdp, address, &ports))
+        let is_outside = |leg: &Leg| leg.persona.is_some();
+        // Another exchange is not told where our phones are, nor they where it is.
+        let hides = call.legs.first().is_some_and(is_outside) || call.legs.get(leg).is_some_and(is_outside);
+        Some(sdp::relay(&sdp, address, &ports, hides))
     }
 
     /// What a response from the callee says about media in answer to a call's INVITE, and the

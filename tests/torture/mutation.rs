@@ -108,7 +108,7 @@ fn the_wire_survives_mutations() {
         }
         if let Ok(sdp) = Sdp::parse(message.body()) {
             let ports = [Some(40_000), None, Some(40_004)];
-            let rewritten = relay(&sdp, "2001:db8::5".parse().unwrap(), &ports);
+            let rewritten = relay(&sdp, "2001:db8::5".parse().unwrap(), &ports, false);
             assert_eq!(Sdp::parse(&rewritten).unwrap().media().len(), sdp.media().len());
             echo_answer(&sdp, "192.0.2.5".parse().unwrap(), 40_000, 1, 1);
         }

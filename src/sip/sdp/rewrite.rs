@@ -27,11 +27,11 @@ use super::{Connection, Sdp};
 /// one extension that write `101 8000 8000` differ in nothing but that address, and a caller that
 /// saw them made equal would take the second phone's answer for the first one's. Only where the
 /// family differs, our address takes its place, since a phone that knows IPv4 alone may refuse the
-/// whole body; then the session id becomes a hash of the old id and address, which keeps them apart.
+/// whole body, or where `hides` says that nobody is to know it; then the session id becomes a hash of the old id and address, which keeps them apart.
 /// The version is always the phone's.
 ///
 /// Rewriting what was written with the same parameters changes nothing.
-pub fn relay(sdp: &Sdp<'_>, address: IpAddr, ports: &[Option<u16>]) -> Vec<u8> {
+pub fn relay(sdp: &Sdp<'_>, address: IpAddr, ports: &[Option<u16>], hides: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(sdp.body.len() + 64);
     let mut lines_of_media = sdp.media.iter().zip(ports.iter().chain(std::iter::repeat(&None)));
     let mut in_session = true;
@@ -61,7 +61,7 @@ pub fn relay(sdp: &Sdp<'_>, address: IpAddr, ports: &[Option<u16>]) -> Vec<u8> {
                 write_connection(&mut out, if is_held(value) { nowhere(address) } else { address });
                 has_connection = true;
             }
-            b'o' if in_session => write_origin(&mut out, line.text, address),
+            b'o' if in_session => write_origin(&mut out, line.text, address, hides),
             b'a' if is_dissolved(value) => continue,
             _ => out.extend_from_slice(line.text),
         }
@@ -91,8 +91,8 @@ fn write_media(out: &mut Vec<u8>, text: &[u8], port: u16) {
     out.extend_from_slice(&text[end..]);
 }
 
-/// `o=` with our address, if it is of another family.
-fn write_origin(out: &mut Vec<u8>, text: &[u8], address: IpAddr) {
+/// `o=` with our address, if it is of another family or not to be told.
+fn write_origin(out: &mut Vec<u8>, text: &[u8], address: IpAddr, hides: bool) {
     let mut words = tokens(text); // the first has `o=` before it, and keeps it
     let mut word = || words.next();
     let (Some(user), Some(id), Some(version), Some(_net), Some(its_family), Some(host)) =
@@ -101,7 +101,8 @@ fn write_origin(out: &mut Vec<u8>, text: &[u8], address: IpAddr) {
         return out.extend_from_slice(text);
     };
     let other = if address.is_ipv6() { b"IP4" } else { b"IP6" };
-    if !its_family.eq_ignore_ascii_case(other) {
+    let is_hidden = hides && host != address.to_string().as_bytes();
+    if !is_hidden && !its_family.eq_ignore_ascii_case(other) {
         return out.extend_from_slice(text);
     }
     let mut hash = SipHasher13::new(); // of fixed key: the same after a restart

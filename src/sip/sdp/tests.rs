@@ -21,7 +21,7 @@ type Vec8 = std::vec::Vec<u8>;
 /// Parses, rewrites, and checks what holds for every body.
 fn rewritten(body: &[u8], address: &str, ports: &[Option<u16>]) -> Vec8 {
     let sdp = Sdp::parse(body).unwrap();
-    let once = relay(&sdp, ip(address), ports);
+    let once = relay(&sdp, ip(address), ports, false);
     check_laws(&sdp, &once, ip(address), ports);
     once
 }
@@ -507,7 +507,7 @@ fn whatever_comes_the_laws_hold() {
         parsed += 1;
         let address = ip([V4, V6][random.below(2)]);
         let ports = &[Some(40000), None, Some(40004)][..random.below(4)];
-        let once = relay(&sdp, address, ports);
+        let once = relay(&sdp, address, ports, false);
         check_laws(&sdp, &once, address, ports);
         if let Some(answer) = echo_answer(&sdp, address, 40000, 1, 1) {
             let answer = Sdp::parse(&answer).unwrap();

@@ -38,11 +38,15 @@ fn look(body: &[u8]) {
 
 /// What the relay makes of it.
 fn relayed(sdp: &Sdp<'_>, body: &[u8], address: IpAddr, ports: &[Option<u16>]) {
-    let written = relay(sdp, address, ports);
+    [false, true].into_iter().for_each(|hides| relayed_where(sdp, body, address, ports, hides));
+}
+
+fn relayed_where(sdp: &Sdp<'_>, body: &[u8], address: IpAddr, ports: &[Option<u16>], hides: bool) {
+    let written = relay(sdp, address, ports, hides);
     assert!(written.len() <= body.len() * 8 + 64, "{} bytes became {}", body.len(), written.len());
     let text = written.escape_ascii();
     let read = Sdp::parse(&written).unwrap();
-    assert_eq!(relay(&read, address, ports), written, "a second time changes nothing: {text}");
+    assert_eq!(relay(&read, address, ports, hides), written, "a second time changes nothing: {text}");
     assert_eq!(read.media().len(), sdp.media().len(), "{text}");
     for (index, (old, new)) in sdp.media().iter().zip(read.media()).enumerate() {
         assert_eq!(
