@@ -8,6 +8,7 @@ pub(crate) mod follow;
 pub(crate) mod init;
 pub(crate) mod keeper;
 pub(crate) mod look;
+pub(crate) mod peer;
 pub(crate) mod watch;
 
 use std::io;

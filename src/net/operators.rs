@@ -163,6 +163,7 @@ impl<M: Machine> Hub<'_, M> {
             Request::Log => Reply::Log(self.operators.desk.log.lines()),
             Request::Why { whom } => Reply::Why(switch.why(whom.as_deref())),
             Request::Bans => Reply::Bans(switch.bans()),
+            Request::Neighbours => Reply::Neighbours(switch.neighbours()),
             Request::HangUp(which) => match whose(switch, which) {
                 Ok(whose) => {
                     let ended = switch.calls_of(&whose);
@@ -256,6 +257,7 @@ impl<M: Machine> Hub<'_, M> {
                 (true, false) => StateFolder::Written,
             },
             counts: switch.counts(),
+            neighbours: switch.neighbours(),
             refused: switch.refused_lately(),
             banned: switch.bans().len() as u64,
             stopping_s: switch.stops_in().map(|left| left.as_secs()),

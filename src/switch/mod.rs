@@ -56,6 +56,7 @@ mod transaction;
 mod trunk;
 mod usage;
 pub mod view;
+mod view_neighbours;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -117,11 +118,13 @@ impl Switch {
     /// An exchange on a configuration, with no past. `seed` is 32 random bytes: all its secrets and
     /// identifiers come from them, so equal seeds and inputs give equal outputs.
     pub fn new(config: Config, seed: [u8; 32]) -> Switch {
-        Switch::with_secret(config, secret::Secret::new(seed, seed))
+        let mut switch = Switch::with_secret(config, secret::Secret::new(seed, seed));
+        switch.meet_neighbours();
+        switch
     }
 
     fn with_secret(config: Config, secret: secret::Secret) -> Switch {
-        let mut switch = Switch {
+        Switch {
             io: Io::new(config.log >= LogLevel::Debug),
             ports: PortAllocator::new(config.media_ports),
             usage: usage::Usage::default(),
@@ -146,9 +149,7 @@ impl Switch {
             made: 0,
             calls_made: 0,
             clients_made: 0,
-        };
-        switch.meet_neighbours();
-        switch
+        }
     }
 
     /// Takes one input. `now` must not go backwards; where it does, it counts as standing still.

@@ -203,10 +203,15 @@ impl Neighbours {
         self.host(id).map(|(label, host)| (label, &host.target, &mut host.registration))
     }
 
-    /// Where a neighbour is, and how each way is: target, ways, why it was not found.
-    pub(super) fn view(&self, label: &Label) -> impl Iterator<Item = (&Target, &[Way], Option<&str>)> {
+    /// Where a neighbour is, and how each way is: target, ways, why it was not found, our registration.
+    pub(super) fn view(
+        &self,
+        label: &Label,
+    ) -> impl Iterator<Item = (&Target, &[Way], Option<&str>, &Standing)> {
         let hosts = self.by_label.get(label).into_iter().flat_map(|state| &state.hosts);
-        hosts.map(|host| (&host.target, host.ways.as_slice(), host.trouble.as_deref()))
+        hosts.map(|host| {
+            (&host.target, host.ways.as_slice(), host.trouble.as_deref(), &host.registration.standing)
+        })
     }
 
     fn host(&mut self, id: HostId) -> Option<(&Label, &mut Host)> {

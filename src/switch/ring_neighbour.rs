@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::Switch;
 use super::call::{Leg, Party};
 use super::event::Cause;
-use super::flow::Flow;
 use super::fork::{BranchState, Fork, Kind, NO_REASON, Onto};
 use super::forward::escape;
 use super::forward::{face, named};

@@ -66,6 +66,7 @@ impl Switch {
         let mut switch = Switch::with_secret(config, secret::Secret::new(lasting, seed));
         switch.io.now = clocks.now;
         switch.io.wall = i128::from(clocks.wall) - i128::from(clocks.now.0);
+        switch.meet_neighbours();
         switch.clients_made = clocks.now.0.wrapping_mul(CLIENTS_A_MILLISECOND);
         let standing = Standing::new(streams);
         for binding in state.bindings.values() {

@@ -1,6 +1,8 @@
 //! What an operator may see of the exchange, and nothing that is secret. Made when somebody asks: it costs
 //! nothing otherwise. Times are in the units that their names end in.
 
+pub use super::view_neighbours::{HostView, NeighbourView, RegistrationView, WayView};
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 

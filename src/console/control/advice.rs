@@ -62,6 +62,11 @@ pub fn advice(status: &Status) -> Vec<String> {
             ports.join(", ")
         ));
     }
+    if status.neighbours.iter().any(|neighbour| !neighbour.is_well()) {
+        advice.push(
+            "an exchange that is in the configuration cannot be reached: `denwa peer show` says why".into(),
+        );
+    }
     if counts.calls >= counts.calls_limit {
         advice.push("all ports for sound are in use: more calls need more of them (media-ports)".into());
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::switch::view::{BanView, CallView, CountsView, ExtensionView, RefusedView};
+use crate::switch::view::{BanView, CallView, CountsView, ExtensionView, NeighbourView, RefusedView};
 use crate::switch::{CallParties, Incident};
 
 /// What an operator asks.
@@ -29,6 +29,8 @@ pub enum Request {
         /// The number or address that it is about; `None` for all.
         whom: Option<String>,
     },
+    /// Other exchanges.
+    Neighbours,
     /// Who is not heard.
     Bans,
     /// End calls.
@@ -85,6 +87,8 @@ pub enum Reply {
     Log(Vec<String>),
     /// To [`Request::Why`]: the newest last.
     Why(Vec<Incident>),
+    /// To [`Request::Neighbours`].
+    Neighbours(Vec<NeighbourView>),
     /// To [`Request::Bans`].
     Bans(Vec<BanView>),
     /// To [`Request::HangUp`]: the calls that are ended.
@@ -191,6 +195,8 @@ pub struct Status {
     pub state: StateFolder,
     /// How many of everything there are.
     pub counts: CountsView,
+    /// Other exchanges, in the order of their names.
+    pub neighbours: Vec<NeighbourView>,
     /// Why most requests and packets were in vain within a day, the most frequent reason first.
     pub refused: Vec<RefusedView>,
     /// How many sources are not heard.

@@ -18,6 +18,7 @@ mod harmless;
 mod ladder;
 mod mask;
 mod message;
+mod neighbours;
 mod paint;
 mod phones;
 mod place;
@@ -38,6 +39,7 @@ pub use frame::{FrameError, HEADER, MAX_REPLY, MAX_REQUEST, VERSION, decode, enc
 pub use ladder::ladder;
 pub use mask::masked;
 pub use message::{EndedCall, Facts, Listening, Reply, Request, StateFolder, Status, Traced, Which};
+pub use neighbours::{for_asterisk, neighbours};
 pub use paint::Paint;
 pub use phones::phones;
 pub use place::{SOCKET, at, connect, elsewhere};

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::super::utc::Utc;
 use super::super::words::{Count, Foreign, Things, Time};
 use super::table::wrap;
-use super::{Paint, StateFolder, Status, advice};
+use super::{Paint, StateFolder, Status, advice, neighbours};
+use crate::switch::view::NeighbourView;
 
 /// Where values begin, in columns.
 const INDENT: usize = 21;
@@ -58,6 +59,11 @@ pub fn status(status: &Status, paint: Paint) -> String {
     match counts.registered {
         0 => row(&mut out, "extensions", paint.bad(registered)),
         _ => row(&mut out, "extensions", paint.good(registered)),
+    }
+    if !status.neighbours.is_empty() {
+        let summary = neighbours::summary(&status.neighbours);
+        let is_well = status.neighbours.iter().all(NeighbourView::is_well);
+        row(&mut out, "other exchanges", if is_well { paint.good(summary) } else { paint.bad(summary) });
     }
     let (calls, limit, (first, last)) = (Count(counts.calls), Count(counts.calls_limit), status.media_ports);
     row(&mut out, "calls", format_args!("{calls} now, {limit} at most (media ports {first}-{last})"));

@@ -43,6 +43,7 @@ pub(super) fn status() -> Status {
             calls_limit: 250,
             outside_s: None,
         },
+        neighbours: Vec::new(),
         refused: vec![RefusedView { reason: "wrong password".into(), count: 1_234 }],
         banned: 1,
         stopping_s: None,
