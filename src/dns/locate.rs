@@ -15,6 +15,9 @@ use super::{DnsError, Host, Located, MAX_PLACES, Name, Place, Reason, Resolver, 
 /// by which hosts, at which addresses.
 const DEADLINES: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(6), Duration::from_secs(10)];
 
+/// How long it holds that a domain says nothing: it may begin to.
+const NOTHING_HOLDS: Duration = Duration::from_secs(300);
+
 /// A domain whose SRV records are asked for.
 type Domain = (&'static Service, Name);
 
@@ -110,12 +113,11 @@ impl Resolver {
                         hosts.into_iter().filter_map(|host| Some((*service, host.target?, host.port)));
                     listeners.extend(named);
                 }
-                Err(error) if error.reason.is_failure() => failed = Some(error),
-                Err(_) => {}
+                Err(error) => {
+                    ttl = ttl.min(holds(&error));
+                    failed = failed.or(Some(error).filter(|error| error.reason.is_failure()));
+                }
             }
-        }
-        if failed.is_some() {
-            ttl = Duration::ZERO;
         }
         match failed {
             _ if !listeners.is_empty() => {}
@@ -166,9 +168,9 @@ impl Resolver {
     }
 }
 
-/// How long something holds that follows from an answer that is none.
+/// How long something holds that follows from there being no answer, or none that says something.
 fn holds(error: &DnsError) -> Duration {
-    if error.reason.is_failure() { Duration::ZERO } else { Duration::MAX }
+    if error.reason.is_failure() { Duration::ZERO } else { NOTHING_HOLDS }
 }
 
 /// Where each service's SRV records are when nobody says otherwise.

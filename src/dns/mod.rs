@@ -6,7 +6,7 @@
 //! | what | bound | what happens there |
 //! |---|---|---|
 //! | locating one target | 10 s | it fails, or goes on with what is known by then |
-//! | name servers | 3; each is asked twice at most, for 2 s | the next one is asked |
+//! | name servers | 3; each is asked twice, for 2 s each time, or as `options` says within bounds | the next one is asked |
 //! | questions under way | 64, of 4 kB and a socket each | others wait until they must fail |
 //! | kept answers | 512 | the one goes that would go first |
 //! | an answer's time to live | 5 s to 1 day; 5 min if there is nothing | it is taken for the nearest of these |
@@ -92,13 +92,14 @@ pub enum Host {
 }
 
 impl Host {
-    /// What `text` says, if it is one of both; an IPv6 address may stand in brackets.
+    /// What `text` says, if it is one of both; an IPv6 address may stand in brackets. What ends in a number is an
+    /// address or a mistake: there is no such top-level domain (RFC 3696 §2).
     pub fn new(text: &str) -> Option<Host> {
         let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
         match (inner, text.parse::<IpAddr>()) {
             (Some(inner), _) => Some(Host::Ip(IpAddr::V6(inner.parse().ok()?))),
             (None, Ok(address)) => Some(Host::Ip(address)),
-            (None, Err(_)) => Name::new(text).map(Host::Name),
+            (None, Err(_)) => Name::new(text).filter(|name| !name.ends_in_number()).map(Host::Name),
         }
     }
 }

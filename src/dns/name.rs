@@ -35,6 +35,11 @@ impl Name {
         self.0.rsplit('.').next() == Some("localhost")
     }
 
+    /// Whether its last label is a number.
+    pub(super) fn ends_in_number(&self) -> bool {
+        self.0.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
     /// As it is written.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,7 +1,8 @@
 //! RFC 3263: what is asked, and what follows from the answers.
 
-use super::server::Server;
+use super::server::{Server, record};
 use super::*;
+use crate::dns::Reason;
 
 const ZONE: &str = "
     example.net 300 NAPTR 50 50 s SIPS+D2T _sips._tcp.example.net
@@ -89,12 +90,25 @@ fn without_naptr_each_transport_is_asked_for_by_its_usual_name() {
 }
 
 #[test]
+fn hosts_are_told_from_mistakes() {
+    for good in ["example.net", "192.0.2.1", "[2001:db8::1]", "2001:db8::1", "pbx", "4u.example"] {
+        assert!(Host::new(good).is_some(), "{good}");
+    }
+    for bad in ["192.0.2.300", "192.0.2", "[192.0.2.1]", "[pbx]", "2001:db8::1::", "", "a b"] {
+        assert_eq!(Host::new(bad), None, "{bad}");
+    }
+}
+
+#[test]
 fn without_srv_the_domain_is_the_host() {
     let zone = "
         !_sip._udp.example.org
         !_sip._tcp.example.org
-        example.org 60 A 192.0.2.1
-        example.org 60 AAAA 2001:db8::1";
+        example.org 86400 A 192.0.2.1
+        example.org 86400 AAAA 2001:db8::1";
+    let server = Server::of(zone);
+    let found = locate(&resolver(&[&server]), &[&server], "example.org").unwrap();
+    assert_eq!(found.valid.as_secs(), 300, "it may begin to say more");
     assert_eq!(located(zone, "example.org"), ["udp [2001:db8::1]:5060", "udp 192.0.2.1:5060"]);
     assert_eq!(located(zone, "example.org;tcp"), ["tcp [2001:db8::1]:5060", "tcp 192.0.2.1:5060"]);
 }
@@ -191,8 +205,6 @@ fn aliases_are_followed() {
     assert_eq!(places(&found), ["udp 192.0.2.1:5060"]);
 }
 
-use super::server::record;
-
 #[test]
 fn aliases_in_a_circle_and_without_end_are_errors() {
     let circle = "
@@ -222,6 +234,6 @@ fn aliases_in_a_circle_and_without_end_are_errors() {
         })
     };
     let told = |server: Server<'_>| locate(&resolver(&[&server]), &[&server], "n0.example:5060").unwrap_err();
-    assert_eq!(told(steps(3)).reason, crate::dns::Reason::AliasLoop);
-    assert_eq!(told(steps(100)).reason, crate::dns::Reason::TooManyAliases);
+    assert_eq!(told(steps(3)).reason, Reason::AliasLoop);
+    assert_eq!(told(steps(100)).reason, Reason::TooManyAliases);
 }
