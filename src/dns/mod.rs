@@ -68,6 +68,9 @@ const MAX_QUESTIONS: usize = 64;
 /// How long what was located holds at least and at most.
 const VALID: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(86_400));
 
+/// What this machine says of name servers, and of names that it knows by itself.
+pub(crate) const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
 /// The most octets of a file of the system that are read.
 const MAX_FILE: u64 = 65_536;
 
@@ -147,7 +150,8 @@ impl Resolver {
     pub fn from_system() -> io::Result<Resolver> {
         let mut seed = [0; 16];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
-        Ok(Resolver::new(&text("/etc/resolv.conf"), &text("/etc/hosts"), seed))
+        let [resolv_conf, hosts] = FILES.map(text);
+        Ok(Resolver::new(&resolv_conf, &hosts, seed))
     }
 
     /// By the text of a `resolv.conf` and of a `hosts`. Nobody may guess the `seed`.

@@ -1,6 +1,6 @@
 //! A name server on the loopback, by UDP and TCP at the same port, which says what a test wants.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use smol::Async;
@@ -15,6 +15,8 @@ pub(super) struct Asked {
     pub(super) kind: String,
     pub(super) is_tcp: bool,
     pub(super) has_edns: bool,
+    /// Where it comes from, by UDP.
+    pub(super) client: Option<SocketAddr>,
     /// The whole question.
     octets: Vec<u8>,
 }
@@ -29,8 +31,6 @@ pub(super) struct Server<'a> {
     script: Box<Script<'a>>,
     /// All that was asked, in its order.
     pub(super) asked: RefCell<Vec<Asked>>,
-    /// Where the last question came from.
-    pub(super) client: Cell<Option<SocketAddr>>,
 }
 
 impl<'a> Server<'a> {
@@ -46,7 +46,6 @@ impl<'a> Server<'a> {
             tcp: Async::new(tcp).unwrap(),
             script: Box::new(script),
             asked: RefCell::default(),
-            client: Cell::default(),
         }
     }
 
@@ -76,8 +75,7 @@ impl<'a> Server<'a> {
         let mut datagram = [0; 1024];
         loop {
             let (len, client) = self.udp.recv_from(&mut datagram).await.unwrap();
-            self.client.set(Some(client));
-            for message in self.say(&datagram[..len], false) {
+            for message in self.say(&datagram[..len], Some(client)) {
                 let _ = self.udp.send_to(&message, client).await;
             }
         }
@@ -90,14 +88,14 @@ impl<'a> Server<'a> {
             stream.read_exact(&mut length).await.unwrap();
             let mut question = vec![0; u16::from_be_bytes(length).into()];
             stream.read_exact(&mut question).await.unwrap();
-            for message in self.say(&question, true) {
+            for message in self.say(&question, None) {
                 stream.write_all(&message).await.unwrap();
             }
         }
     }
 
-    fn say(&self, question: &[u8], is_tcp: bool) -> Vec<Vec<u8>> {
-        let asked = Asked::read(question, is_tcp);
+    fn say(&self, question: &[u8], client: Option<SocketAddr>) -> Vec<Vec<u8>> {
+        let asked = Asked::read(question, client);
         let said = (self.script)(&asked);
         self.asked.borrow_mut().push(asked);
         said
@@ -105,7 +103,7 @@ impl<'a> Server<'a> {
 }
 
 impl Asked {
-    fn read(question: &[u8], is_tcp: bool) -> Asked {
+    fn read(question: &[u8], client: Option<SocketAddr>) -> Asked {
         let mut labels: Vec<String> = Vec::new();
         let mut at = 12;
         while question[at] != 0 {
@@ -117,7 +115,8 @@ impl Asked {
         Asked {
             name: labels.join("."),
             kind: KINDS.iter().find(|(_, number)| *number == kind).unwrap().0.into(),
-            is_tcp,
+            is_tcp: client.is_none(),
+            client,
             has_edns: question[11] == 1,
             octets: question.to_vec(),
         }
