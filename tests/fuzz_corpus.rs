@@ -67,6 +67,11 @@ fn digest() {
 }
 
 #[test]
+fn dns() {
+    play("dns");
+}
+
+#[test]
 fn control() {
     play("control");
 }

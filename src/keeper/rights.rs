@@ -6,6 +6,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::cloud;
 use crate::config::Config;
+use crate::dns;
 use crate::handover::MAX_SOCKETS;
 use crate::net::CONNECTIONS_MAX;
 use crate::sandbox::{self, Achieved, Error, Rights, User};
@@ -50,6 +51,8 @@ pub(super) fn confine(
     read.push(PathBuf::from("/etc/passwd"));
     // And here whether the machine is a cloud's.
     read.push(PathBuf::from(cloud::FIRMWARE));
+    // And whom it asks for the addresses of others.
+    read.extend(dns::FILES.iter().flat_map(|file| folders_of(Path::new(file))));
     let read: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
     let mut execute = vec![Path::new("/proc/self/exe")];
     execute.extend(program.parent());

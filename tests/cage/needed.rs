@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use denwa::dns::{Host, Reason, Resolver, Target};
 use denwa::media::Relay;
 use rustix::process::{Resource, Signal, getrlimit, kill_process};
 
@@ -55,6 +56,7 @@ pub(crate) const PROBES: &[Probe] = &[
     }),
     probe("relay", |_| Relay::start().map(drop).map_err(io::Error::other)),
     probe("event_loop", event_loop),
+    probe("name_servers", name_servers),
     probe("randomness", |_| {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -148,4 +150,15 @@ fn event_loop(_: &Scene) -> io::Result<()> {
         assert_eq!(&bytes, b"ping");
         Ok(())
     })
+}
+
+/// Name servers can be asked. There may be one here, which knows no such name, or none, which is told at once; what
+/// must not be is that the question is refused.
+fn name_servers(_: &Scene) -> io::Result<()> {
+    let resolver = Resolver::new("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", "", [1; 16]);
+    let target = Target { host: Host::new("denwa.invalid").unwrap(), port: Some(5060), transport: None };
+    match smol::block_on(resolver.locate(&target)).unwrap_err().reason {
+        Reason::Unreachable(kind) if kind != io::ErrorKind::ConnectionRefused => Err(kind.into()),
+        _ => Ok(()),
+    }
 }

@@ -4,6 +4,7 @@ pub mod config;
 pub mod control;
 pub mod cost;
 pub mod digest;
+pub mod dns;
 pub mod framer;
 pub mod guard;
 pub mod journal;
@@ -16,12 +17,13 @@ pub mod switch;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus/` and files in `fuzz_targets/`.
-pub const ALL: [(&str, Target); 9] = [
+pub const ALL: [(&str, Target); 10] = [
     ("message", message::run),
     ("framer", framer::run),
     ("sdp", sdp::run),
     ("config", config::run),
     ("digest", digest::run),
+    ("dns", dns::run),
     ("control", control::run),
     ("guard", guard::run),
     ("journal", journal::run),
