@@ -13,6 +13,7 @@ use denwa::cloud::{self, Watch};
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::control::Facts;
 use denwa::console::{Log, Records, Summary, own_addresses};
+use denwa::dns::Resolver;
 use denwa::handover::{self, Estate, Handover, Predecessor};
 use denwa::journal::{Clocks, Journal, Opened, State};
 use denwa::keeper::{self, Keeper};
@@ -214,6 +215,7 @@ const FOR_ADDRESSES: Duration = Duration::from_millis(100);
 fn exchange() -> Done {
     let Handover { path, mut config, has_state, mut sockets, past, link } = keeper::take_over()?;
     let is_ec2 = cloud::is_ec2();
+    let resolver = Resolver::from_system()?;
     let cage = keeper::enter_cage(&config, has_state)?;
     // It has its answer when all else is ready.
     let endpoints = || cloud::ENDPOINTS.map(String::from).into();
@@ -275,7 +277,12 @@ fn exchange() -> Done {
         }
         config.advertise = addresses;
     }
-    let desk = net::Desk { facts, log: log.tail(), cloud: watch.as_ref().map(Watch::news) };
+    let desk = net::Desk {
+        facts,
+        log: log.tail(),
+        cloud: watch.as_ref().map(Watch::news),
+        resolver: Some(resolver),
+    };
     let mut call_records = match has_state {
         true => Records::start(&config, log.beside(&config))?,
         false => Records::off(),

@@ -40,11 +40,13 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 use smol::future::{or, yield_now};
 use smol::{Async, LocalExecutor, Task, Timer};
 
+use crate::dns::Resolver;
 use crate::handover::{self, Link, Order, Sockets};
 use crate::journal::{Journal, Record};
 use crate::media;
@@ -169,6 +171,7 @@ pub fn run(
     tell: &mut dyn FnMut(&Event),
 ) -> io::Result<End> {
     let news = desk.cloud.take();
+    let resolver = Rc::new(desk.resolver.take().unwrap_or_else(|| Resolver::new("", "", [0; 16])));
     let signals = Async::new(Signals::catch()?)?;
     let keeper = keeper.map(Async::new).transpose()?;
     let control = sockets.control.take().map(Async::new).transpose()?;
@@ -196,8 +199,10 @@ pub fn run(
         executor.spawn(operators::accept(&hub, control)).detach();
     }
     executor.spawn(tick(&hub)).detach();
-    let sought = hub.borrow().sought();
-    executor.spawn(locate::serve(&hub, sought)).detach();
+    for _ in 0..locate::AT_A_TIME {
+        let sought = hub.borrow().sought();
+        executor.spawn(locate::serve(&hub, Rc::clone(&resolver), sought)).detach();
+    }
     if let Some(news) = news {
         executor.spawn(cloud::listen(&hub, news)).detach();
     }

@@ -19,6 +19,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::dns::Resolver;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use smol::channel::Receiver;
@@ -65,7 +66,7 @@ const RESPITE: Duration = Duration::from_secs(1);
 const READ_SIZE: usize = 4096;
 
 /// What operators may know that the loop does not, and what the loop hears besides packets.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Desk {
     /// What does not change.
     pub facts: Facts,
@@ -73,6 +74,8 @@ pub struct Desk {
     pub log: Tail,
     /// What the cloud says of this machine.
     pub cloud: Option<Receiver<News>>,
+    /// Who looks up the hosts of other exchanges; without it, none is found that has a name.
+    pub resolver: Option<Resolver>,
 }
 
 /// The operators' connections, and what they are told besides what the machine knows.
