@@ -52,6 +52,8 @@ pub enum Record {
     /// Whether the machine is about to be stopped: who is registered now stays so, however long it takes until the
     /// next process.
     Parked(bool),
+    /// What of a trunk was used.
+    Spent(Spent),
 }
 
 /// How soon a record has to be where.
@@ -87,7 +89,8 @@ impl Record {
             | Record::Used(_)
             | Record::Banned(_)
             | Record::Heard(..)
-            | Record::Parked(_) => false,
+            | Record::Parked(_)
+            | Record::Spent(_) => false,
         }
     }
 
@@ -106,6 +109,7 @@ impl Record {
             Record::Extended(_)
             | Record::Numbered(_)
             | Record::Used(_)
+            | Record::Spent(_)
             | Record::Locks(_)
             | Record::Banned(_)
             | Record::Heard(..) => Urgency::Written,
@@ -218,6 +222,21 @@ pub struct Used {
     pub hour: u64,
     /// How many calls began in that hour, and in the one before; none at all: it is forgotten.
     pub begun: [u32; 2],
+}
+
+/// What of a trunk was used of its limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Which: `trunk.NAME`.
+    pub trunk: Box<str>,
+    /// The hour of `calls[0]`, counted from the start.
+    pub hour: u64,
+    /// How many calls went out in that hour, and in the one before.
+    pub calls: [u32; 2],
+    /// The day of `seconds[0]`, counted from the start.
+    pub day: u64,
+    /// How many seconds were talked on that day, and on the one before.
+    pub seconds: [u32; 2],
 }
 
 /// A binding was refreshed.

@@ -37,6 +37,7 @@ mod neighbour;
 mod operate;
 mod persona;
 mod proof;
+mod recent;
 mod register;
 mod registrar;
 mod relaying;
@@ -52,6 +53,7 @@ mod survival;
 mod table;
 mod timer;
 mod token;
+mod toll;
 mod transaction;
 mod trunk;
 mod usage;
@@ -99,6 +101,8 @@ pub struct Switch {
     live: usize,
     ports: PortAllocator,
     usage: usage::Usage,
+    /// What of providers' lines was used.
+    toll: toll::Toll,
     /// Addresses of ours that packets came to, those of bindings and calls from before a restart included.
     addresses: BTreeSet<IpAddr>,
     /// What went wrong lately.
@@ -128,6 +132,7 @@ impl Switch {
             io: Io::new(config.log >= LogLevel::Debug),
             ports: PortAllocator::new(config.media_ports),
             usage: usage::Usage::default(),
+            toll: toll::Toll::default(),
             auth: auth::Authenticator::new(&config),
             guard: Guard::new(&config, secret.table_keys()),
             config,
