@@ -5,6 +5,7 @@ mod addresses;
 mod ceiling;
 pub mod control;
 mod csv;
+mod exchanges;
 mod line;
 mod news;
 mod qr;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::exchanges::exchanges;
 use super::words::{Count, Size, Things, Time};
 use crate::config::{
     Access, CallRecords, Config, DigestOffer, Extension, Identity, Listen, LogLevel, NatMedia, Network,
@@ -90,10 +91,10 @@ impl fmt::Display for Summary<'_> {
             }
             writeln!(f)?;
         }
-        match &config.echo {
-            Some(echo) => writeln!(f, "\n  echo test\n    {echo}"),
-            None => Ok(()),
+        if let Some(echo) = &config.echo {
+            writeln!(f, "\n  echo test\n    {echo}")?;
         }
+        exchanges(f, config)
     }
 }
 

@@ -68,6 +68,7 @@ pub use annals::{Incident, What};
 pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Operation, Output};
 pub use flow::{Flow, StreamId, Transport};
 pub use neighbour::{HostId, MAX_WAYS};
+pub use route::explain as explain_route;
 
 use crate::config::{Config, LogLevel};
 use crate::guard::Guard;

@@ -72,6 +72,12 @@ impl World {
         self.drain()
     }
 
+    /// Something else happens.
+    pub fn input(&mut self, input: Input<'_>) -> Sent {
+        self.switch.handle(Instant(self.now), input);
+        self.drain()
+    }
+
     fn tick(&mut self) -> Sent {
         self.switch.handle(Instant(self.now), Input::Tick);
         self.drain()

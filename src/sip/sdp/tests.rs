@@ -28,7 +28,7 @@ fn rewritten(body: &[u8], address: &str, ports: &[Option<u16>]) -> Vec8 {
 
 fn check_laws(sdp: &Sdp<'_>, once: &[u8], address: IpAddr, ports: &[Option<u16>]) {
     let again = Sdp::parse(once).unwrap();
-    assert_eq!(relay(&again, address, ports), once, "rewriting twice differs");
+    assert_eq!(relay(&again, address, ports, false), once, "rewriting twice differs");
     assert_eq!(again.media().len(), sdp.media().len());
     for (index, (before, after)) in sdp.media().iter().zip(again.media()).enumerate() {
         let port = ports.get(index).copied().flatten().unwrap_or(0);
@@ -544,4 +544,20 @@ fn bodies_of_real_phones() {
         }
     }
     assert!(seen > 10, "{seen}");
+}
+
+#[test]
+fn who_is_not_to_be_known_is_not_named() {
+    let body =
+        b"v=0\r\no=- 7 9 IN IP4 10.0.0.7\r\ns=-\r\nc=IN IP4 10.0.0.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let sdp = Sdp::parse(body).unwrap();
+    let ours: IpAddr = "203.0.113.5".parse().unwrap();
+    let hidden = relay(&sdp, ours, &[Some(40_000)], true);
+    let text = String::from_utf8(hidden.clone()).unwrap();
+    assert!(!text.contains("10.0.0.7") && text.contains(" 9 IN IP4 203.0.113.5\r\n"), "{text}");
+    assert_eq!(
+        relay(&Sdp::parse(&hidden).unwrap(), ours, &[Some(40_000)], true),
+        hidden,
+        "and no other twice"
+    );
 }
