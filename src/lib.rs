@@ -28,6 +28,7 @@ pub mod sandbox;
 pub mod sip;
 pub mod switch;
 pub mod time;
+pub mod tls;
 
 /// What this program calls itself: what it was built from, or else the version of the package.
 pub const VERSION: &str = match option_env!("DENWA_VERSION") {

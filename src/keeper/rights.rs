@@ -46,6 +46,10 @@ pub(super) fn confine(
     let state = [config.state.as_path()];
     // Folders, since files are replaced by others of their name.
     let mut read = folders_of(path);
+    // An ACME client replaces them as well, and what they lead to.
+    for file in config.tls.iter().flat_map(|files| [&files.cert, &files.key]) {
+        read.append(&mut folders_of(file));
+    }
     // The exchange says there by which name it runs.
     read.push(PathBuf::from("/etc/passwd"));
     // And here whether the machine is a cloud's.

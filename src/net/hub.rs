@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::handover::{self, Estate, Standing};
 use crate::journal::{Journal, News, Opened};
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
+use crate::tls::Identity;
 
 /// How long the journal is waited for that is in the hands of another process, which ends.
 const LOCKED: Duration = Duration::from_millis(100);
@@ -46,16 +48,20 @@ struct Lent {
 /// The machine, its clock, and where its outputs go.
 pub(super) struct Hub<'a, M> {
     pub(super) machine: M,
-    journal: Option<Journal>,
+    pub(super) journal: Option<Journal>,
     lent: Option<Lent>,
     /// `None` only where it was left to another process.
     relay: Option<media::Relay>,
     tell: &'a mut dyn FnMut(&Event),
-    clock: Clock,
+    pub(super) clock: Clock,
     /// The UDP sockets.
     pub(super) udp: Vec<Udp>,
     /// The connections.
     pub(super) streams: Streams,
+    /// With what TLS is spoken.
+    pub(super) identity: Option<Arc<Identity>>,
+    /// When it is looked at next whether that is still valid.
+    pub(super) validity: Option<Instant>,
     /// When to wake the machine.
     pub(super) alarm: Alarm,
     /// What people are told when all is sent.
@@ -93,6 +99,8 @@ impl<'a, M: Machine> Hub<'a, M> {
             tell,
             udp: Vec::new(),
             streams: Streams::default(),
+            identity: None,
+            validity: None,
             alarm: Alarm::new(),
             events: Vec::new(),
             commands: Vec::new(),
@@ -194,6 +202,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             self.handle(now, Input::Tick);
         }
         self.cut_off(now);
+        self.check_validity(now);
         if self.lent.as_ref().is_some_and(|lent| lent.next <= now) {
             self.resume(now);
         }
@@ -311,7 +320,7 @@ impl<'a, M: Machine> Hub<'a, M> {
                 Output::Media(command) => self.commands.push(command),
                 Output::Send(flow, bytes) => match flow.transport {
                     Transport::Udp => self.queue(flow, bytes),
-                    Transport::Tcp => self.streams.queue(flow.stream, bytes),
+                    Transport::Tcp | Transport::Tls => self.streams.queue(flow.stream, bytes),
                 },
                 Output::Close(id) => self.streams.dismiss(now, id),
                 Output::Event(Event::Traced { came, flow, bytes }) => self.traced(now, came, flow, &bytes),
@@ -359,8 +368,8 @@ impl<'a, M: Machine> Hub<'a, M> {
         }
         let journal = self.journal.as_ref().and_then(Journal::deadline);
         let lent = self.lent.as_ref().map(|lent| lent.next);
-        let deadlines =
-            [self.machine.deadline(), self.streams.deadline(), self.troubles.deadline(), journal, lent];
+        let (machine, streams) = (self.machine.deadline(), self.streams.deadline());
+        let deadlines = [machine, streams, self.troubles.deadline(), self.validity, journal, lent];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             self.alarm.set(&self.clock, deadline);
         }

@@ -10,15 +10,20 @@
 //! | datagrams taken per turn of a socket | [`sys::BATCH`] | others get their turn first |
 //! | datagrams of a socket in a millisecond that are looked for one by one | 8 | more are taken a millisecond later, in batches |
 //! | connections | those that the machine wants, 4,096 | a new one is reset at once |
+//! | of these, those of TLS | 2,048 | a new one is reset at once |
 //! | connections that we closed and the other side has not | 256, 2 s each | the oldest is reset |
-//! | a new connection without a byte | 5 s | reset |
+//! | connections of TLS whose handshake is not done | 256 | the oldest is reset |
+//! | a new connection without a byte; of TLS, without the end of its handshake, and then again | 5 s | reset |
+//! | octets of a handshake | 16 KiB | reset |
 //! | a message on a connection, from its first byte | 10 s | reset |
 //! | unsent bytes of one connection | 256 KiB | reset |
 //! | memory for unfinished messages and unsent bytes of all connections | 8 MiB; half of it for those to which nothing was ever said | reset is who needs more |
 //!
 //! That of 8 MiB is exceeded by one buffer of at most 128 KiB while it is found out. A connection costs
-//! about 1 KiB besides, so that all of them together stay below 13 MiB.
+//! about 1 KiB besides, so that all of them together stay below 13 MiB; one of TLS costs about 10 KiB more, so that
+//! those stay below 20 MiB more.
 
+mod certificate;
 mod clock;
 mod cloud;
 pub mod framer;
@@ -27,6 +32,7 @@ mod listen;
 mod measuring;
 mod operators;
 mod serve;
+mod session;
 mod stream;
 mod streams;
 pub mod sys;
@@ -47,7 +53,7 @@ use smol::{Async, LocalExecutor, Task, Timer};
 use crate::handover::{self, Link, Order, Sockets};
 use crate::journal::{Journal, Record};
 use crate::media;
-use crate::switch::{Event, Input, Instant, Output, Switch};
+use crate::switch::{Event, Input, Instant, Output, Switch, Transport};
 use hub::Hub;
 use listen::Listening;
 pub use operators::Desk;
@@ -180,7 +186,7 @@ pub fn run(
     let (executor, crowd) = (LocalExecutor::new(), LocalExecutor::new());
     let mut listening = Listening::new(
         |bound| executor.spawn(receive(&hub, &inbox, bound)),
-        |listener| executor.spawn(serve::accept(&hub, listener)),
+        |listener, transport| executor.spawn(serve::accept(&hub, listener, transport)),
     );
     hub.borrow_mut().inherit(std::mem::take(&mut sockets.standing));
     listening.start(&hub, sockets)?;
@@ -361,7 +367,10 @@ async fn next_signal(signals: &Async<Signals>) -> io::Result<Signal> {
 async fn obey<M: Machine>(
     hub: &RefCell<Hub<'_, M>>,
     keeper: Option<&Async<Link>>,
-    listening: &mut Listening<impl Fn(SocketAddr) -> Task<()>, impl Fn(Async<TcpListener>) -> Task<()>>,
+    listening: &mut Listening<
+        impl Fn(SocketAddr) -> Task<()>,
+        impl Fn(Async<TcpListener>, Transport) -> Task<()>,
+    >,
     mut reporting: Task<()>,
     start_reporting: impl Fn() -> io::Result<Task<()>>,
 ) -> io::Result<End> {
@@ -371,8 +380,12 @@ async fn obey<M: Machine>(
     loop {
         match keeper.get_ref().next() {
             Ok(None) => keeper.readable().await?,
-            Ok(Some(Order::Reload { config, sockets, number })) => {
-                let is_done = listening.reload(hub, config, sockets).is_ok();
+            Ok(Some(Order::Reload { config, material, sockets, number })) => {
+                let is_done = listening.reload(hub, config, material.as_ref(), sockets).is_ok();
+                keeper.get_ref().answer(number, is_done);
+            }
+            Ok(Some(Order::Renew { material, number })) => {
+                let is_done = hub.borrow_mut().take(&material).is_ok();
                 keeper.get_ref().answer(number, is_done);
             }
             Ok(Some(Order::Bequeath(heir))) => {

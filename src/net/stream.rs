@@ -12,6 +12,7 @@ use rustix::net::sockopt;
 use smol::Async;
 
 use super::framer::Framer;
+use super::session::{Session, Trouble};
 use crate::handover::Standing;
 use crate::switch::{Flow, Instant};
 
@@ -50,6 +51,8 @@ pub(super) fn reset(socket: TcpStream) {
 /// One connection.
 pub(super) struct Stream {
     socket: Async<TcpStream>,
+    /// TLS, where it is spoken.
+    session: Option<Box<Session>>,
     pub(super) flow: Flow,
     pub(super) framer: Framer,
     unsent: Vec<u8>,
@@ -90,9 +93,10 @@ pub(super) enum Wake {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, flow: Flow) -> io::Result<Stream> {
+    pub(super) fn new(socket: TcpStream, flow: Flow, session: Option<Session>) -> io::Result<Stream> {
         Ok(Stream {
             socket: Async::new(socket)?,
+            session: session.map(Box::new),
             flow,
             framer: Framer::default(),
             unsent: Vec::new(),
@@ -108,15 +112,17 @@ impl Stream {
     /// A connection that another process has had.
     pub(super) fn inherited(standing: Standing) -> io::Result<Stream> {
         let Standing { flow, socket, begun, unsent, is_heard, is_answered } = standing;
-        let mut stream = Stream { unsent, is_heard, is_answered, ..Stream::new(socket, flow)? };
+        let mut stream = Stream { unsent, is_heard, is_answered, ..Stream::new(socket, flow, None)? };
         // Nothing in it is complete.
         let _ = stream.framer.feed(&begun, |_| true);
         Ok(stream)
     }
 
-    /// What another process needs to go on with it; nothing if it is being closed.
+    /// What another process needs to go on with it; nothing if it is being closed. Nothing for TLS either: its
+    /// secrets cannot be taken out of the library, and so such a connection ends with this process, and the phone
+    /// comes back by a new one.
     pub(super) fn standing(&self) -> Option<Standing<&TcpStream>> {
-        self.is_open().then(|| Standing {
+        (self.is_open() && self.session.is_none()).then(|| Standing {
             flow: self.flow,
             socket: self.socket.get_ref(),
             begun: self.framer.begun(),
@@ -128,7 +134,8 @@ impl Stream {
 
     /// How much memory its buffers take, in bytes.
     pub(super) fn memory(&self) -> usize {
-        self.unsent.capacity() + self.framer.memory()
+        let session = self.session.as_ref().map_or(0, |session| session.memory());
+        self.unsent.capacity() + self.framer.memory() + session
     }
 
     /// Whether both sides speak.
@@ -143,7 +150,9 @@ impl Stream {
 
     /// Whether something is queued that the other side has not taken.
     pub(super) fn is_unsent(&self) -> bool {
-        matches!(self.state, State::Open | State::Closing) && !self.unsent.is_empty()
+        let is_unsent =
+            !self.unsent.is_empty() || self.session.as_ref().is_some_and(|session| session.is_unsent());
+        matches!(self.state, State::Open | State::Closing) && is_unsent
     }
 
     /// Queues bytes, if they need no more than `room` bytes of new memory. Whoever reads too slowly is
@@ -169,7 +178,16 @@ impl Stream {
 
     /// Writes what the other side takes now.
     pub(super) fn flush(&mut self) {
-        while self.is_unsent() {
+        if let Some(session) = &mut self.session
+            && matches!(self.state, State::Open | State::Closing)
+        {
+            match session.write(self.socket.get_ref(), &mut self.unsent) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wake(),
+                Err(_) => self.break_off(),
+            }
+        }
+        while self.session.is_none() && self.is_unsent() {
             match self.socket.get_ref().write(&self.unsent) {
                 Ok(count) if count == self.unsent.len() => self.unsent = Vec::new(),
                 Ok(count) => drop(self.unsent.drain(..count)),
@@ -181,7 +199,10 @@ impl Stream {
                 Err(_) => self.break_off(),
             }
         }
-        if self.state == State::Closing && self.unsent.is_empty() {
+        if self.state == State::Closing && !self.is_unsent() {
+            if let Some(session) = &mut self.session {
+                session.farewell(self.socket.get_ref());
+            }
             match self.socket.get_ref().shutdown(Shutdown::Write) {
                 Ok(()) => self.state = State::Silent,
                 Err(_) => self.break_off(),
@@ -190,8 +211,21 @@ impl Stream {
     }
 
     /// Reads what came, 0 bytes at its end. Once it is being closed, what comes does not count.
-    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.socket.get_ref().read(into)
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, Trouble> {
+        match &mut self.session {
+            Some(session) => session.read(self.socket.get_ref(), into),
+            None => self.socket.get_ref().read(into).map_err(Trouble::Io),
+        }
+    }
+
+    /// Whether it is of TLS, and that is not agreed upon yet.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_handshaking())
+    }
+
+    /// Whether it is of TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.session.is_some()
     }
 
     /// Says no more than what is unsent.

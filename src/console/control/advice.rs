@@ -37,6 +37,7 @@ pub fn advice(status: &Status) -> Vec<String> {
                 .into(),
         );
     }
+    advice.extend(status.tls.iter().filter_map(|certificate| certificate.trouble.clone()));
     let counts = &status.counts;
     if counts.registered == 0 {
         let server = status.domain.as_deref().unwrap_or("this machine's address");

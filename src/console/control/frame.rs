@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// What both sides have to speak. Goes up whenever a message changes.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The octets of a length.
 pub const HEADER: usize = 4;

@@ -37,7 +37,9 @@ pub use calls::calls;
 pub use frame::{FrameError, HEADER, MAX_REPLY, MAX_REQUEST, VERSION, decode, encode, length};
 pub use ladder::ladder;
 pub use mask::masked;
-pub use message::{EndedCall, Facts, Listening, Reply, Request, StateFolder, Status, Traced, Which};
+pub use message::{
+    Certificate, EndedCall, Facts, Listening, Reply, Request, StateFolder, Status, Traced, Which,
+};
 pub use paint::Paint;
 pub use phones::phones;
 pub use place::{SOCKET, at, connect, elsewhere};
