@@ -61,7 +61,13 @@ impl Keeper {
         if needs_more_files(&config) {
             notes.push("media-ports: so many are usable only after a restart".into());
         }
-        let (certificate, material) = certificate::read(&config).map_err(|error| error.to_string())?;
+        let (certificate, material) =
+            certificate::read(&config).map_err(|error| match error.is_forbidden() {
+                true => format!(
+                    "{error}; where the configuration has named another folder so far, it takes a restart"
+                ),
+                false => error.to_string(),
+            })?;
         let mut sockets = bind_beside(&config, &self.parcel.sockets).map_err(|error| error.to_string())?;
         sockets.control = self.parcel.sockets.control.as_ref().and_then(|socket| socket.try_clone().ok());
         notes.append(&mut sockets.notices);

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::handover::MAX_SOCKETS;
 use crate::net::CONNECTIONS_MAX;
 use crate::sandbox::{self, Achieved, Error, Rights, User};
+use crate::tls;
 
 /// Descriptors that belong to no phone: standard ones, epoll, timers, signals, the odd file.
 const OTHER_FILES: usize = 64;
@@ -61,6 +62,8 @@ pub(super) fn confine(
         level: config.sandbox,
         user,
         read: &read,
+        // Those who get certificates write the key for root alone.
+        read_any: config.tls.is_some() && tls::is_spoken(config),
         write: if has_state { &state } else { &[] },
         execute: &execute,
         open_files: open_files(config),
@@ -90,6 +93,7 @@ pub fn enter_cage(config: &Config, has_state: bool) -> Result<Achieved, Error> {
         level: config.sandbox,
         user: user.as_ref(),
         read: &[],
+        read_any: false,
         write: if has_state { &state } else { &[] },
         execute: &[],
         open_files: open_files(config),

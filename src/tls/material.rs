@@ -130,6 +130,13 @@ pub enum Error {
     Own(String),
 }
 
+impl Error {
+    /// Whether a file may not be read by whoever tried.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Error::Unreadable { kind: io::ErrorKind::PermissionDenied, .. })
+    }
+}
+
 impl std::error::Error for Error {}
 
 impl fmt::Display for Error {

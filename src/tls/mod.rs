@@ -55,7 +55,7 @@ pub fn check(config: &Config, now: u64) -> Result<Option<String>, Error> {
         return Ok(Some("tls.cert: TLS is spoken nowhere; add `tls:5061` to `listen`".into()));
     }
     match Material::read(files) {
-        Err(error @ Error::Unreadable { kind: std::io::ErrorKind::PermissionDenied, .. }) => {
+        Err(error) if error.is_forbidden() => {
             Ok(Some(format!("this could not be looked at by you: {error}")))
         }
         material => Ok(Identity::new(&material?, Origin::Given)?.about().trouble(now)),

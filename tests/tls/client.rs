@@ -1,12 +1,13 @@
 //! The other side: a phone that speaks TLS, and whoever issues certificates.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
+use rustix::net::{AddressFamily, SocketType};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -141,16 +142,27 @@ pub(crate) struct Line(StreamOwned<ClientConnection, TcpStream>);
 impl Line {
     /// Opens one and agrees upon how to speak.
     pub(crate) fn open(to: SocketAddr) -> io::Result<Line> {
-        Line::open_with(to, rustls::ALL_VERSIONS)
+        Line::open_with(TcpStream::connect(to)?, rustls::ALL_VERSIONS)
     }
 
     /// By one version of TLS.
     pub(crate) fn open_by(to: SocketAddr, version: &'static SupportedProtocolVersion) -> io::Result<Line> {
-        Line::open_with(to, &[version])
+        Line::open_with(TcpStream::connect(to)?, &[version])
     }
 
-    fn open_with(to: SocketAddr, versions: &[&'static SupportedProtocolVersion]) -> io::Result<Line> {
-        let socket = TcpStream::connect(to)?;
+    /// From another address of this machine.
+    pub(crate) fn open_from(
+        from: Ipv4Addr,
+        to: SocketAddr,
+        version: &'static SupportedProtocolVersion,
+    ) -> io::Result<Line> {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        rustix::net::bind(&socket, &SocketAddr::from((from, 0)))?;
+        rustix::net::connect(&socket, &to)?;
+        Line::open_with(socket.into(), &[version])
+    }
+
+    fn open_with(socket: TcpStream, versions: &[&'static SupportedProtocolVersion]) -> io::Result<Line> {
         socket.set_read_timeout(Some(Duration::from_secs(5)))?;
         let mut stream = StreamOwned::new(connection(versions), socket);
         while stream.conn.is_handshaking() {

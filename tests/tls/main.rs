@@ -3,15 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod client;
+mod cost;
 #[path = "../credentials/mod.rs"]
 mod credentials;
 #[path = "../folder/mod.rs"]
 mod folder;
 mod program;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use client::{Authority, Line, fingerprint};
@@ -73,7 +75,7 @@ fn its_own_certificate_stays_the_same() {
     program.restart();
     assert_eq!(Line::open(program.tls).unwrap().certificate(), before);
     let mode = fs::metadata(program.folder.0.join("state/tls-own")).unwrap();
-    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o077, 0);
+    assert_eq!(mode.permissions().mode() & 0o077, 0);
 }
 
 #[test]
@@ -181,6 +183,42 @@ fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
     program.expect("valid until");
     program.kill_exchange();
     assert_eq!(Line::open(program.tls).unwrap().certificate_hash(), third);
+}
+
+#[test]
+fn a_key_that_only_root_may_read_is_renewed_too() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: only root has files that are root's alone");
+    }
+    let folder = Folder::new();
+    // As `certbot` has it: links into a folder beside, both closed to all but root.
+    let (live, archive) = (folder.0.join("live"), folder.0.join("archive"));
+    for path in [&live, &archive] {
+        fs::create_dir(path).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+    }
+    let renew = |number: u32| {
+        let authority = Authority::new(-1..90);
+        for (name, text) in [("cert", authority.cert_pem()), ("key", authority.key_pem())] {
+            let file = archive.join(format!("{name}{number}.pem"));
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+            let _ = fs::remove_file(live.join(format!("{name}.pem")));
+            std::os::unix::fs::symlink(&file, live.join(format!("{name}.pem"))).unwrap();
+        }
+        authority.fingerprint()
+    };
+    let first = renew(1);
+    let path = |name: &str| live.join(name).display().to_string();
+    let more = format!("tls.cert = {}\ntls.key = {}\nuser = nobody\n", path("cert.pem"), path("key.pem"));
+    let program = Program::start(folder, &more);
+    assert_eq!(Line::open(program.tls).unwrap().certificate_hash(), first);
+    program.expect("valid until");
+    let second = renew(2);
+    program.expect("valid until");
+    assert_eq!(Line::open(program.tls).unwrap().certificate_hash(), second);
+    let (is_done, said) = program.try_command(&["reload"]);
+    assert!(is_done, "{said}");
 }
 
 #[test]

@@ -20,11 +20,14 @@ pub(crate) const PASSWORD: &str = "a-long-password";
 /// Longer than it takes until a renewed certificate is seen.
 const SOON: Duration = Duration::from_secs(25);
 
-const BINARY: &str = env!("CARGO_BIN_EXE_denwa");
+/// The program.
+fn binary() -> String {
+    std::env::var("DENWA_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_denwa").to_owned())
+}
 
 /// Runs a command to its end, at most 5 s; whether it is done, and what it says.
 pub(crate) fn run(arguments: &[&str]) -> (bool, String) {
-    let output = Command::new("timeout").arg("5").arg(BINARY).args(arguments).output().unwrap();
+    let output = Command::new("timeout").arg("5").arg(binary()).args(arguments).output().unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     (output.status.success(), said)
 }
@@ -142,7 +145,7 @@ impl Drop for Program {
 }
 
 fn launch(folder: &Folder) -> (Child, Receiver<String>) {
-    let mut keeper = Command::new(BINARY)
+    let mut keeper = Command::new(binary())
         .args(["run", "--config"])
         .arg(folder.0.join("denwa.conf"))
         .stdin(Stdio::null())
@@ -158,4 +161,26 @@ fn launch(folder: &Folder) -> (Child, Receiver<String>) {
         }
     });
     (keeper, said)
+}
+
+impl Program {
+    /// The process that serves.
+    pub(crate) fn exchange(&self) -> u32 {
+        let keeper = self.keeper.id();
+        let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+        children.trim().parse().unwrap()
+    }
+
+    /// How much memory that has, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.exchange())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
+    /// How much of a processor's time its loop has had.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/schedstat", self.exchange())).unwrap();
+        Duration::from_nanos(stat.split_whitespace().next().unwrap().parse().unwrap())
+    }
 }
