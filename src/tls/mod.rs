@@ -6,19 +6,20 @@
 //! [`Identity`] there. Where no files are given, the exchange makes an identity of its own and keeps it in the state
 //! folder, so that its fingerprint stays the same (file `own`).
 //!
-//! TLS 1.2 and 1.3 with the cipher suites of rustls: all of them have forward secrecy.
+//! TLS 1.2 and 1.3, with cipher suites that all have forward secrecy (file `provider`).
 
 mod identity;
 mod material;
 mod own;
+mod provider;
+mod x509;
 
 pub use identity::{About, Identity, Origin, fingerprint_text};
 pub use material::{Error, MAX_FILE, Material};
+pub(crate) use provider::provider;
 
 use std::path::Path;
 use std::sync::Arc;
-
-use rustls::crypto::{CryptoProvider, ring};
 
 use crate::config::Config;
 
@@ -65,9 +66,4 @@ pub fn check(config: &Config, now: u64) -> Result<Option<String>, Error> {
 /// Whether TLS is spoken anywhere.
 pub fn is_spoken(config: &Config) -> bool {
     config.listen.iter().any(|listen| listen.transport == crate::config::Transport::Tls)
-}
-
-/// The cryptography of rustls: ring's.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
 }

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Origin};
 use super::material::{Error, MAX_FILE};
+use super::x509::{self, SelfSigned};
 use crate::atomic::{self, Rights};
 use crate::config::Config;
 
@@ -40,7 +40,7 @@ pub(super) fn identity(config: &Config, state: Option<&Path>) -> Result<(Identit
         Some(Err(error)) => Some(format!("{error}; a new one takes its place")),
         None => Some("it will be another one after a restart, for there is no state folder".into()),
     };
-    let kept = make(config).map_err(|error| Error::Own(error.to_string()))?;
+    let kept = make(config)?;
     if let Some(file) = &file {
         let bytes = postcard::to_allocvec(&kept).map_err(io::Error::other);
         if let Err(error) = bytes.and_then(|bytes| atomic::put(file, &bytes, Rights::PRIVATE)) {
@@ -64,21 +64,17 @@ impl Kept {
     }
 }
 
-/// A new one, with a key on P-256, which all phones know that speak TLS 1.2. It names what phones may call the
-/// exchange by now.
-fn make(config: &Config) -> Result<Kept, rcgen::Error> {
-    let key = KeyPair::generate()?;
-    let domain = config.domain.iter().map(|domain| domain.trim_matches(['[', ']']).to_owned());
-    let mut names: Vec<String> = domain.chain(config.advertise.iter().map(ToString::to_string)).collect();
+/// A new one. It names what phones may call the exchange by now.
+fn make(config: &Config) -> Result<Kept, Error> {
+    let advertised: Vec<String> = config.advertise.iter().map(ToString::to_string).collect();
+    let domain = config.domain.iter().map(|domain| domain.trim_matches(['[', ']']));
+    let mut names: Vec<&str> = domain.chain(advertised.iter().map(String::as_str)).collect();
     if names.is_empty() {
-        names.push("denwa".into());
+        names.push("denwa");
     }
-    let mut params = CertificateParams::new(names)?;
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, config.domain.as_deref().unwrap_or("denwa"));
-    // Long enough, whatever the clock of either side says, and a year that all phones can count to.
-    params.not_before = date_time_ymd(2000, 1, 1);
-    params.not_after = date_time_ymd(2049, 12, 31);
-    let certificate = params.self_signed(&key)?;
-    Ok(Kept { cert: certificate.der().to_vec(), key: key.serialize_der() })
+    let mut serial = [0; 16];
+    getrandom::fill(&mut serial).map_err(|error| Error::Own(error.to_string()))?;
+    let made = x509::self_signed(&names, serial);
+    let SelfSigned { cert, key } = made.map_err(|error| Error::Own(error.to_string()))?;
+    Ok(Kept { cert, key })
 }
