@@ -214,6 +214,7 @@ const FOR_ADDRESSES: Duration = Duration::from_millis(100);
 fn exchange() -> Done {
     let Handover { path, mut config, has_state, material, mut sockets, past, link } = keeper::take_over()?;
     let is_ec2 = cloud::is_ec2();
+    sockets.authorities = tls::Authorities::open();
     let cage = keeper::enter_cage(&config, has_state)?;
     // It has its answer when all else is ready.
     let endpoints = || cloud::ENDPOINTS.map(String::from).into();

@@ -70,7 +70,12 @@ impl Machine for Echo {
                 self.tell(format!("tick {}", now.0));
             }
             Input::HangUp(_) => self.tell("hang up".into()),
-            Input::Reload(_) | Input::Operator(_) | Input::Advertised(_) | Input::MachineStops(_) => {}
+            Input::Reload(_)
+            | Input::Operator(_)
+            | Input::Advertised(_)
+            | Input::MachineStops(_)
+            | Input::Connected { .. }
+            | Input::NotConnected { .. } => {}
             Input::Media(event) => self.tell(format!("{event:?}")),
         }
     }

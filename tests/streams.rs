@@ -95,7 +95,9 @@ impl Machine for Door {
             | Input::Reload(_)
             | Input::Operator(_)
             | Input::Advertised(_)
-            | Input::MachineStops(_) => {}
+            | Input::MachineStops(_)
+            | Input::Connected { .. }
+            | Input::NotConnected { .. } => {}
         }
     }
 

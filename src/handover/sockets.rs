@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use super::Standing;
-use crate::tls::Identity;
+use crate::tls::{Authorities, Identity};
 
 /// The sockets that SIP is spoken on, those of IPv6 never carry IPv4; and the operator's.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Sockets {
     pub tls: Vec<TcpListener>,
     /// With what TLS is spoken; not handed over, but made from what is. `None`: nobody gets in by `tls`.
     pub identity: Option<Arc<Identity>>,
+    /// By whom others prove who they are; not handed over.
+    pub authorities: Authorities,
     /// Where the operator's commands come, nonblocking; `None` where there is no state folder to have it in.
     pub control: Option<UnixListener>,
     /// Connections that another process has had; not bound here.

@@ -55,6 +55,8 @@ pub(super) fn confine(
     read.push(PathBuf::from("/etc/passwd"));
     // And here whether the machine is a cloud's.
     read.push(PathBuf::from(cloud::FIRMWARE));
+    // And here by whom others prove who they are.
+    read.extend(tls::BUNDLES.map(PathBuf::from));
     let read: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
     let mut execute = vec![Path::new("/proc/self/exe")];
     execute.extend(program.parent());

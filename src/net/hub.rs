@@ -14,9 +14,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use smol::Timer;
+use smol::channel::Sender;
 
 use super::Machine;
 use super::clock::Clock;
+use super::connect::Wanted;
 use super::measuring::Measuring;
 use super::operators::Operators;
 use super::streams::Streams;
@@ -29,7 +31,7 @@ use crate::handover::{self, Estate, Standing};
 use crate::journal::{Journal, News, Opened};
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
-use crate::tls::Identity;
+use crate::tls::{Client, Identity};
 
 /// How long the journal is waited for that is in the hands of another process, which ends.
 const LOCKED: Duration = Duration::from_millis(100);
@@ -62,6 +64,12 @@ pub(super) struct Hub<'a, M> {
     pub(super) identity: Option<Arc<Identity>>,
     /// When it is looked at next whether that is still valid.
     pub(super) validity: Option<Instant>,
+    /// What is needed to speak TLS on connections that we open.
+    pub(super) client: Client,
+    /// How many connections are being opened.
+    pub(super) under_way: usize,
+    /// Where those go that the machine wants. Each is taken at once, so that no bound is needed.
+    wanted: Sender<Wanted>,
     /// When to wake the machine.
     pub(super) alarm: Alarm,
     /// What people are told when all is sent.
@@ -88,6 +96,7 @@ impl<'a, M: Machine> Hub<'a, M> {
         journal: Option<Journal>,
         relay: media::Relay,
         operators: Operators,
+        wanted: Sender<Wanted>,
         tell: &'a mut dyn FnMut(&Event),
     ) -> Self {
         Hub {
@@ -100,6 +109,9 @@ impl<'a, M: Machine> Hub<'a, M> {
             udp: Vec::new(),
             streams: Streams::default(),
             identity: None,
+            client: Client::default(),
+            under_way: 0,
+            wanted,
             validity: None,
             alarm: Alarm::new(),
             events: Vec::new(),
@@ -322,6 +334,10 @@ impl<'a, M: Machine> Hub<'a, M> {
                     Transport::Udp => self.queue(flow, bytes),
                     Transport::Tcp | Transport::Tls => self.streams.queue(flow.stream, bytes),
                 },
+                Output::Connect { ticket, transport, remote, name, pin } => {
+                    // The other end is there as long as the loop is.
+                    let _ = self.wanted.try_send(Wanted { ticket, transport, remote, name, pin });
+                }
                 Output::Close(id) => self.streams.dismiss(now, id),
                 Output::Event(Event::Traced { came, flow, bytes }) => self.traced(now, came, flow, &bytes),
                 Output::Event(event) => self.events.push(event),

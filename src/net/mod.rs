@@ -15,6 +15,7 @@
 //! | connections of TLS whose handshake is not done | 256 | the oldest is reset |
 //! | a new connection without a byte; of TLS, without the end of its handshake, and then again | 5 s | reset |
 //! | octets of a handshake | 16 KiB | reset |
+//! | connections that we are opening | 32, 5 s each | one more fails |
 //! | a message on a connection, from its first byte | 10 s | reset |
 //! | unsent bytes of one connection | 256 KiB | reset |
 //! | memory for unfinished messages and unsent bytes of all connections | 8 MiB; half of it for those to which nothing was ever said | reset is who needs more |
@@ -26,6 +27,7 @@
 mod certificate;
 mod clock;
 mod cloud;
+mod connect;
 pub mod framer;
 mod hub;
 mod listen;
@@ -54,6 +56,7 @@ use crate::handover::{self, Link, Order, Sockets};
 use crate::journal::{Journal, Record};
 use crate::media;
 use crate::switch::{Event, Input, Instant, Output, Switch, Transport};
+use crate::tls::Client;
 use hub::Hub;
 use listen::Listening;
 pub use operators::Desk;
@@ -174,16 +177,19 @@ pub fn run(
     tell: &mut dyn FnMut(&Event),
 ) -> io::Result<End> {
     let news = desk.cloud.take();
+    let authorities = std::mem::take(&mut sockets.authorities);
     let signals = Async::new(Signals::catch()?)?;
     let keeper = keeper.map(Async::new).transpose()?;
     let control = sockets.control.take().map(Async::new).transpose()?;
-    let hub = RefCell::new(Hub::new(machine, journal, relay, Operators::new(desk), tell));
+    let (wanted, wishes) = smol::channel::unbounded();
+    let hub = RefCell::new(Hub::new(machine, journal, relay, Operators::new(desk), wanted, tell));
     let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
     let scratch = RefCell::new(vec![0; serve::READ_SIZE]);
 
     // Connections have an executor of their own: when a thousand of them have something to say, what
     // came by datagram does not wait for all of them.
-    let (executor, crowd) = (LocalExecutor::new(), LocalExecutor::new());
+    let crowd = LocalExecutor::new();
+    let executor = LocalExecutor::new();
     let mut listening = Listening::new(
         |bound| executor.spawn(receive(&hub, &inbox, bound)),
         |listener, transport| executor.spawn(serve::accept(&hub, listener, transport)),
@@ -200,7 +206,15 @@ pub fn run(
     if let Some(control) = control {
         executor.spawn(operators::accept(&hub, control)).detach();
     }
+    hub.borrow_mut().client = Client::new(authorities);
     executor.spawn(tick(&hub)).detach();
+    let (around, crowded) = (&hub, &crowd);
+    let opening = async move {
+        while let Ok(wanted) = wishes.recv().await {
+            crowded.spawn(connect::connect(around, wanted)).detach();
+        }
+    };
+    executor.spawn(opening).detach();
     if let Some(news) = news {
         executor.spawn(cloud::listen(&hub, news)).detach();
     }
@@ -234,7 +248,8 @@ pub fn run(
     }
     let stopped = smol::block_on(or(stopped, work));
     drop(listening);
-    drop((executor, crowd));
+    drop(executor);
+    drop(crowd);
     hub.into_inner().leave();
     stopped
 }

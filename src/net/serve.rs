@@ -29,7 +29,7 @@ const RESPITE: Duration = Duration::from_secs(1);
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     /// The other side closed it, or it broke.
     Theirs,
     /// We do not wait any longer.
@@ -89,7 +89,12 @@ impl<M: Machine> Hub<'_, M> {
     fn read(&mut self, id: StreamId, scratch: &mut [u8]) {
         let now = self.now();
         loop {
-            match self.streams.read(now, id, scratch) {
+            let read = self.streams.read(now, id, scratch);
+            // Before what it says.
+            if let Some(ticket) = self.streams.reached(id) {
+                self.agreed(now, id, ticket);
+            }
+            match read {
                 Some(Ok(count)) if count > 0 => {
                     self.feed(now, id, &scratch[..count]);
                     // The rest of what TLS has made out of what it has read.
@@ -159,8 +164,11 @@ impl<M: Machine> Hub<'_, M> {
 
     /// Ends a connection with whose other side one cannot speak TLS, and tells people why.
     fn misunderstood(&mut self, now: Instant, id: StreamId, trouble: session::Trouble) {
-        let Some(flow) = self.streams.get(id).map(|stream| stream.flow) else { return };
-        let (source, port) = (flow.source(), flow.local.port());
+        let Some(stream) = self.streams.get(id) else { return };
+        if stream.ticket.is_some() {
+            return self.disagreed(now, id, &trouble);
+        }
+        let (source, port) = (stream.flow.source(), stream.flow.local.port());
         let why = match trouble {
             session::Trouble::Tls(rustls::Error::InvalidMessage(_)) => format!(
                 "{source} speaks something else than TLS to tls port {port}: if it is a phone of yours, choose TLS in \
@@ -207,7 +215,12 @@ impl<M: Machine> Hub<'_, M> {
     }
 
     /// Forgets a connection, and tells the machine unless it was the machine that closed it.
-    fn end(&mut self, now: Instant, id: StreamId, ending: Ending) {
+    pub(super) fn end(&mut self, now: Instant, id: StreamId, ending: Ending) {
+        let why = match ending {
+            Ending::Theirs => "the other side has closed it before TLS was agreed upon",
+            Ending::Ours => "it took too long, or broke",
+        };
+        self.give_up_reaching(now, id, why.into());
         if let Some(stream) = self.streams.remove(id) {
             let is_told = stream.is_dismissed;
             stream.end(ending == Ending::Ours);

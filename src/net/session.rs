@@ -7,7 +7,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-use rustls::{Connection, Error, ServerConnection};
+use rustls::{ClientConnection, Connection, Error, ServerConnection};
 
 /// The most octets of a handshake. A ClientHello with all that is usual in it has 2 KiB; nobody is asked for a
 /// certificate.
@@ -44,6 +44,11 @@ pub(super) enum Trouble {
 impl Session {
     /// Our side of a connection that somebody opened to us.
     pub(super) fn accepted(tls: ServerConnection) -> Session {
+        Session { tls: tls.into(), barren: 0, is_handshaking: true }
+    }
+
+    /// Our side of a connection that we have opened to somebody.
+    pub(super) fn opened(tls: ClientConnection) -> Session {
         Session { tls: tls.into(), barren: 0, is_handshaking: true }
     }
 

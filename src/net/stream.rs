@@ -4,7 +4,8 @@
 //! message has begun and all is written.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -27,16 +28,17 @@ const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration
 /// may leave keep-alives unanswered, which are not sent meanwhile.
 const UNACKNOWLEDGED_MAX: u32 = 60_000;
 
-/// Makes a listener's connections what we want them to be. They inherit it (tcp(7)), so that those
+/// Makes a connection what we want it to be, or a listener's connections. They inherit it (tcp(7)), so that those
 /// which are refused cost no system call for it.
-pub(super) fn prepare(listener: &TcpListener) -> io::Result<()> {
-    sockopt::set_tcp_nodelay(listener, true)?;
-    sockopt::set_socket_keepalive(listener, true)?;
+pub(super) fn prepare(socket: impl AsFd) -> io::Result<()> {
+    let socket = socket.as_fd();
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
     let (idle, interval, count) = KEEP_ALIVE;
-    sockopt::set_tcp_keepidle(listener, idle)?;
-    sockopt::set_tcp_keepintvl(listener, interval)?;
-    sockopt::set_tcp_keepcnt(listener, count)?;
-    sockopt::set_tcp_user_timeout(listener, UNACKNOWLEDGED_MAX)?;
+    sockopt::set_tcp_keepidle(socket, idle)?;
+    sockopt::set_tcp_keepintvl(socket, interval)?;
+    sockopt::set_tcp_keepcnt(socket, count)?;
+    sockopt::set_tcp_user_timeout(socket, UNACKNOWLEDGED_MAX)?;
     Ok(())
 }
 
@@ -65,6 +67,8 @@ pub(super) struct Stream {
     is_answered: bool,
     /// Whether it was the machine that closed it, and so need not be told.
     pub(super) is_dismissed: bool,
+    /// By what the machine knows it, as long as it waits for it to stand.
+    pub(super) ticket: Option<u64>,
     /// Wakes the connection's task.
     waker: Option<Waker>,
 }
@@ -105,8 +109,20 @@ impl Stream {
             is_heard: false,
             is_answered: false,
             is_dismissed: false,
+            ticket: None,
             waker: None,
         })
+    }
+
+    /// One that we have opened: nobody is a stranger on it.
+    pub(super) fn reached(
+        socket: TcpStream,
+        flow: Flow,
+        session: Option<Session>,
+        ticket: Option<u64>,
+    ) -> io::Result<Stream> {
+        let stream = Stream::new(socket, flow, session)?;
+        Ok(Stream { ticket, is_heard: true, is_answered: true, ..stream })
     }
 
     /// A connection that another process has had.
@@ -274,6 +290,8 @@ impl Stream {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]

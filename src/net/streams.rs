@@ -69,10 +69,43 @@ pub(super) struct Streams {
 impl Streams {
     /// Gives a new connection its number, under which the machine may refuse it.
     pub(super) fn ask(&mut self) -> StreamId {
-        self.count += 1;
-        let id = StreamId(self.count);
+        let id = self.number();
         self.asked = Some(id);
         id
+    }
+
+    /// A number for a connection that we have opened ourselves.
+    pub(super) fn number(&mut self) -> StreamId {
+        self.count += 1;
+        StreamId(self.count)
+    }
+
+    /// Takes in a connection that we have opened, which wants a task then. If the machine waits for it by a `ticket`,
+    /// it has time until then to agree upon how to speak.
+    pub(super) fn reach(
+        &mut self,
+        socket: TcpStream,
+        flow: Flow,
+        session: Option<Session>,
+        ticket: Option<u64>,
+        until: Instant,
+    ) -> io::Result<()> {
+        let id = flow.stream;
+        let stream = Stream::reached(socket, flow, session, ticket)?;
+        self.tls += usize::from(stream.is_tls());
+        self.held += stream.memory();
+        self.open.insert(id, stream);
+        self.expect(id, ticket.map(|_| until));
+        self.newcomers.push(id);
+        Ok(())
+    }
+
+    /// The ticket of a connection that the machine waits for, if both sides have agreed upon how to speak by now.
+    pub(super) fn reached(&mut self, id: StreamId) -> Option<u64> {
+        let stream = self.open.get_mut(&id).filter(|stream| !stream.is_handshaking())?;
+        let ticket = stream.ticket.take()?;
+        self.expect(id, None);
+        Some(ticket)
     }
 
     /// Whether the machine has not refused the connection that it was asked about.
@@ -106,6 +139,7 @@ impl Streams {
                 stream.break_off();
             }
         }
+        self.held += stream.memory();
         self.open.insert(id, stream);
         self.expect(id, Some(now + FIRST_BYTE));
         self.newcomers.push(id);

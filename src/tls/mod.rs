@@ -8,12 +8,15 @@
 //!
 //! TLS 1.2 and 1.3, with cipher suites that all have forward secrecy (file `provider`).
 
+mod client;
 mod identity;
 mod material;
 mod own;
 mod provider;
 mod x509;
 
+pub(crate) use client::Client;
+pub use client::{Authorities, BUNDLES};
 pub use identity::{About, Identity, Origin, fingerprint_text};
 pub use material::{Error, MAX_FILE, Material};
 pub(crate) use provider::provider;

@@ -10,10 +10,10 @@ use rcgen::{CertificateParams, KeyPair};
 use rustix::net::{AddressFamily, SocketType};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme,
-    StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion, ServerConfig,
+    SignatureScheme, StreamOwned, SupportedProtocolVersion,
 };
 use sha2::{Digest, Sha256};
 
@@ -26,6 +26,32 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
+    /// One that may sign others, and one for a name, signed by it.
+    pub(crate) fn with_child(name: &str) -> (Authority, Authority) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let cert = params.self_signed(&key).unwrap().der().clone();
+        let authority = Authority { cert, key: key.serialize_der() };
+        let issuer = rcgen::Issuer::new(params, key);
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let cert = params.signed_by(&key, &issuer).unwrap().der().clone();
+        (authority, Authority { cert, key: key.serialize_der() })
+    }
+
+    /// What somebody needs who is called with this.
+    pub(crate) fn server(&self) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::Pkcs8(self.key.clone().into());
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.cert.clone()], key);
+        Arc::new(config.unwrap())
+    }
+
     /// One that is valid for these days from now.
     pub(crate) fn new(days: std::ops::Range<i64>) -> Authority {
         let key = KeyPair::generate().unwrap();

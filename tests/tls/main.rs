@@ -8,6 +8,7 @@ mod cost;
 mod credentials;
 #[path = "../folder/mod.rs"]
 mod folder;
+mod outgoing;
 mod program;
 
 use std::fs::{self, Permissions};

@@ -103,7 +103,11 @@ impl Exchange {
                     let (a, b) = Default::default();
                     self.switch.handle(self.now, Input::Media(media::Event::Closed { session, a, b }));
                 }
-                Output::Media(_) | Output::Send(..) | Output::Close(_) | Output::Event(_) => {}
+                Output::Media(_)
+                | Output::Send(..)
+                | Output::Close(_)
+                | Output::Connect { .. }
+                | Output::Event(_) => {}
             }
         }
     }
