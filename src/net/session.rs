@@ -1,6 +1,6 @@
 //! TLS on a connection: octets of the socket become octets of messages, and the other way round.
 //!
-//! The library keeps what it has to: about 10 KiB for a connection that is idle. What comes to that is bounded here:
+//! The library keeps what it has to: about 14 KiB for a connection that is idle. What comes to that is bounded here:
 //! [`HANDSHAKE_MAX`] octets of a handshake, [`BARREN_MAX`] of anything that does not become a message, and one
 //! record that the other side has not taken.
 

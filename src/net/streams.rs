@@ -15,7 +15,7 @@ use crate::switch::{Flow, Instant, StreamId, Transport};
 /// The most connections at a time, whoever has them. The machine's guard has smaller bounds.
 pub const CONNECTIONS_MAX: usize = 4096;
 
-/// The most of these that are of TLS, whose library keeps about 10 KiB for each. There are more than the guard lets
+/// The most of these that are of TLS, whose library keeps about 14 KiB for each. There are more than the guard lets
 /// strangers have connections.
 pub(super) const TLS_MAX: usize = 2048;
 

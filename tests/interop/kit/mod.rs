@@ -34,6 +34,7 @@ pub enum Family {
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
 }
 
 impl Family {
@@ -51,6 +52,7 @@ impl std::fmt::Display for Transport {
         f.write_str(match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         })
     }
 }
