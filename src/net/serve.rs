@@ -113,7 +113,8 @@ impl<M: Machine> Hub<'_, M> {
         if self.streams.get(id).is_some_and(|stream| stream.is_tls()) {
             // What TLS has to say to that.
             self.streams.write(id);
-            if self.streams.is_full_for(id) {
+            let holds = self.streams.get(id).is_some_and(|stream| stream.memory() > 0);
+            if holds && self.streams.is_full_for(id) {
                 self.end(now, id, Ending::Ours);
             }
         }

@@ -51,7 +51,9 @@ pub fn advice(status: &Status) -> Vec<String> {
     if counts.outside_s.is_none() && is_reachable && up >= PATIENCE {
         let mut ports: Vec<String> = Vec::new();
         for place in &status.listening {
-            let port = format!("{} {}", place.transport, place.address.port());
+            // What a firewall calls it.
+            let transport = if place.transport == "tls" { "tcp" } else { &place.transport };
+            let port = format!("{transport} {}", place.address.port());
             if !ports.contains(&port) {
                 ports.push(port);
             }
