@@ -12,7 +12,7 @@ use argh::{EarlyExit, FromArgs};
 use denwa::cloud::{self, Watch};
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::control::Facts;
-use denwa::console::{Log, Records, Summary, own_addresses};
+use denwa::console::{Log, Records, Summary, certificate, own_addresses};
 use denwa::dns::Resolver;
 use denwa::handover::{self, Estate, Handover, Predecessor};
 use denwa::journal::{Clocks, Journal, Opened, State};
@@ -20,6 +20,7 @@ use denwa::keeper::{self, Keeper};
 use denwa::media;
 use denwa::net::{self, End};
 use denwa::switch::{Event, Flow, Instant, Switch};
+use denwa::tls;
 use rustix::process::geteuid;
 
 /// The arguments of the program.
@@ -180,7 +181,8 @@ fn check(check: Check) -> Done {
     let path = cli::configuration(check.file)?;
     let config = Config::load(&path)?;
     let mut text = format!("{} is right. It means:\n\n{}", path.display(), Summary(&config));
-    for remark in config.remarks() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    for remark in config.remarks().into_iter().chain(tls::check(&config, now)?) {
         text += &format!("\n  Look: {remark}");
     }
     text.push('\n');
@@ -215,9 +217,10 @@ const FOR_ADDRESSES: Duration = Duration::from_millis(100);
 
 /// The exchange, started by the keeper. No thread and no packet comes before the cage.
 fn exchange() -> Done {
-    let Handover { path, mut config, has_state, mut sockets, past, link } = keeper::take_over()?;
+    let Handover { path, mut config, has_state, material, mut sockets, past, link } = keeper::take_over()?;
     let is_ec2 = cloud::is_ec2();
     let resolver = Resolver::from_system()?;
+    sockets.authorities = tls::Authorities::open();
     let cage = keeper::enter_cage(&config, has_state)?;
     // It has its answer when all else is ready.
     let endpoints = || cloud::ENDPOINTS.map(String::from).into();
@@ -289,6 +292,17 @@ fn exchange() -> Done {
         true => Records::start(&config, log.beside(&config))?,
         false => Records::off(),
     };
+    let (identity, notice) =
+        tls::identity(&config, material.as_ref(), has_state.then_some(config.state.as_path()))?;
+    drop(material);
+    if let Some(identity) = &identity {
+        notice.iter().for_each(|notice| log.say(LogLevel::Warn, notice));
+        log.say(LogLevel::Info, &certificate(identity.about()));
+        if let Some(trouble) = identity.about().trouble(wall / 1_000) {
+            log.say(LogLevel::Warn, &trouble);
+        }
+    }
+    sockets.identity = identity;
     let relay = media::Relay::start_with(relay)?;
     let flows: Vec<Flow> = streams.iter().map(|standing| standing.flow).collect();
     let switch = Switch::restore(config, seed, state, clocks, &flows);

@@ -29,6 +29,7 @@ pub(super) struct File {
     pub(super) listen: Places,
     pub(super) advertise: List<Advertised>,
     pub(super) media_ports: Key<PortRange>,
+    pub(super) tls: TlsKeys,
     pub(super) state: Key<PathBuf>,
     pub(super) sync: Key<Time>,
     pub(super) call_records: Key<Records>,
@@ -73,6 +74,14 @@ pub(super) struct RateKeys {
     pub(super) stranger: Key<Rate>,
     pub(super) strangers: Key<Rate>,
     pub(super) phone: Key<Rate>,
+}
+
+/// The keys below `tls`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct TlsKeys {
+    pub(super) cert: Key<PathBuf>,
+    pub(super) key: Key<PathBuf>,
 }
 
 /// `ext.N` and the keys below it.

@@ -394,11 +394,9 @@ fn listen(word: &str) -> Result<Listen, Why> {
     let (transport, place) = match word.split_once(':') {
         Some(("udp", place)) => (Transport::Udp, place),
         Some(("tcp", place)) => (Transport::Tcp, place),
-        Some(("tls", _)) => {
-            return Err("denwa does not speak TLS yet; there are udp and tcp".into());
-        }
+        Some(("tls", place)) => (Transport::Tls, place),
         _ => {
-            return Err(format!("`{word_shown}` does not begin with `udp:` or `tcp:`"));
+            return Err(format!("`{word_shown}` does not begin with `udp:`, `tcp:` or `tls:`"));
         }
     };
     let (address, port_word) = match place.rsplit_once(':') {
@@ -514,6 +512,7 @@ mod tests {
         let v4 = Some("192.0.2.1".to_string());
         assert_eq!(listens("udp:60"), Ok((Transport::Udp, None, 60)));
         assert_eq!(listens("udp:[2001:DB8::1]:5060"), Ok((Transport::Udp, v6, 5060)));
+        assert_eq!(listens("tls:5061"), Ok((Transport::Tls, None, 5061)));
         assert_eq!(listens("tcp:192.0.2.1:5060"), Ok((Transport::Tcp, v4, 5060)));
     }
 
@@ -523,7 +522,6 @@ mod tests {
             ("5060", "does not begin with"),
             ("udp", "does not begin with"),
             ("UDP:5060", "does not begin with"),
-            ("tls:5061", "TLS yet"),
             ("udp:", "does not end in a port"),
             ("udp:0", "does not end in a port"),
             ("udp:+5", "does not end in a port"),

@@ -9,6 +9,7 @@ use crate::config::{
     Access, CallRecords, Config, DigestOffer, Extension, Identity, Listen, LogLevel, NatMedia, Network,
     Number, Password, Sandbox,
 };
+use crate::tls;
 
 /// A configuration in words, a table of some lines. Passwords are not shown.
 pub struct Summary<'a>(pub &'a Config);
@@ -28,6 +29,12 @@ impl fmt::Display for Summary<'_> {
             {
                 let but = if deny.is_empty() { "" } else { ", but not " };
                 row(f, "", format_args!("  for {}{but}{}", Allowed(allow), Networks(deny)))?;
+            }
+        }
+        if tls::is_spoken(config) {
+            match &config.tls {
+                Some(files) => row(f, "TLS certificate", files.cert.display())?,
+                None => row(f, "TLS certificate", "made by denwa (self-signed)")?,
             }
         }
         for address in &config.advertise {

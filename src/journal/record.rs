@@ -298,6 +298,8 @@ pub enum Transport {
     Udp,
     /// A stream.
     Tcp,
+    /// The same inside TLS.
+    Tls,
 }
 
 /// An address and a port, with the interface that a link-local address needs.

@@ -12,11 +12,14 @@ use super::operators;
 use super::udp::Udp;
 use crate::config::Config;
 use crate::handover::Sockets;
+use crate::switch::Transport;
+use crate::tls::Material;
 
 /// The sockets by their addresses, each with its task. When that is dropped, it does not run again.
 pub(super) struct Listening<U, T> {
     udp: Vec<(SocketAddr, Task<()>)>,
-    tcp: Vec<(SocketAddr, Task<()>)>,
+    /// Those of streams, TCP or TLS.
+    streams: Vec<((Transport, SocketAddr), Task<()>)>,
     /// Starts to receive by the socket with this address.
     receive: U,
     /// Starts to accept.
@@ -26,15 +29,15 @@ pub(super) struct Listening<U, T> {
 /// Sockets that were not there before, and the addresses of all.
 struct Opened {
     udp: Vec<Udp>,
-    tcp: Vec<Async<TcpListener>>,
+    streams: Vec<(Transport, Async<TcpListener>)>,
     all_udp: Vec<SocketAddr>,
-    all_tcp: Vec<SocketAddr>,
+    all_streams: Vec<(Transport, SocketAddr)>,
 }
 
-impl<U: Fn(SocketAddr) -> Task<()>, T: Fn(Async<TcpListener>) -> Task<()>> Listening<U, T> {
+impl<U: Fn(SocketAddr) -> Task<()>, T: Fn(Async<TcpListener>, Transport) -> Task<()>> Listening<U, T> {
     /// Nothing is listened on yet.
     pub(super) fn new(receive: U, accept: T) -> Listening<U, T> {
-        Listening { udp: Vec::new(), tcp: Vec::new(), receive, accept }
+        Listening { udp: Vec::new(), streams: Vec::new(), receive, accept }
     }
 
     /// Starts on these sockets, before anything runs.
@@ -47,10 +50,12 @@ impl<U: Fn(SocketAddr) -> Task<()>, T: Fn(Async<TcpListener>) -> Task<()>> Liste
         hub: &RefCell<Hub<'_, M>>,
         sockets: Sockets,
     ) -> io::Result<()> {
-        let Opened { udp, tcp, .. } = self.open(sockets)?;
+        let identity = sockets.identity.clone();
+        let Opened { udp, streams, .. } = self.open(sockets)?;
         let bound: Vec<SocketAddr> = udp.iter().map(Udp::bound).collect();
         hub.borrow_mut().udp = udp;
-        self.spawn(hub, bound, tcp)
+        hub.borrow_mut().introduce(identity);
+        self.spawn(hub, bound, streams)
     }
 
     /// Goes over to these sockets, of which some may be those that are served already, and to another
@@ -58,26 +63,29 @@ impl<U: Fn(SocketAddr) -> Task<()>, T: Fn(Async<TcpListener>) -> Task<()>> Liste
     ///
     /// # Errors
     ///
-    /// The system has no room for them; nothing has changed then.
+    /// The system has no room for them, or the certificate cannot be used; nothing has changed then.
     pub(super) fn reload<M: Machine>(
         &mut self,
         hub: &RefCell<Hub<'_, M>>,
         config: Box<Config>,
+        material: Option<&Material>,
         sockets: Sockets,
     ) -> io::Result<()> {
-        let Opened { udp, tcp, all_udp, all_tcp } = self.open(sockets)?;
+        let identity = hub.borrow_mut().identity_for(&config, material)?;
+        let Opened { udp, streams, all_udp, all_streams } = self.open(sockets)?;
         let bound: Vec<SocketAddr> = udp.iter().map(Udp::bound).collect();
         hub.borrow_mut().reload(config, udp, |at| all_udp.contains(&at));
+        hub.borrow_mut().renew(identity);
         self.udp.retain(|(at, _)| all_udp.contains(at));
-        self.tcp.retain(|(at, _)| all_tcp.contains(at));
-        self.spawn(hub, bound, tcp)
+        self.streams.retain(|(at, _)| all_streams.contains(at));
+        self.spawn(hub, bound, streams)
     }
 
     /// Prepares those sockets that are not served already. No two of a kind have one address, so that a second
     /// one with an address is the first one again.
     fn open(&self, sockets: Sockets) -> io::Result<Opened> {
         let mut opened =
-            Opened { udp: Vec::new(), tcp: Vec::new(), all_udp: Vec::new(), all_tcp: Vec::new() };
+            Opened { udp: Vec::new(), streams: Vec::new(), all_udp: Vec::new(), all_streams: Vec::new() };
         for socket in sockets.udp {
             let at = socket.local_addr()?;
             opened.all_udp.push(at);
@@ -85,11 +93,13 @@ impl<U: Fn(SocketAddr) -> Task<()>, T: Fn(Async<TcpListener>) -> Task<()>> Liste
                 opened.udp.push(Udp::new(socket)?);
             }
         }
-        for listener in sockets.tcp {
-            let at = listener.local_addr()?;
-            opened.all_tcp.push(at);
-            if self.tcp.iter().all(|(served, _)| *served != at) {
-                opened.tcp.push(Async::new(listener)?);
+        let tcp = sockets.tcp.into_iter().map(|listener| (Transport::Tcp, listener));
+        let tls = sockets.tls.into_iter().map(|listener| (Transport::Tls, listener));
+        for (transport, listener) in tcp.chain(tls) {
+            let at = (transport, listener.local_addr()?);
+            opened.all_streams.push(at);
+            if self.streams.iter().all(|(served, _)| *served != at) {
+                opened.streams.push((transport, Async::new(listener)?));
             }
         }
         Ok(opened)
@@ -99,17 +109,18 @@ impl<U: Fn(SocketAddr) -> Task<()>, T: Fn(Async<TcpListener>) -> Task<()>> Liste
         &mut self,
         hub: &RefCell<Hub<'_, M>>,
         udp: Vec<SocketAddr>,
-        tcp: Vec<Async<TcpListener>>,
+        streams: Vec<(Transport, Async<TcpListener>)>,
     ) -> io::Result<()> {
         for bound in udp {
             self.udp.push((bound, (self.receive)(bound)));
         }
-        for listener in tcp {
-            self.tcp.push((listener.get_ref().local_addr()?, (self.accept)(listener)));
+        for (transport, listener) in streams {
+            let at = (transport, listener.get_ref().local_addr()?);
+            self.streams.push((at, (self.accept)(listener, transport)));
         }
-        let addresses = |list: &[(SocketAddr, Task<()>)]| list.iter().map(|(at, _)| *at).collect::<Vec<_>>();
-        let (udp, tcp) = (addresses(&self.udp), addresses(&self.tcp));
-        hub.borrow_mut().operators.listening = operators::listening(udp.into_iter(), tcp.into_iter());
+        let udp = self.udp.iter().map(|(at, _)| (Transport::Udp, *at));
+        let streams = self.streams.iter().map(|(at, _)| *at);
+        hub.borrow_mut().operators.listening = operators::listening(udp.chain(streams));
         Ok(())
     }
 }

@@ -263,6 +263,7 @@ impl<M: Machine> Hub<'_, M> {
             neighbours: switch.neighbours(),
             refused: switch.refused_lately(),
             banned: switch.bans().len() as u64,
+            tls: self.certificate(),
             stopping_s: switch.stops_in().map(|left| left.as_secs()),
             remarks: config.remarks(),
         }
@@ -270,12 +271,8 @@ impl<M: Machine> Hub<'_, M> {
 }
 
 /// Where SIP is spoken, for people: what sockets are bound to.
-pub(super) fn listening(
-    udp: impl Iterator<Item = SocketAddr>,
-    tcp: impl Iterator<Item = SocketAddr>,
-) -> Vec<Listening> {
-    let named = |transport: Transport| move |address| Listening { transport: transport.to_string(), address };
-    udp.map(named(Transport::Udp)).chain(tcp.map(named(Transport::Tcp))).collect()
+pub(super) fn listening(places: impl Iterator<Item = (Transport, SocketAddr)>) -> Vec<Listening> {
+    places.map(|(transport, address)| Listening { transport: transport.to_string(), address }).collect()
 }
 
 /// Accepts connections of operators.

@@ -68,7 +68,7 @@ impl Switch {
     /// A connection was opened.
     pub(super) fn opened(&mut self, flow: Flow) {
         self.notice_outside(&flow);
-        match self.guard.opened(self.io.now, flow.stream.0, flow.local, flow.remote) {
+        match self.guard.opened(self.io.now, flow.stream.0, flow.transport, flow.local, flow.remote) {
             Opening::Admitted => {}
             Opening::InsteadOf(oldest) => self.close(StreamId(oldest)),
             Opening::Refused => self.io.close(flow.stream),

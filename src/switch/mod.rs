@@ -174,6 +174,9 @@ impl Switch {
             Input::Advertised(addresses) => self.is_advertised(addresses),
             Input::Located(host, found) => self.located(host, found),
             Input::MachineStops(after) => self.machine_stops(after),
+            // Nobody has asked for one so far.
+            Input::Connected { flow, .. } => self.io.close(flow.stream),
+            Input::NotConnected { .. } => {}
         }
         while let Some(timer) = self.io.due() {
             self.timer(timer);

@@ -134,6 +134,7 @@ impl World {
                         inputs.push(Input::Media(denwa::media::Event::Closed { session, a, b }));
                     }
                     Output::Event(Event::Notice(sentence)) => self.told.push(sentence),
+                    Output::Connect { .. } => {}
                     Output::Event(_) | Output::Record(_) | Output::Media(_) | Output::Close(_) => {}
                 }
             }
