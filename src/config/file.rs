@@ -122,6 +122,7 @@ pub(super) struct PeerKeys {
     #[serde(default)]
     pub(super) trunks: List<Number>,
     pub(super) max_calls: Key<Calls>,
+    pub(super) pin: Key<Pin>,
 }
 
 /// `trunk.NAME` and the keys below it.
@@ -139,6 +140,7 @@ pub(super) struct TrunkKeys {
     pub(super) numbers: List<Number>,
     pub(super) caller_id: Key<Number>,
     pub(super) emergency: Key<YesNo>,
+    pub(super) pin: Key<Pin>,
     pub(super) max_calls: Key<Calls>,
     pub(super) max_calls_extension: Key<Calls>,
     pub(super) max_calls_hour: Key<CallsAnHour>,
@@ -161,6 +163,9 @@ pub(super) enum Goal {
 
 /// A user name of a digest, 1 to 64 bytes.
 pub(super) struct Word(pub(super) String);
+
+/// The SHA-256 of a certificate.
+pub(super) struct Pin(pub(super) [u8; 32]);
 
 /// A number of digits, 0 to 32.
 pub(super) struct Digits(pub(super) u8);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::file::{
-    Address, Advertised, Banned, Calls, CallsAnHour, Contacts, Digits, Domain, Goal, Minutes, Name,
+    Address, Advertised, Banned, Calls, CallsAnHour, Contacts, Digits, Domain, Goal, Minutes, Name, Pin,
     PlaceName, Records, Time, UserName, Word, YesNo,
 };
 use super::mistake::{Reason, printable};
@@ -45,6 +45,7 @@ written_as! {
     CallsAnHour: deserialize_str by calls_an_hour;
     Minutes: deserialize_str by minutes;
     Digits: deserialize_str by digits;
+    Pin: deserialize_str by pin;
     Address: deserialize_str by address;
     Goal: deserialize_string by goal;
     Word: deserialize_string by word;
@@ -155,6 +156,21 @@ fn digits(word: &str) -> Result<Digits, Why> {
     }
 }
 
+/// A SHA-256 in hex, with or without colons.
+fn pin(word: &str) -> Result<Pin, Why> {
+    let digits: Vec<u8> = word.bytes().filter(|&b| b != b':').collect();
+    let mut pin = [0; 32];
+    let is_hex = digits.len() == 64 && digits.iter().all(u8::is_ascii_hexdigit);
+    for (byte, pair) in pin.iter_mut().zip(digits.chunks(2)) {
+        let digit = |at: usize| pair.get(at).and_then(|&b| char::from(b).to_digit(16)).unwrap_or(0) as u8;
+        *byte = digit(0) << 4 | digit(1);
+    }
+    match is_hex {
+        true => Ok(Pin(pin)),
+        false => Err(format!("`{}` is not the SHA-256 of a certificate, which has 64 hex digits", shown(word))),
+    }
+}
+
 /// The user that somebody proves to be.
 fn word(text: &str) -> Result<Word, Why> {
     const LONGEST: usize = 64;
@@ -191,7 +207,8 @@ fn address(word: &str) -> Result<Address, Why> {
         None => None,
         Some(name) if name.eq_ignore_ascii_case(b"udp") => Some(Transport::Udp),
         Some(name) if name.eq_ignore_ascii_case(b"tcp") => Some(Transport::Tcp),
-        Some(_) => return Err(format!("in `{word_shown}`, transport is neither udp nor tcp")),
+        Some(name) if name.eq_ignore_ascii_case(b"tls") => Some(Transport::Tls),
+        Some(_) => return Err(format!("in `{word_shown}`, transport is none of udp, tcp and tls")),
     };
     if uri.port == Some(0) {
         return Err(format!("in `{word_shown}`, the port is not from 1 to 65535"));

@@ -66,9 +66,9 @@ impl<M: Machine> Hub<'_, M> {
     fn flow_to(&self, place: dns::Place) -> Result<Flow, String> {
         let dns::Place { transport, address: remote } = place;
         if transport != Transport::Udp {
-            return Err(format!(
-                "{remote} is reached by {transport}, and calls to other exchanges go by udp only"
-            ));
+            // Where from is known when it stands.
+            let local = SocketAddr::new(any(remote), 0);
+            return Ok(Flow { transport, local, remote, stream: StreamId(0) });
         }
         let family = if remote.is_ipv6() { "IPv6" } else { "IPv4" };
         let local = local_address(remote).map_err(|error| format!("no way to {remote}: {error}"))?;
@@ -80,13 +80,17 @@ impl<M: Machine> Hub<'_, M> {
     }
 }
 
-/// The address of ours that the system sends from to another one. Nothing is sent.
-fn local_address(remote: SocketAddr) -> io::Result<IpAddr> {
-    let any: IpAddr = match remote.is_ipv6() {
+/// No address of the same family.
+fn any(remote: SocketAddr) -> IpAddr {
+    match remote.is_ipv6() {
         true => Ipv6Addr::UNSPECIFIED.into(),
         false => Ipv4Addr::UNSPECIFIED.into(),
-    };
-    let probe = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    }
+}
+
+/// The address of ours that the system sends from to another one. Nothing is sent.
+fn local_address(remote: SocketAddr) -> io::Result<IpAddr> {
+    let probe = UdpSocket::bind(SocketAddr::new(any(remote), 0))?;
     probe.connect(remote)?;
     Ok(probe.local_addr()?.ip())
 }

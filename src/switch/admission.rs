@@ -79,6 +79,7 @@ impl Switch {
     pub(super) fn closed(&mut self, stream: StreamId) {
         self.guard.closed(stream.0);
         self.registrar.closed(stream);
+        self.neighbour_hung_up(stream);
     }
 
     /// What has changed is put on record. The guard learns what was found out, and says what it has to say.

@@ -55,7 +55,7 @@ pub enum Input<'a> {
     /// own.
     Advertised(Vec<IpAddr>),
     /// A host of another exchange was found: the flows by which it is reached, in the order in which they are to be
-    /// tried, and for how long that holds; or it was not, and why.
+    /// tried, those by streams without one, and for how long that holds; or it was not, and why.
     Located(HostId, Result<(Vec<Flow>, Duration), String>),
     /// The machine will be stopped after this time; `None`: it will not, after all.
     MachineStops(Option<Duration>),

@@ -175,8 +175,8 @@ impl Switch {
             Input::Located(host, found) => self.located(host, found),
             Input::MachineStops(after) => self.machine_stops(after),
             // Nobody has asked for one so far.
-            Input::Connected { flow, .. } => self.io.close(flow.stream),
-            Input::NotConnected { .. } => {}
+            Input::Connected { ticket, flow } => self.connected(ticket, flow),
+            Input::NotConnected { ticket, why } => self.not_connected(ticket, &why),
         }
         while let Some(timer) = self.io.due() {
             self.timer(timer);
