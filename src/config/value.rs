@@ -167,7 +167,9 @@ fn pin(word: &str) -> Result<Pin, Why> {
     }
     match is_hex {
         true => Ok(Pin(pin)),
-        false => Err(format!("`{}` is not the SHA-256 of a certificate, which has 64 hex digits", shown(word))),
+        false => {
+            Err(format!("`{}` is not the SHA-256 of a certificate, which has 64 hex digits", shown(word)))
+        }
     }
 }
 

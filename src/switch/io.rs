@@ -37,6 +37,8 @@ pub(super) enum Timer {
     Insist(u64),
     /// A host of another exchange is to be asked whether it is there.
     Neighbour(HostId),
+    /// Connections to a host that could not be opened are tried again.
+    Connect(HostId),
     /// Our registration with whoever is at a host is to be renewed.
     Register(HostId),
     /// A branch to another exchange is silent for too long, while there are other ways: which fork, which branch.

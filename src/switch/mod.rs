@@ -247,6 +247,7 @@ impl Switch {
             Timer::Unacknowledged(call) => self.unacknowledged(call),
             Timer::Insist(call) => self.insist_again(call),
             Timer::Neighbour(host) => self.neighbour_due(host),
+            Timer::Connect(host) => self.connect(host),
             Timer::Register(host) => self.registration_due(host),
             Timer::Hurry(fork, branch) => self.hurry(fork, branch),
             Timer::Binding(binding) => self.binding_timer(binding),

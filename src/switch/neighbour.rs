@@ -23,6 +23,9 @@ pub const MAX_WAYS: usize = 8;
 /// How often each way is asked whether somebody is there. It also keeps a NAT's mapping open.
 const PROBE: Duration = Duration::from_secs(25);
 
+/// How soon a connection that could not be opened is tried again, at first; each failure doubles it.
+const RECONNECT: Duration = Duration::from_secs(1);
+
 /// How soon a host that could not be found is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -53,8 +56,10 @@ struct Host {
     ways: Vec<Way>,
     /// When it is looked for again.
     stale: Instant,
-    /// Why it was not found.
+    /// Why it was not found, or not reached.
     trouble: Option<String>,
+    /// Connections in a row that could not be opened.
+    failures: u32,
     /// With whom a trunk registers.
     registration: Registration,
 }
@@ -100,6 +105,7 @@ impl Neighbours {
                         ways: Vec::new(),
                         stale: Instant::default(),
                         trouble: None,
+                        failures: 0,
                         registration: Registration::default(),
                     }
                 }));
@@ -335,7 +341,7 @@ impl Switch {
     }
 
     /// Opens the connections to a host that are not there.
-    fn connect(&mut self, id: HostId) {
+    pub(super) fn connect(&mut self, id: HostId) {
         let now = self.io.now;
         let Some((label, host)) = self.neighbours.host(id) else { return };
         let pin = self.config.neighbours.get(label).and_then(|neighbour| neighbour.pin);
@@ -368,7 +374,7 @@ impl Switch {
         };
         (way.flow, way.asked) = (flow, None);
         if let Some((_, host)) = self.neighbours.host(id) {
-            host.trouble = None;
+            (host.trouble, host.failures) = (None, 0);
         }
         self.probe(id);
         self.register_with(id);
@@ -382,6 +388,10 @@ impl Switch {
         let Some(way) = host.ways.get_mut(at).filter(|way| way.flow.is_dead()) else { return };
         (way.asked, way.health) = (None, Health::Down);
         let trouble = format!("{}: {why}", way.flow.remote);
+        // Soon at first: exchanges that know each other may be started one after the other.
+        let again = (RECONNECT * 2u32.pow(host.failures.min(8))).min(PROBE);
+        host.failures = host.failures.saturating_add(1);
+        self.io.arm(again, Timer::Connect(id));
         if host.trouble.replace(trouble.clone()).as_ref() != Some(&trouble) {
             self.io.tell(Event::Notice(format!("{label} cannot be reached at {target}: {trouble}")));
         }
@@ -391,7 +401,8 @@ impl Switch {
     pub(super) fn neighbour_hung_up(&mut self, stream: StreamId) {
         let is_it = |way: &&mut Way| way.flow.is_reliable() && way.flow.stream == stream;
         let hosts = self.neighbours.by_label.values_mut().flat_map(|state| &mut state.hosts);
-        let found = hosts.filter_map(|host| host.ways.iter_mut().find(is_it).map(|way| (host.id, way))).next();
+        let found =
+            hosts.filter_map(|host| host.ways.iter_mut().find(is_it).map(|way| (host.id, way))).next();
         if let Some((id, way)) = found {
             way.flow.stream = StreamId(0);
             (way.asked, way.health) = (None, Health::Unknown);

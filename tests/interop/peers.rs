@@ -12,17 +12,18 @@ struct Pair {
 }
 
 impl Pair {
-    fn start(family: Family, kyoto: &str, tokyo: &str) -> Pair {
+    /// `transport` is what stands behind the hosts in the URIs.
+    fn start(family: Family, transport: &str, kyoto: &str, tokyo: &str) -> Pair {
         let scenes = ["-kyoto", "-tokyo"].map(Scene::called);
         let [at_kyoto, at_tokyo] = [ports::take(1), ports::take(1)];
         let host = in_uri(family.loopback());
         let kyoto = format!(
             "ext.101 = correct-horse\next.101.digest = md5\next.101.name = Kitchen\n\
-             peer.tokyo = sip:{host}:{at_tokyo}\npeer.tokyo.prefix = 8023\n{kyoto}"
+             peer.tokyo = sip:{host}:{at_tokyo}{transport}\npeer.tokyo.prefix = 8023\n{kyoto}"
         );
         let tokyo = format!(
             "ext.201 = battery-staple\next.201.digest = md5\n\
-             peer.kyoto = sip:{host}:{at_kyoto}\npeer.kyoto.prefix = 8075\n{tokyo}"
+             peer.kyoto = sip:{host}:{at_kyoto}{transport}\npeer.kyoto.prefix = 8075\n{tokyo}"
         );
         let tokyo = Denwa::start_at(&scenes[1], at_tokyo, &tokyo);
         let kyoto = Denwa::start_at(&scenes[0], at_kyoto, &kyoto);
@@ -46,8 +47,13 @@ fn shared() -> String {
 #[test]
 #[ignore = "needs baresip"]
 fn friends_call_each_other_by_prefix() {
-    for (link, phones) in [(V6, (V4, V4)), (V4, (V6, V4))] {
-        let pair = Pair::start(link, SHARED, &shared());
+    for (link, transport, phones) in [
+        (V6, "", (V4, V4)),
+        (V4, "", (V6, V4)),
+        (V6, ";transport=tcp", (V4, V6)),
+        (V4, ";transport=tcp", (V4, V4)),
+    ] {
+        let pair = Pair::start(link, transport, SHARED, &shared());
         let (mut kitchen, mut study) = pair.phones(phones.0, phones.1);
         kitchen.dial("8023201");
         study.answer();
@@ -69,4 +75,49 @@ fn friends_call_each_other_by_prefix() {
         study.hang_up();
         kitchen.is_hung_up();
     }
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn a_friend_is_known_by_its_certificate() {
+    let scenes = ["-kyoto", "-tokyo"].map(Scene::called);
+    let [at_kyoto, at_tokyo, tls] = [ports::take(1), ports::take(1), ports::take(1)];
+    let tokyo = Denwa::start_at(
+        &scenes[1],
+        at_tokyo,
+        &format!(
+            "listen = udp:{at_tokyo} tcp:{at_tokyo} tls:{tls}\next.201 = battery-staple\next.201.digest = md5\n\
+             peer.kyoto = sip:[::1]:{at_kyoto}\npeer.kyoto.prefix = 8075\n{}",
+            shared()
+        ),
+    );
+    let status = tokyo.command(&scenes[1], &["status", "--json"]);
+    let pin = status
+        .split("\"sha256_fingerprint\": \"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .unwrap_or_else(|| panic!("{status}"));
+    let settings = |pin: &str| {
+        format!(
+            "ext.101 = correct-horse\next.101.digest = md5\npeer.tokyo = sip:[::1]:{tls};transport=tls\n\
+             peer.tokyo.prefix = 8023\npeer.tokyo.pin = {pin}\n{SHARED}"
+        )
+    };
+    {
+        let scene = Scene::called("-stranger");
+        let other = Denwa::start(&scene, &settings(&"ab".repeat(32)));
+        other.program.expect("peer.tokyo cannot be reached at");
+    }
+    let kyoto = Denwa::start_at(&scenes[0], at_kyoto, &settings(pin));
+    kyoto.program.expect("peer.tokyo answers at");
+    let pair = Pair { kyoto, tokyo, scenes };
+    let (mut kitchen, mut study) = pair.phones(V4, V6);
+    kitchen.dial("8023201");
+    study.answer();
+    kitchen.talks();
+    kitchen.hears(&study);
+    study.hears(&kitchen);
+    study.hang_up();
+    kitchen.is_hung_up();
+    pair.kyoto.program.expect("101 → 8023201 ended");
 }
