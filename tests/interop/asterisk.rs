@@ -1,11 +1,12 @@
 //! Exchange to exchange: ours and a real Asterisk, as a friend's and as a provider's.
 
+use std::time::Duration;
+
 use crate::kit::Family::{V4, V6};
 use crate::kit::Transport::Udp;
 use crate::kit::{Asterisk, Baresip, Denwa, Family, Phone, Scene, in_uri, ports, wait_until};
 
-const HOUSE: &str =
-    "ext.101 = correct-horse\next.101.digest = md5\next.102 = battery-staple\next.102.digest = md5\n";
+const HOUSE: &str = "ext.101 = correct-horse\next.101.digest = md5\next.102 = battery-staple\next.102.digest = md5\necho = 114\n";
 
 /// Behind 7 it calls us back; 600 is an echo test.
 const EXTENSIONS: &str = "[default]
@@ -71,8 +72,27 @@ fn friend(family: Family) {
     talk(&mut kitchen, &mut study, "87102");
     let invite = study.last_received("INVITE");
     assert!(invite.contains("<sip:8101@"), "the friend's caller can be called back: {invite}");
+
+    // Hold, which Asterisk answers itself, and back again.
+    for phone in [&mut kitchen, &mut study] {
+        phone.show_rates();
+        wait_until("sound flows", || phone.sends_and_receives() == (true, true));
+        phone.program.say("/hold");
+        wait_until("silence from here", || !phone.sends_and_receives().0);
+        phone.program.say("/resume");
+        wait_until("sound flows again", || phone.sends_and_receives() == (true, true));
+    }
+
     study.hang_up();
     kitchen.is_hung_up();
+
+    // A phone sends its caller on, by a number that the friend dials for it at our exchange.
+    talk(&mut kitchen, &mut study, "87102");
+    study.program.say("/transfer sip:7114@denwa.test");
+    denwa.program.expect("→ 114 answered");
+    kitchen.new_recording();
+    kitchen.hears_itself();
+    kitchen.hang_up();
 }
 
 #[test]
@@ -85,6 +105,46 @@ fn an_asterisk_is_a_friend_over_ipv6() {
 #[ignore = "needs baresip and Asterisk"]
 fn an_asterisk_is_a_friend_over_ipv4() {
     friend(V4);
+}
+
+/// Session timers (RFC 4028) are kept by the refreshes of whoever promised them, across us.
+#[test]
+#[ignore = "needs baresip and Asterisk"]
+fn an_asterisk_refreshes_its_sessions() {
+    if !Asterisk::is_here() {
+        return;
+    }
+    let (scene, theirs) = (Scene::called("-ours"), Scene::called("-asterisk"));
+    let (here, there) = (ports::take(1), ports::take(1));
+    let asterisk = Asterisk::start(
+        &theirs,
+        &format!(
+            "[udp]\ntype=transport\nprotocol=udp\nbind=[::1]:{there}\n\n[denwa]\ntype=endpoint\ncontext=default\n\
+             disallow=all\nallow=g722,ulaw,alaw\naors=denwa\ndirect_media=no\ntimers=always\ntimers_min_se=90\n\
+             timers_sess_expires=90\n\n[denwa]\ntype=aor\ncontact=sip:[::1]:{here}\n\n[denwa]\ntype=identify\n\
+             endpoint=denwa\nmatch=::1\n"
+        ),
+        EXTENSIONS,
+    );
+    let denwa = Denwa::start_at(
+        &scene,
+        here,
+        &format!("{HOUSE}peer.friend = sip:[::1]:{there}\npeer.friend.prefix = 8\n"),
+    );
+    denwa.program.expect("peer.friend answers at");
+    let (mut kitchen, mut study) = phones(&scene, &denwa);
+    talk(&mut kitchen, &mut study, "87102");
+    // A refresh is due after half of the time; without one the call would be over at its end.
+    std::thread::sleep(Duration::from_secs(50));
+    let has_timer = |phone: &Phone| phone.last_received("INVITE").contains("Session-Expires");
+    let refreshed = has_timer(&kitchen) || has_timer(&study);
+    assert!(refreshed, "{}", asterisk.console("pjsip show channels"));
+    kitchen.new_recording();
+    study.new_recording();
+    kitchen.hears(&study);
+    study.hears(&kitchen);
+    study.hang_up();
+    kitchen.is_hung_up();
 }
 
 #[test]

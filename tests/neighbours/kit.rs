@@ -22,6 +22,8 @@ pub struct World {
     serial: u32,
     /// Who answers when asked whether they are there.
     pub alive: Vec<SocketAddr>,
+    /// How long the exchange has worked.
+    pub spent: Duration,
 }
 
 impl World {
@@ -34,7 +36,14 @@ impl World {
         let plenty = Rate(1_000_000);
         (config.rate_stranger, config.rate_strangers, config.rate_phone) = (plenty, plenty, plenty);
         let switch = Switch::new(config, [7; 32]);
-        let mut world = World { switch, now: 1000, told: Vec::new(), serial: 0, alive: Vec::new() };
+        let mut world = World {
+            switch,
+            now: 1000,
+            told: Vec::new(),
+            serial: 0,
+            alive: Vec::new(),
+            spent: Duration::ZERO,
+        };
         let mut sent = world.tick();
         for phone in phones {
             let request = world.request(*phone, "REGISTER", "sip:pbx.test", "", "");
@@ -68,8 +77,11 @@ impl World {
             remote: from,
             stream: StreamId(0),
         };
+        let begin = std::time::Instant::now();
         self.switch.handle(Instant(self.now), Input::Packet { flow, bytes: text.as_bytes() });
-        self.drain()
+        let outputs: Vec<Output> = std::iter::from_fn(|| self.switch.poll()).collect();
+        self.spent += begin.elapsed();
+        self.carry_out(outputs)
     }
 
     /// Something else happens.
@@ -96,11 +108,16 @@ impl World {
     }
 
     fn drain(&mut self) -> Sent {
+        self.carry_out(Vec::new())
+    }
+
+    fn carry_out(&mut self, outputs: Vec<Output>) -> Sent {
+        let mut outputs = std::collections::VecDeque::from(outputs);
         let mut sent = Vec::new();
         loop {
             let mut inputs = Vec::new();
             let mut answered = Vec::new();
-            while let Some(output) = self.switch.poll() {
+            while let Some(output) = outputs.pop_front().or_else(|| self.switch.poll()) {
                 match output {
                     Output::Send(flow, bytes) => {
                         let text = String::from_utf8(bytes).unwrap();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)] // nothing outside a test binary could reach anything
 
+mod cost;
 mod days;
 mod kit;
 mod peers;
