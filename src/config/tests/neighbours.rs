@@ -71,7 +71,7 @@ fn mistakes_about_other_exchanges() {
         ("peer.a = sip:a\npeer.a.trunks = isp", "peer.a.trunks: there is no trunk.isp"),
         (
             "peer.a = sip:a\npeer.a.prefix = 8\npeer.b = sip:b\npeer.b.prefix = 8",
-            "peer.b.prefix: this prefix is that of peer.a.prefix on line 6 already",
+            "peer.b.prefix: this prefix is that of peer.a.prefix on line 4 already",
         ),
         ("trunk.isp = sip:sip.example.jp", "trunk.isp: who we are there is missing; write sip:USER@HOST"),
         (
