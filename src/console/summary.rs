@@ -29,6 +29,9 @@ impl fmt::Display for Summary<'_> {
                 row(f, "", format_args!("  for {}{but}{}", Allowed(allow), Networks(deny)))?;
             }
         }
+        for (i, listen) in config.mantela.listen.iter().enumerate() {
+            row(f, if i == 0 { "mantela.json is on" } else { "" }, Place(listen))?;
+        }
         for address in &config.advertise {
             let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
             row(f, "public address", format_args!("{address} ({family})"))?;

@@ -17,10 +17,13 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{INHERIT, Past, SERVE, send};
 use super::{Sockets, descriptors};
-use crate::config::{Config, MAX_BYTES, MAX_LISTEN, Sandbox};
+use crate::config::{Config, MAX_BYTES, MAX_LISTEN, MAX_MANTELA_LISTEN, Sandbox};
 
 /// The most sockets for SIP that are handed over: one of each family for each `listen`.
 pub const MAX_SOCKETS: usize = 2 * MAX_LISTEN;
+
+/// The same for HTTP.
+pub const MAX_WEB_SOCKETS: usize = 2 * MAX_MANTELA_LISTEN;
 
 /// The most octets of a body: a configuration, two paths, a user, and room for numbers.
 pub(super) const MAX_BODY: usize = MAX_BYTES + 2 * libc::PATH_MAX as usize + 1024;
@@ -35,6 +38,8 @@ struct Body<'a> {
     udp: u8,
     /// How many are of TCP.
     tcp: u8,
+    /// How many of HTTP come behind these.
+    web: u8,
     /// Whether the last one is the operator's.
     control: bool,
 }
@@ -83,15 +88,20 @@ impl Parcel {
         has_state: bool,
         sockets: Sockets,
     ) -> io::Result<Parcel> {
-        let (udp, tcp) = (sockets.udp.len(), sockets.tcp.len());
+        let (udp, tcp, web) = (sockets.udp.len(), sockets.tcp.len(), sockets.web.len());
         if udp + tcp > MAX_SOCKETS {
             return Err(io::Error::other(format!("{} sockets, and {MAX_SOCKETS} are the most", udp + tcp)));
+        }
+        if web > MAX_WEB_SOCKETS {
+            return Err(io::Error::other(format!(
+                "{web} sockets of HTTP, and {MAX_WEB_SOCKETS} are the most"
+            )));
         }
         let lasting = Lasting::of(config);
         let path = path.as_os_str().as_bytes();
         let control = sockets.control.is_some();
-        let (udp, tcp) = (udp as u8, tcp as u8);
-        let body = Body { path, file, lasting: lasting.clone(), has_state, udp, tcp, control };
+        let (udp, tcp, web) = (udp as u8, tcp as u8, web as u8);
+        let body = Body { path, file, lasting: lasting.clone(), has_state, udp, tcp, web, control };
         let body = postcard::to_allocvec(&body).map_err(io::Error::other)?;
         if body.len() > MAX_BODY {
             return Err(io::Error::other("the configuration and its path are too long"));
@@ -120,7 +130,8 @@ impl Parcel {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let udp = self.sockets.udp.iter().map(AsFd::as_fd);
         let tcp = self.sockets.tcp.iter().map(AsFd::as_fd);
-        let others = tcp.chain(self.sockets.control.iter().map(AsFd::as_fd));
+        let web = self.sockets.web.iter().map(AsFd::as_fd);
+        let others = tcp.chain(web).chain(self.sockets.control.iter().map(AsFd::as_fd));
         [self.body.as_fd()].into_iter().chain(udp).chain(others).collect()
     }
 }
@@ -158,14 +169,15 @@ pub(super) fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
     body.read_exact_at(&mut bytes, 0)?;
     let body: Body<'_> = postcard::from_bytes(&bytes).map_err(io::Error::other)?;
 
-    let (udp, tcp) = (usize::from(body.udp), usize::from(body.tcp));
-    let sent = udp + tcp + usize::from(body.control);
+    let (udp, tcp, web) = (usize::from(body.udp), usize::from(body.tcp), usize::from(body.web));
+    let sent = udp + tcp + web + usize::from(body.control);
     if descriptors.len() != sent {
         return Err(io::Error::other(format!("{} of {sent} sockets came", descriptors.len())));
     }
     let sockets = Sockets {
         udp: descriptors.by_ref().take(udp).map(UdpSocket::from).collect(),
         tcp: descriptors.by_ref().take(tcp).map(TcpListener::from).collect(),
+        web: descriptors.by_ref().take(web).map(TcpListener::from).collect(),
         control: descriptors.next().map(UnixListener::from),
         ..Sockets::default()
     };

@@ -5,13 +5,15 @@ use std::os::unix::net::UnixListener;
 
 use super::Standing;
 
-/// The sockets that SIP is spoken on, those of IPv6 never carry IPv4; and the operator's.
+/// The sockets that SIP is spoken on, those of IPv6 never carry IPv4; those of HTTP, likewise; and the operator's.
 #[derive(Debug, Default)]
 pub struct Sockets {
     /// Bound, nonblocking; those on a wildcard address tell where each datagram was sent to.
     pub udp: Vec<UdpSocket>,
     /// Listening, nonblocking.
     pub tcp: Vec<TcpListener>,
+    /// Where the document of [`mantela`](crate::mantela) is asked for: listening, nonblocking.
+    pub web: Vec<TcpListener>,
     /// Where the operator's commands come, nonblocking; `None` where there is no state folder to have it in.
     pub control: Option<UnixListener>,
     /// Connections that another process has had; not bound here.
