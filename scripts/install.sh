@@ -138,10 +138,11 @@ room() {
     [ "$free" -ge "$2" ] || fail "$1 has $free MB free, and $2 MB are needed: remove something there first"
 }
 
-# The ports of a configuration, one a line: udp 5060.
+# The ports of a configuration, one a line: udp 5060. That of TLS is one of TCP.
 sip_ports() {
     sed -n 's/^[[:space:]]*listen\(\.[^.=[:space:]]*\)\{0,1\}[[:space:]]*=//p' "$1" | awk '
-        { for (i = 1; i <= NF; i++) { port = $i; sub(/.*:/, "", port); print substr($i, 1, index($i, ":") - 1), port; n++ } }
+        { for (i = 1; i <= NF; i++) { port = $i; sub(/.*:/, "", port)
+            proto = substr($i, 1, index($i, ":") - 1); print proto == "tls" ? "tcp" : proto, port; n++ } }
         END { if (!n) print "udp 5060\ntcp 5060" }' | sort -u
 }
 

@@ -8,12 +8,11 @@
 //!                                         └▶ call        two legs and what joins them
 //! ```
 //!
-//! [`switch::Switch`] is the exchange itself: a state machine without sockets, clocks or threads.
-//! It asks the [`guard`] first. [`net`] feeds it, [`media`] moves the sound, [`journal`] keeps what must
-//! survive a crash, [`console`] tells people what happened, [`cloud`] asks what surrounds the machine and
-//! [`dns`] where others are. Two processes do all that: the [`keeper`] holds the listening sockets, and in the
-//! cage that [`sandbox`] builds the exchange serves them. What one process gives to another is in
-//! [`handover`].
+//! [`switch::Switch`] is the exchange itself: a state machine without sockets, clocks or threads. It asks the
+//! [`guard`] first. [`net`] feeds it, [`media`] moves the sound, [`journal`] keeps what must survive a crash,
+//! [`console`] tells people what happened, [`cloud`] asks what surrounds the machine and [`dns`] where others are,
+//! [`tls`] has the certificate. Two processes do all that: the [`keeper`] holds the listening sockets, and in the
+//! cage that [`sandbox`] builds the exchange serves them. What one process gives to another is in [`handover`].
 
 pub mod atomic;
 pub mod cloud;
@@ -31,6 +30,7 @@ pub mod sandbox;
 pub mod sip;
 pub mod switch;
 pub mod time;
+pub mod tls;
 
 /// What this program calls itself: what it was built from, or else the version of the package.
 pub const VERSION: &str = match option_env!("DENWA_VERSION") {

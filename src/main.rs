@@ -12,13 +12,15 @@ use argh::{EarlyExit, FromArgs};
 use denwa::cloud::{self, Watch};
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::control::Facts;
-use denwa::console::{Log, Records, Summary, own_addresses};
+use denwa::console::{Log, Records, Summary, certificate, own_addresses};
+use denwa::dns::Resolver;
 use denwa::handover::{self, Estate, Handover, Predecessor};
 use denwa::journal::{Clocks, Journal, Opened, State};
 use denwa::keeper::{self, Keeper};
 use denwa::media;
 use denwa::net::{self, End};
 use denwa::switch::{Event, Flow, Instant, Switch};
+use denwa::tls;
 use rustix::process::geteuid;
 
 /// The arguments of the program.
@@ -58,6 +60,7 @@ enum Command {
     Phones(cli::look::Phones),
     Calls(cli::look::Calls),
     Peer(cli::peer::Peer),
+    Route(cli::route::Route),
     Watch(cli::watch::Watch),
     Why(cli::look::Why),
     Trace(cli::follow::Trace),
@@ -125,6 +128,7 @@ fn main() -> ExitCode {
         Some(Command::Phones(arguments)) => cli::look::phones(arguments),
         Some(Command::Calls(arguments)) => cli::look::calls(arguments),
         Some(Command::Peer(arguments)) => cli::peer::peer(arguments),
+        Some(Command::Route(arguments)) => cli::route::route(arguments),
         Some(Command::Watch(arguments)) => cli::watch::watch(arguments),
         Some(Command::Why(arguments)) => cli::look::why(arguments),
         Some(Command::Trace(arguments)) => cli::follow::trace(arguments),
@@ -177,7 +181,8 @@ fn check(check: Check) -> Done {
     let path = cli::configuration(check.file)?;
     let config = Config::load(&path)?;
     let mut text = format!("{} is right. It means:\n\n{}", path.display(), Summary(&config));
-    for remark in config.remarks() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    for remark in config.remarks().into_iter().chain(tls::check(&config, now)?) {
         text += &format!("\n  Look: {remark}");
     }
     text.push('\n');
@@ -212,8 +217,10 @@ const FOR_ADDRESSES: Duration = Duration::from_millis(100);
 
 /// The exchange, started by the keeper. No thread and no packet comes before the cage.
 fn exchange() -> Done {
-    let Handover { path, mut config, has_state, mut sockets, past, link } = keeper::take_over()?;
+    let Handover { path, mut config, has_state, material, mut sockets, past, link } = keeper::take_over()?;
     let is_ec2 = cloud::is_ec2();
+    let resolver = Resolver::from_system()?;
+    sockets.authorities = tls::Authorities::open();
     let cage = keeper::enter_cage(&config, has_state)?;
     // It has its answer when all else is ready.
     let endpoints = || cloud::ENDPOINTS.map(String::from).into();
@@ -275,11 +282,27 @@ fn exchange() -> Done {
         }
         config.advertise = addresses;
     }
-    let desk = net::Desk { facts, log: log.tail(), cloud: watch.as_ref().map(Watch::news) };
+    let desk = net::Desk {
+        facts,
+        log: log.tail(),
+        cloud: watch.as_ref().map(Watch::news),
+        resolver: Some(resolver),
+    };
     let mut call_records = match has_state {
         true => Records::start(&config, log.beside(&config))?,
         false => Records::off(),
     };
+    let (identity, notice) =
+        tls::identity(&config, material.as_ref(), has_state.then_some(config.state.as_path()))?;
+    drop(material);
+    if let Some(identity) = &identity {
+        notice.iter().for_each(|notice| log.say(LogLevel::Warn, notice));
+        log.say(LogLevel::Info, &certificate(identity.about()));
+        if let Some(trouble) = identity.about().trouble(wall / 1_000) {
+            log.say(LogLevel::Warn, &trouble);
+        }
+    }
+    sockets.identity = identity;
     let relay = media::Relay::start_with(relay)?;
     let flows: Vec<Flow> = streams.iter().map(|standing| standing.flow).collect();
     let switch = Switch::restore(config, seed, state, clocks, &flows);

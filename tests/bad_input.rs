@@ -120,7 +120,11 @@ impl Exchange {
                 Output::Send(flow, bytes) => sent.push((flow, String::from_utf8_lossy(&bytes).into_owned())),
                 Output::Close(stream) => self.closed.push(stream),
                 Output::Media(denwa::media::Command::Close { session }) => closes.push(session),
-                Output::Record(_) | Output::Media(_) | Output::Locate { .. } | Output::Event(_) => {}
+                Output::Record(_)
+                | Output::Media(_)
+                | Output::Locate { .. }
+                | Output::Connect { .. }
+                | Output::Event(_) => {}
             }
         }
         for session in closes {

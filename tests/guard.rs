@@ -115,7 +115,7 @@ fn phones_are_heard_under_any_flood() {
                 packet(&mut guard, now, remote);
             }
             if rng.one_in(10) {
-                guard.opened(Instant(now), now + 1, ours(), at(v4(100 + rng.below(5_000))));
+                guard.opened(Instant(now), now + 1, Transport::Tcp, ours(), at(v4(100 + rng.below(5_000))));
             }
             // Twenty phones that send 20 packets a second each.
             if now % 50 == 0 {
@@ -125,7 +125,8 @@ fn phones_are_heard_under_any_flood() {
             }
             if now % 1_000 == 0 {
                 let stream = 1_000_000 + now;
-                let opening = guard.opened(Instant(now), stream, ours(), at(v4(now / 1_000 % 20)));
+                let opening =
+                    guard.opened(Instant(now), stream, Transport::Tcp, ours(), at(v4(now / 1_000 % 20)));
                 assert_ne!(opening, Opening::Refused);
                 guard.learn(Instant(now), Lesson::Authenticated { source: v4(0), stream });
             }
@@ -335,7 +336,7 @@ fn packets_and_connections_pass_the_lists_of_all_and_of_their_listener() {
             assert_eq!(heard(Transport::Udp, 60), by_all && by_gate, "{remote}");
             assert_eq!(heard(Transport::Udp, 61), by_all, "{remote}");
             assert_eq!(heard(Transport::Tcp, 60), by_all, "{remote}");
-            let opening = guard.opened(Instant(stream), stream, ours(), at(remote));
+            let opening = guard.opened(Instant(stream), stream, Transport::Tcp, ours(), at(remote));
             assert_eq!(opening != Opening::Refused, by_all, "{remote}");
             guard.closed(stream);
         }
@@ -364,7 +365,7 @@ fn connections_without_authentication_are_few_and_do_not_stay() {
             let n = if rng.one_in(4) { rng.below(3) } else { rng.below(2_000) };
             let of_source = open.values().filter(|(source, _)| *source == n).count();
             let most = if n == 0 { 64 } else { 8 };
-            match guard.opened(Instant(now), stream, ours(), at(v4(n))) {
+            match guard.opened(Instant(now), stream, Transport::Tcp, ours(), at(v4(n))) {
                 Opening::Refused => {
                     refused += 1;
                     continue;
@@ -436,7 +437,7 @@ fn an_office_that_comes_back_all_at_once_gets_in_over_tcp() {
                 *phone = match *phone {
                     Attempt::Out if now % 1_000 == 0 => {
                         streams += 1;
-                        match guard.opened(Instant(now), streams, ours(), at(office)) {
+                        match guard.opened(Instant(now), streams, Transport::Tcp, ours(), at(office)) {
                             Opening::Refused => Attempt::Out,
                             _ => Attempt::Asks { stream: streams, messages: 0 },
                         }
@@ -509,7 +510,9 @@ fn what_is_told_adds_up_to_what_was_in_vain() {
             };
             let source = Prefix::of(remote);
             if rng.one_in(10) {
-                if guard.opened(Instant(now), step + 1, ours(), at(remote)) == Opening::Refused {
+                if guard.opened(Instant(now), step + 1, Transport::Tcp, ours(), at(remote))
+                    == Opening::Refused
+                {
                     *connections.entry(source).or_default() += 1;
                 }
             } else if packet(&mut guard, now, remote).is_none() {
@@ -584,7 +587,7 @@ fn what_is_told_adds_up_to_what_was_in_vain() {
 fn a_deadline_is_when_there_is_something_and_not_before() {
     let mut guard = guard();
     assert_eq!(guard.deadline(), None);
-    guard.opened(Instant(500), 1, ours(), at(v4(1)));
+    guard.opened(Instant(500), 1, Transport::Tcp, ours(), at(v4(1)));
     assert_eq!(guard.deadline(), Some(Instant(32_500)));
     assert_eq!(drain(&mut guard, 32_499), (Vec::new(), Vec::new()));
     assert_eq!(drain(&mut guard, 32_500), (vec![1], Vec::new()));
@@ -601,7 +604,7 @@ fn the_end_of_time_is_no_trouble() {
     let mut guard = guard();
     for now in [0, u64::MAX - 1, u64::MAX, u64::MAX] {
         packet(&mut guard, now, v4(1));
-        guard.opened(Instant(now), 1, ours(), at(v4(1)));
+        guard.opened(Instant(now), 1, Transport::Tcp, ours(), at(v4(1)));
         for _ in 0..20 {
             guard.learn(Instant(now), Lesson::Failed { source: v4(1), number: String::new() });
             guard.learn(Instant(now), Lesson::Exceeded(v4(1)));
@@ -621,7 +624,7 @@ fn a_flood_costs_no_memory() {
     let access = Access { allow: Vec::new(), deny: list };
     let mut guard = Guard::new(&Config { access, ..Config::default() }, (1, 8));
     for stream in 0..20_000 {
-        guard.opened(Instant(stream / 100), stream + 1, ours(), at(v4(stream)));
+        guard.opened(Instant(stream / 100), stream + 1, Transport::Tcp, ours(), at(v4(stream)));
     }
     // Three failures a source: a ban for each, if there were room.
     let ban = |guard: &mut Guard, from: u64| {

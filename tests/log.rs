@@ -93,7 +93,11 @@ impl Exchange {
             match output {
                 Output::Send(flow, bytes) => sent.push((flow, String::from_utf8(bytes).unwrap())),
                 Output::Event(event) => self.log.event(&event),
-                Output::Record(_) | Output::Close(_) | Output::Locate { .. } | Output::Media(_) => {}
+                Output::Record(_)
+                | Output::Close(_)
+                | Output::Locate { .. }
+                | Output::Connect { .. }
+                | Output::Media(_) => {}
             }
         }
         sent

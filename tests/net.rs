@@ -74,7 +74,9 @@ impl Machine for Echo {
             | Input::Operator(_)
             | Input::Advertised(_)
             | Input::Located(..)
-            | Input::MachineStops(_) => {}
+            | Input::MachineStops(_)
+            | Input::Connected { .. }
+            | Input::NotConnected { .. } => {}
             Input::Media(event) => self.tell(format!("{event:?}")),
         }
     }
@@ -321,19 +323,19 @@ fn ticks_come_when_they_are_due_and_the_earliest_counts() {
 
 #[test]
 fn a_port_in_use_is_explained() {
-    for transport in [Transport::Udp, Transport::Tcp] {
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
         let address = Some(IpAddr::V6(Ipv6Addr::LOCALHOST));
         let first = keeper::bind(&listen(transport, address, 0)).unwrap();
         let port = match transport {
             Transport::Udp => first.udp[0].local_addr(),
             Transport::Tcp => first.tcp[0].local_addr(),
+            Transport::Tls => first.tls[0].local_addr(),
         };
         let port = port.unwrap().port();
         let error = keeper::bind(&listen(transport, address, port)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
         let text = error.to_string();
-        let name = if transport == Transport::Udp { "udp" } else { "tcp" };
-        assert!(text.starts_with(&format!("listen = {name}:[::1]:{port}: ")), "{text}");
+        assert!(text.starts_with(&format!("listen = {transport}:[::1]:{port}: ")), "{text}");
         assert!(text.contains("another program has") && text.contains(&format!(":{port}'")), "{text}");
     }
 }

@@ -96,7 +96,9 @@ impl Machine for Door {
             | Input::Operator(_)
             | Input::Advertised(_)
             | Input::Located(..)
-            | Input::MachineStops(_) => {}
+            | Input::MachineStops(_)
+            | Input::Connected { .. }
+            | Input::NotConnected { .. } => {}
         }
     }
 

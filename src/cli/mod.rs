@@ -10,6 +10,7 @@ pub(crate) mod keeper;
 pub(crate) mod look;
 pub(crate) mod peer;
 mod peer_add;
+pub(crate) mod route;
 pub(crate) mod watch;
 
 use std::io;

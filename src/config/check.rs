@@ -9,11 +9,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::de::Said;
-use super::file::{Advertised, Each, ExtensionKeys, File, Key, List, Named, PlaceName, Places, Time, YesNo};
+use super::file::{
+    Advertised, Each, ExtensionKeys, File, Key, List, Named, PlaceName, Places, Time, TlsKeys, YesNo,
+};
 use super::mistake::{Mistakes, Reason};
 use super::{
     Access, Config, ExpiresRange, Extension, Listen, Listing, MAX_EXTENSIONS, MAX_GROUPS, MAX_LISTEN,
-    MAX_MEMBERS, MAX_NETWORKS, Network, NoAnswer, Number, Password, PortRange, Transport,
+    MAX_MEMBERS, MAX_NETWORKS, Network, NoAnswer, Number, Password, PortRange, TlsFiles, Transport,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -49,6 +51,7 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
             .media_ports(file.media_ports, &listen_said, &listen)
             .unwrap_or(default.media_ports),
         listen,
+        tls: check.tls(file.tls),
         state: said(file.state).unwrap_or(default.state),
         sync: check
             .time(|| "sync".into(), file.sync, "0s to 1m", |t| t <= SECOND * 60)
@@ -216,7 +219,7 @@ impl Check<'_> {
             };
             // Without an address all of them are meant, so another socket beside it cannot be bound.
             let covers = |old: &Listen| {
-                (old.transport, old.port) == (new.transport, new.port)
+                (old.transport.is_stream(), old.port) == (new.transport.is_stream(), new.port)
                     && (old.address == new.address || old.address.is_none() || new.address.is_none())
             };
             match listen.iter().find(|(old, _)| covers(old)) {
@@ -224,6 +227,7 @@ impl Check<'_> {
                     let (word, with) = (new.to_string(), old.to_string());
                     let reason = match word == with {
                         true => Reason::ListedTwice { word, first },
+                        false if old.transport != new.transport => Reason::OnePort { word, with, first },
                         false => Reason::Overlap { word, with, first },
                     };
                     self.wrong(entry.line, &entry.key, reason);
@@ -236,6 +240,22 @@ impl Check<'_> {
             }
         }
         listen.into_iter().map(|(listen, _)| listen).collect()
+    }
+
+    /// The files for TLS: both, or none.
+    fn tls(&mut self, keys: TlsKeys) -> Option<TlsFiles> {
+        match (keys.cert, keys.key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert: cert.value?, key: key.value? }),
+            (Some(cert), None) => {
+                self.wrong(cert.line, "tls.cert", Reason::Alone { other: "tls.key" });
+                None
+            }
+            (None, Some(key)) => {
+                self.wrong(key.line, "tls.key", Reason::Alone { other: "tls.cert" });
+                None
+            }
+            (None, None) => None,
+        }
     }
 
     /// The networks of one list. Those that overlap are no mistake.

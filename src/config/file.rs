@@ -29,6 +29,7 @@ pub(super) struct File {
     pub(super) listen: Places,
     pub(super) advertise: List<Advertised>,
     pub(super) media_ports: Key<PortRange>,
+    pub(super) tls: TlsKeys,
     pub(super) state: Key<PathBuf>,
     pub(super) sync: Key<Time>,
     pub(super) call_records: Key<Records>,
@@ -88,6 +89,14 @@ pub(super) struct MantelaKeys {
     pub(super) numbers: List<Number>,
 }
 
+/// The keys below `tls`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct TlsKeys {
+    pub(super) cert: Key<PathBuf>,
+    pub(super) key: Key<PathBuf>,
+}
+
 /// `ext.N` and the keys below it.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -131,6 +140,7 @@ pub(super) struct PeerKeys {
     pub(super) max_calls: Key<Calls>,
     pub(super) mantela: Key<WebAddress>,
     pub(super) identifier: Key<Identifier>,
+    pub(super) pin: Key<Pin>,
 }
 
 /// `trunk.NAME` and the keys below it.
@@ -148,6 +158,7 @@ pub(super) struct TrunkKeys {
     pub(super) numbers: List<Number>,
     pub(super) caller_id: Key<Number>,
     pub(super) emergency: Key<YesNo>,
+    pub(super) pin: Key<Pin>,
     pub(super) max_calls: Key<Calls>,
     pub(super) max_calls_extension: Key<Calls>,
     pub(super) max_calls_hour: Key<CallsAnHour>,
@@ -170,6 +181,9 @@ pub(super) enum Goal {
 
 /// A user name of a digest, 1 to 64 bytes.
 pub(super) struct Word(pub(super) String);
+
+/// The SHA-256 of a certificate.
+pub(super) struct Pin(pub(super) [u8; 32]);
 
 /// A number of digits, 0 to 32.
 pub(super) struct Digits(pub(super) u8);

@@ -127,6 +127,12 @@ echo = 114
 #listen      = udp:5060 tcp:5060
 #media-ports = 40000-40999
 
+# TLS, beside the others. Without the two files denwa makes a certificate of its own, and says its
+# fingerprint at start; with them, it takes a renewed one as soon as it is there.
+#listen.tls = tls:5061
+#tls.cert   = /etc/denwa/tls/fullchain.pem
+#tls.key    = /etc/denwa/tls/key.pem
+
 # The public address: `auto` finds it where the server does not have it itself, as on EC2. Behind a
 # router of your own, say it: `advertise = 203.0.113.5`.
 advertise = auto

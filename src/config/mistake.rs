@@ -143,6 +143,20 @@ pub enum Reason {
         /// Its line.
         first: u32,
     },
+    /// `listen` names one port for TCP and for TLS, which is a stream of TCP as well.
+    OnePort {
+        /// This one.
+        word: String,
+        /// The other one.
+        with: String,
+        /// Its line.
+        first: u32,
+    },
+    /// One of two keys that belong together.
+    Alone {
+        /// The other one.
+        other: &'static str,
+    },
     /// More of something than denwa takes.
     TooMany {
         /// How many it takes.
@@ -382,6 +396,13 @@ impl fmt::Display for Reason {
                 f,
                 "`{word}` and `{with}` on line {first} overlap: the one without an address serves all"
             ),
+            Reason::OnePort { word, with, first } => write!(
+                f,
+                "`{word}` and `{with}` on line {first} want the same port, and TLS is TCP as well; choose another"
+            ),
+            Reason::Alone { other } => {
+                write!(f, "this needs {other} beside it; without both, denwa makes a certificate of its own")
+            }
             Reason::TooMany { most } => write!(f, "too many; {most} are the most"),
             Reason::TooManyNetworks => {
                 write!(f, "too many networks; {} in the whole file are the most", super::MAX_NETWORKS)

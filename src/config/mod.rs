@@ -96,6 +96,8 @@ pub struct Config {
     /// `media-ports`: first and last UDP port of the relay, at least two pairs, none where SIP is
     /// spoken. Default 40000–40999.
     pub media_ports: PortRange,
+    /// `tls.cert` and `tls.key`: the certificate that TLS is spoken with, and its key. `None`: denwa makes its own.
+    pub tls: Option<TlsFiles>,
     /// `state`: the folder for what must survive a restart.
     pub state: PathBuf,
     /// `sync`: how long what must survive may wait to be put on the disk, at most 1 min; `0s`: no longer
@@ -170,6 +172,7 @@ impl Default for Config {
             advertise: Vec::new(),
             advertise_auto: false,
             media_ports: PortRange { first: 40000, last: 40999 },
+            tls: None,
             state: PathBuf::from("/var/lib/denwa"),
             sync: Duration::from_secs(1),
             call_records: Some(CallRecords { bytes: 1_000_000, files: 10 }),
@@ -428,7 +431,7 @@ pub enum NatMedia {
 /// One place where SIP is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// UDP or TCP.
+    /// UDP, TCP or TLS.
     pub transport: Transport,
     /// The address; `None` for every address of both families.
     pub address: Option<IpAddr>,
@@ -509,6 +512,18 @@ pub enum Transport {
     Udp,
     /// A stream, framed by Content-Length.
     Tcp,
+    /// The same inside TLS.
+    Tls,
+}
+
+impl Transport {
+    /// Whether it is a stream: retransmission is not ours to do, and a listener of it takes a TCP port.
+    pub fn is_stream(self) -> bool {
+        match self {
+            Transport::Udp => false,
+            Transport::Tcp | Transport::Tls => true,
+        }
+    }
 }
 
 impl fmt::Display for Transport {
@@ -516,8 +531,18 @@ impl fmt::Display for Transport {
         f.write_str(match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         })
     }
+}
+
+/// Where the certificate for TLS is, in two files of the form PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// `tls.cert`: the certificate, and behind it those that lead to the authority.
+    pub cert: PathBuf,
+    /// `tls.key`: its private key.
+    pub key: PathBuf,
 }
 
 /// An inclusive range of UDP ports.

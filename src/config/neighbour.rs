@@ -53,6 +53,8 @@ pub struct Neighbour {
     /// `.max-calls`: how many calls there may be at once, in both directions, 1 to 1,000. Default 10
     /// with a peer, 2 by a trunk.
     pub max_calls: u16,
+    /// `.pin`: the SHA-256 of the certificate that it has, in place of what authorities say. By TLS alone.
+    pub pin: Option<[u8; 32]>,
     /// What it may do, and what is done by it.
     pub kind: Kind,
 }

@@ -123,7 +123,10 @@ fn spoken(config: &Config) -> (Transport, &'static str, u16) {
         (Some(udp), Some(tcp)) if udp == tcp => (Transport::Udp, "UDP or TCP", udp),
         (Some(udp), _) => (Transport::Udp, "UDP", udp),
         (None, Some(tcp)) => (Transport::Tcp, "TCP", tcp),
-        (None, None) => (Transport::Udp, "UDP", USUAL_PORT),
+        (None, None) => match port(Transport::Tls) {
+            Some(tls) => (Transport::Tls, "TLS", tls),
+            None => (Transport::Udp, "UDP", USUAL_PORT),
+        },
     }
 }
 

@@ -319,6 +319,22 @@ fn as_many_groups_and_members_as_promised() {
 }
 
 #[test]
+fn tls_has_two_files_or_none_and_a_port_of_its_own() {
+    let files = |text: &str| parse(&format!("ext.101 = a\n{text}")).tls;
+    assert_eq!(files("listen = tls:5061"), None);
+    let both = TlsFiles { cert: "/a b/c.pem".into(), key: "k.pem".into() };
+    assert_eq!(files("tls.cert = /a b/c.pem\ntls.key = k.pem"), Some(both));
+    assert!(mistake("tls.key = k.pem").contains("denwa.conf:1: tls.key: this needs tls.cert beside it"));
+    assert!(mistake("tls.certificate = x").contains("did you mean `tls.cert`?"));
+    assert_eq!(
+        mistake("listen = tcp:5061 tls:5061"),
+        "denwa.conf:1: listen: `tls:5061` and `tcp:5061` on line 1 want the same port, and TLS is TCP as well; \
+         choose another"
+    );
+    parse("ext.101 = a\nlisten = udp:5061 tls:5061 tcp:192.0.2.1:5062 tls:192.0.2.2:5062");
+}
+
+#[test]
 fn how_long_the_disk_may_wait() {
     let sync = |text: &str| parse(&format!("ext.101 = a\n{text}")).sync;
     assert_eq!(sync(""), Duration::from_secs(1));
@@ -359,6 +375,10 @@ fn each_known_key_has_an_example_that_works() {
             "peer.N.identifier" => Some("peer.tokyo.mantela = http://b.example/"),
             _ => None,
         });
+        // Each of these needs the other.
+        if key.starts_with("tls") {
+            lines.extend(["tls.cert = a", "tls.key = b"]);
+        }
         lines.retain(|line| line.split(" =").next() != example.split(" =").next());
         lines.push(example);
         assert!(Config::parse("x", lines.join("\n").as_bytes()).is_ok(), "{key}: {example}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::file::{
-    Address, Advertised, Banned, Calls, CallsAnHour, Contacts, Digits, Domain, Goal, Minutes, Name,
+    Address, Advertised, Banned, Calls, CallsAnHour, Contacts, Digits, Domain, Goal, Minutes, Name, Pin,
     PlaceName, Records, Time, UserName, WebPlace, Word, YesNo,
 };
 use super::mistake::{Reason, printable};
@@ -45,6 +45,7 @@ written_as! {
     CallsAnHour: deserialize_str by calls_an_hour;
     Minutes: deserialize_str by minutes;
     Digits: deserialize_str by digits;
+    Pin: deserialize_str by pin;
     Address: deserialize_str by address;
     Goal: deserialize_string by goal;
     Word: deserialize_string by word;
@@ -158,6 +159,23 @@ fn digits(word: &str) -> Result<Digits, Why> {
     }
 }
 
+/// A SHA-256 in hex, with or without colons.
+fn pin(word: &str) -> Result<Pin, Why> {
+    let digits: Vec<u8> = word.bytes().filter(|&b| b != b':').collect();
+    let mut pin = [0; 32];
+    let is_hex = digits.len() == 64 && digits.iter().all(u8::is_ascii_hexdigit);
+    for (byte, pair) in pin.iter_mut().zip(digits.chunks(2)) {
+        let digit = |at: usize| pair.get(at).and_then(|&b| char::from(b).to_digit(16)).unwrap_or(0) as u8;
+        *byte = digit(0) << 4 | digit(1);
+    }
+    match is_hex {
+        true => Ok(Pin(pin)),
+        false => {
+            Err(format!("`{}` is not the SHA-256 of a certificate, which has 64 hex digits", shown(word)))
+        }
+    }
+}
+
 /// The user that somebody proves to be.
 fn word(text: &str) -> Result<Word, Why> {
     const LONGEST: usize = 64;
@@ -194,7 +212,8 @@ fn address(word: &str) -> Result<Address, Why> {
         None => None,
         Some(name) if name.eq_ignore_ascii_case(b"udp") => Some(Transport::Udp),
         Some(name) if name.eq_ignore_ascii_case(b"tcp") => Some(Transport::Tcp),
-        Some(_) => return Err(format!("in `{word_shown}`, transport is neither udp nor tcp")),
+        Some(name) if name.eq_ignore_ascii_case(b"tls") => Some(Transport::Tls),
+        Some(_) => return Err(format!("in `{word_shown}`, transport is none of udp, tcp and tls")),
     };
     if uri.port == Some(0) {
         return Err(format!("in `{word_shown}`, the port is not from 1 to 65535"));
@@ -397,11 +416,9 @@ fn listen(word: &str) -> Result<Listen, Why> {
     let (transport, place) = match word.split_once(':') {
         Some(("udp", place)) => (Transport::Udp, place),
         Some(("tcp", place)) => (Transport::Tcp, place),
-        Some(("tls", _)) => {
-            return Err("denwa does not speak TLS yet; there are udp and tcp".into());
-        }
+        Some(("tls", place)) => (Transport::Tls, place),
         _ => {
-            return Err(format!("`{word_shown}` does not begin with `udp:` or `tcp:`"));
+            return Err(format!("`{word_shown}` does not begin with `udp:`, `tcp:` or `tls:`"));
         }
     };
     let (address, port_word) = match place.rsplit_once(':') {
@@ -535,6 +552,7 @@ mod tests {
         let v4 = Some("192.0.2.1".to_string());
         assert_eq!(listens("udp:60"), Ok((Transport::Udp, None, 60)));
         assert_eq!(listens("udp:[2001:DB8::1]:5060"), Ok((Transport::Udp, v6, 5060)));
+        assert_eq!(listens("tls:5061"), Ok((Transport::Tls, None, 5061)));
         assert_eq!(listens("tcp:192.0.2.1:5060"), Ok((Transport::Tcp, v4, 5060)));
     }
 
@@ -544,7 +562,6 @@ mod tests {
             ("5060", "does not begin with"),
             ("udp", "does not begin with"),
             ("UDP:5060", "does not begin with"),
-            ("tls:5061", "TLS yet"),
             ("udp:", "does not end in a port"),
             ("udp:0", "does not end in a port"),
             ("udp:+5", "does not end in a port"),

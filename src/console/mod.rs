@@ -3,8 +3,10 @@
 
 mod addresses;
 mod ceiling;
+mod certificate;
 pub mod control;
 mod csv;
+mod exchanges;
 mod line;
 mod news;
 mod qr;
@@ -20,6 +22,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use addresses::own_addresses;
+pub use certificate::certificate;
 pub use line::{Names, line};
 pub use qr::Code;
 pub use records::Records;

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::exchanges::exchanges;
 use super::words::{Count, Size, Things, Time};
 use crate::config::{
     Access, CallRecords, Config, DigestOffer, Extension, Identity, Listen, LogLevel, NatMedia, Network,
     Number, Password, Sandbox,
 };
+use crate::tls;
 
 /// A configuration in words, a table of some lines. Passwords are not shown.
 pub struct Summary<'a>(pub &'a Config);
@@ -31,6 +33,12 @@ impl fmt::Display for Summary<'_> {
         }
         for (i, listen) in config.mantela.listen.iter().enumerate() {
             row(f, if i == 0 { "mantela.json is on" } else { "" }, Place(listen))?;
+        }
+        if tls::is_spoken(config) {
+            match &config.tls {
+                Some(files) => row(f, "TLS certificate", files.cert.display())?,
+                None => row(f, "TLS certificate", "made by denwa (self-signed)")?,
+            }
         }
         for address in &config.advertise {
             let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
@@ -93,10 +101,10 @@ impl fmt::Display for Summary<'_> {
             }
             writeln!(f)?;
         }
-        match &config.echo {
-            Some(echo) => writeln!(f, "\n  echo test\n    {echo}"),
-            None => Ok(()),
+        if let Some(echo) = &config.echo {
+            writeln!(f, "\n  echo test\n    {echo}")?;
         }
+        exchanges(f, config)
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) struct Service {
 pub(super) const SUPPORTED: &[Service] = &[
     Service { transport: Transport::Udp, naptr: "SIP+D2U", srv: "_sip._udp", port: 5060 },
     Service { transport: Transport::Tcp, naptr: "SIP+D2T", srv: "_sip._tcp", port: 5060 },
+    Service { transport: Transport::Tls, naptr: "SIPS+D2T", srv: "_sips._tcp", port: 5061 },
 ];
 
 /// The one that is taken where nothing says otherwise (RFC 3263 §4.1).

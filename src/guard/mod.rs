@@ -255,11 +255,18 @@ impl Guard {
     /// of its source (64 where phones are registered) and 1,024 of all; afterwards, of 512 of its source. One that is too many for its
     /// source costs nothing: what phones that try again and again would pay is what those that are in
     /// need to speak.
-    pub fn opened(&mut self, now: Instant, stream: u64, local: SocketAddr, remote: SocketAddr) -> Opening {
+    pub fn opened(
+        &mut self,
+        now: Instant,
+        stream: u64,
+        transport: Transport,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Opening {
         let source = self.key.source(remote.ip());
         let phone = self.phones.has(source);
         let opened = match self.streams.has_room(source.prefix, phone) {
-            true => self.judge(now, Transport::Tcp, local, remote.ip(), source),
+            true => self.judge(now, transport, local, remote.ip(), source),
             false if phone => Err(Reason::PhoneStreams),
             false => Err(Reason::StrangerStreams),
         };

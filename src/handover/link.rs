@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::message::{BEQUEATH, INHERIT, Message, Past, READY, SERVE, answer, receive_message};
-use super::parcel::{Contents, unpack};
+use super::message::{BEQUEATH, INHERIT, Message, Past, READY, RENEW, SERVE, answer, receive_message};
+use super::parcel::{Contents, unpack, unpack_material};
 use super::{Predecessor, Sockets};
 use crate::config::Config;
+use crate::tls::Material;
 
 /// How long an exchange waits for its keeper at the start.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,6 +26,8 @@ pub struct Handover {
     pub config: Config,
     /// Whether the state folder can be used.
     pub has_state: bool,
+    /// The certificate for TLS, if one is given.
+    pub material: Option<Material>,
     /// The sockets to serve.
     pub sockets: Sockets,
     /// What was before.
@@ -54,8 +57,16 @@ pub(crate) fn receive(from: UnixStream) -> io::Result<Handover> {
         }
         _ => return Err(io::ErrorKind::InvalidData.into()),
     };
-    let Contents { path, config, has_state, sockets } = unpack(descriptors)?;
-    Ok(Handover { path, config, has_state, sockets, past, link: Link { keeper: from, inheritance } })
+    let Contents { path, config, has_state, material, sockets } = unpack(descriptors)?;
+    Ok(Handover {
+        path,
+        config,
+        has_state,
+        material,
+        sockets,
+        past,
+        link: Link { keeper: from, inheritance },
+    })
 }
 
 /// What joins an exchange to its keeper. Readable when the keeper wants something, or is gone.
@@ -80,8 +91,17 @@ pub enum Order {
     Reload {
         /// What the configuration says.
         config: Box<Config>,
+        /// The certificate for TLS, if one is given.
+        material: Option<Material>,
         /// All that is listened on from now on.
         sockets: Sockets,
+        /// For [`Link::answer`].
+        number: u8,
+    },
+    /// To speak TLS with another certificate from now on.
+    Renew {
+        /// That.
+        material: Material,
         /// For [`Link::answer`].
         number: u8,
     },
@@ -126,9 +146,18 @@ impl Link {
                     None => continue,
                 }
             }
+            if kind == RENEW {
+                match unpack_material(descriptors.pop()) {
+                    Ok(material) => return Ok(Some(Order::Renew { material, number })),
+                    Err(_) => {
+                        self.answer(number, false);
+                        continue;
+                    }
+                }
+            }
             match (kind, unpack(descriptors)) {
-                (SERVE, Ok(Contents { config, sockets, .. })) => {
-                    return Ok(Some(Order::Reload { config: Box::new(config), sockets, number }));
+                (SERVE, Ok(Contents { config, material, sockets, .. })) => {
+                    return Ok(Some(Order::Reload { config: Box::new(config), material, sockets, number }));
                 }
                 _ => self.answer(number, false),
             }

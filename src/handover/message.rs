@@ -16,7 +16,7 @@ use super::descriptors;
 pub(crate) const READY: u8 = b'r';
 
 /// Another one means that what follows cannot be understood.
-pub(super) const VERSION: u8 = 4;
+pub(super) const VERSION: u8 = 5;
 
 /// A message that says what to serve.
 pub(super) const SERVE: u8 = b's';
@@ -27,6 +27,9 @@ pub(super) const INHERIT: u8 = b'i';
 
 /// A message with the other end: there is an heir.
 pub(super) const BEQUEATH: u8 = b'b';
+
+/// A message with another certificate for TLS, and nothing else.
+pub(super) const RENEW: u8 = b't';
 
 /// Version, kind, number, and the past.
 pub(super) const PREAMBLE: usize = 3 + Past::LENGTH;

@@ -1,5 +1,5 @@
 //! What an exchange is given by its keeper: the configuration, packed into a sealed file in memory in postcard's form
-//! (`Body`), and after it the sockets.
+//! (`Body`), in another one the certificate for TLS and its key, if there are such; and after them the sockets.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,9 +15,10 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::message::{INHERIT, Past, SERVE, send};
+use super::message::{INHERIT, Past, RENEW, SERVE, send};
 use super::{Sockets, descriptors};
 use crate::config::{Config, MAX_BYTES, MAX_LISTEN, MAX_MANTELA_LISTEN, Sandbox};
+use crate::tls::{self, Material};
 
 /// The most sockets for SIP that are handed over: one of each family for each `listen`.
 pub const MAX_SOCKETS: usize = 2 * MAX_LISTEN;
@@ -28,16 +29,23 @@ pub const MAX_WEB_SOCKETS: usize = 2 * MAX_MANTELA_LISTEN;
 /// The most octets of a body: a configuration, two paths, a user, and room for numbers.
 pub(super) const MAX_BODY: usize = MAX_BYTES + 2 * libc::PATH_MAX as usize + 1024;
 
+/// The same for a certificate and its key: two files and their paths.
+const MAX_MATERIAL: usize = 2 * (tls::MAX_FILE + libc::PATH_MAX as usize) + 1024;
+
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
     path: &'a [u8],
     file: &'a [u8],
     lasting: Lasting,
     has_state: bool,
+    /// Whether a certificate comes behind this.
+    has_material: bool,
     /// How many of the sockets are of UDP; they come first.
     udp: u8,
     /// How many are of TCP.
     tcp: u8,
+    /// How many are of TLS.
+    tls: u8,
     /// How many of HTTP come behind these.
     web: u8,
     /// Whether the last one is the operator's.
@@ -74,23 +82,27 @@ impl Lasting {
 /// Everything that an exchange is given, packed, so that each one gets the same.
 pub(crate) struct Parcel {
     pub(super) body: OwnedFd,
+    material: Option<OwnedFd>,
     pub(crate) sockets: Sockets,
     pub(crate) lasting: Lasting,
     pub(crate) has_state: bool,
 }
 
 impl Parcel {
-    /// Packs a configuration, which is what `file` means, and at most [`MAX_SOCKETS`] sockets.
+    /// Packs a configuration, which is what `file` means, the certificate that it names, and at most
+    /// [`MAX_SOCKETS`] sockets.
     pub(crate) fn new(
         path: &Path,
         config: &Config,
         file: &[u8],
         has_state: bool,
+        material: Option<&Material>,
         sockets: Sockets,
     ) -> io::Result<Parcel> {
-        let (udp, tcp, web) = (sockets.udp.len(), sockets.tcp.len(), sockets.web.len());
-        if udp + tcp > MAX_SOCKETS {
-            return Err(io::Error::other(format!("{} sockets, and {MAX_SOCKETS} are the most", udp + tcp)));
+        let (udp, tcp, tls) = (sockets.udp.len(), sockets.tcp.len(), sockets.tls.len());
+        let (all, web) = (udp + tcp + tls, sockets.web.len());
+        if all > MAX_SOCKETS {
+            return Err(io::Error::other(format!("{all} sockets, and {MAX_SOCKETS} are the most")));
         }
         if web > MAX_WEB_SOCKETS {
             return Err(io::Error::other(format!(
@@ -100,13 +112,29 @@ impl Parcel {
         let lasting = Lasting::of(config);
         let path = path.as_os_str().as_bytes();
         let control = sockets.control.is_some();
-        let (udp, tcp, web) = (udp as u8, tcp as u8, web as u8);
-        let body = Body { path, file, lasting: lasting.clone(), has_state, udp, tcp, web, control };
+        let (udp, tcp, tls, web) = (udp as u8, tcp as u8, tls as u8, web as u8);
+        let has_material = material.is_some();
+        let lasting_too = lasting.clone();
+        let body =
+            Body { path, file, lasting: lasting_too, has_state, has_material, udp, tcp, tls, web, control };
         let body = postcard::to_allocvec(&body).map_err(io::Error::other)?;
         if body.len() > MAX_BODY {
             return Err(io::Error::other("the configuration and its path are too long"));
         }
-        Ok(Parcel { body: sealed(&body)?, sockets, lasting, has_state })
+        let material = material.map(packed).transpose()?;
+        Ok(Parcel { body: sealed(&body)?, material, sockets, lasting, has_state })
+    }
+
+    /// Puts another certificate in the place of the one that there is.
+    pub(crate) fn renew(&mut self, material: &Material) -> io::Result<()> {
+        self.material = Some(packed(material)?);
+        Ok(())
+    }
+
+    /// Sends the certificate and its key alone, without waiting.
+    pub(crate) fn send_material(&self, to: &UnixStream, number: u8) -> io::Result<()> {
+        let material = self.material.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        send(to, RENEW, number, Past::default(), &[material.as_fd()])
     }
 
     /// Sends all of it, without waiting. `number` comes back with the answer.
@@ -130,10 +158,16 @@ impl Parcel {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let udp = self.sockets.udp.iter().map(AsFd::as_fd);
         let tcp = self.sockets.tcp.iter().map(AsFd::as_fd);
+        let tls = self.sockets.tls.iter().map(AsFd::as_fd);
         let web = self.sockets.web.iter().map(AsFd::as_fd);
-        let others = tcp.chain(web).chain(self.sockets.control.iter().map(AsFd::as_fd));
-        [self.body.as_fd()].into_iter().chain(udp).chain(others).collect()
+        let others = tcp.chain(tls).chain(web).chain(self.sockets.control.iter().map(AsFd::as_fd));
+        let material = self.material.iter().map(AsFd::as_fd);
+        [self.body.as_fd()].into_iter().chain(material).chain(udp).chain(others).collect()
     }
+}
+
+fn packed(material: &Material) -> io::Result<OwnedFd> {
+    sealed(&postcard::to_allocvec(material).map_err(io::Error::other)?)
 }
 
 /// A file in memory that nobody can change any more.
@@ -155,28 +189,29 @@ pub(super) struct Contents {
     pub(super) path: PathBuf,
     pub(super) config: Config,
     pub(super) has_state: bool,
+    pub(super) material: Option<Material>,
     pub(super) sockets: Sockets,
 }
 
 pub(super) fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
     let mut descriptors = descriptors.into_iter();
-    let body = File::from(descriptors.next().ok_or_else(descriptors::missing)?);
-    let length = body.metadata()?.len();
-    if length > MAX_BODY as u64 {
-        return Err(io::Error::other(format!("{length} octets are too many")));
-    }
-    let mut bytes = vec![0; length as usize];
-    body.read_exact_at(&mut bytes, 0)?;
+    let bytes = read(descriptors.next(), MAX_BODY)?;
     let body: Body<'_> = postcard::from_bytes(&bytes).map_err(io::Error::other)?;
 
-    let (udp, tcp, web) = (usize::from(body.udp), usize::from(body.tcp), usize::from(body.web));
-    let sent = udp + tcp + web + usize::from(body.control);
+    let material = match body.has_material {
+        true => Some(unpack_material(descriptors.next())?),
+        false => None,
+    };
+    let (udp, tcp, tls) = (usize::from(body.udp), usize::from(body.tcp), usize::from(body.tls));
+    let web = usize::from(body.web);
+    let sent = udp + tcp + tls + web + usize::from(body.control);
     if descriptors.len() != sent {
         return Err(io::Error::other(format!("{} of {sent} sockets came", descriptors.len())));
     }
     let sockets = Sockets {
         udp: descriptors.by_ref().take(udp).map(UdpSocket::from).collect(),
         tcp: descriptors.by_ref().take(tcp).map(TcpListener::from).collect(),
+        tls: descriptors.by_ref().take(tls).map(TcpListener::from).collect(),
         web: descriptors.by_ref().take(web).map(TcpListener::from).collect(),
         control: descriptors.next().map(UnixListener::from),
         ..Sockets::default()
@@ -184,5 +219,22 @@ pub(super) fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
     let path = PathBuf::from(OsString::from_vec(body.path.to_vec()));
     let mut config = Config::parse(&path.display().to_string(), body.file).map_err(io::Error::other)?;
     body.lasting.hold(&mut config);
-    Ok(Contents { path, config, has_state: body.has_state, sockets })
+    Ok(Contents { path, config, has_state: body.has_state, material, sockets })
+}
+
+/// The certificate and its key.
+pub(super) fn unpack_material(file: Option<OwnedFd>) -> io::Result<Material> {
+    postcard::from_bytes(&read(file, MAX_MATERIAL)?).map_err(io::Error::other)
+}
+
+/// What is in a file in memory.
+fn read(file: Option<OwnedFd>, most: usize) -> io::Result<Vec<u8>> {
+    let file = File::from(file.ok_or_else(descriptors::missing)?);
+    let length = file.metadata()?.len();
+    if length > most as u64 {
+        return Err(io::Error::other(format!("{length} octets are too many")));
+    }
+    let mut bytes = vec![0; length as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }

@@ -45,7 +45,7 @@ fn parcel(path: &Path, long: bool, sockets: Sockets) -> io::Result<Parcel> {
         file.resize(MAX_BYTES, b'#');
     }
     let config = Config::parse("x", &file).unwrap();
-    Parcel::new(path, &config, &file, true, sockets)
+    Parcel::new(path, &config, &file, true, None, sockets)
 }
 
 #[test]
@@ -85,7 +85,9 @@ fn orders_are_answered_by_their_number() {
     // Nonsense is refused by itself.
     send(&ours, b'x', 7, PAST, &[ours.as_fd()]).unwrap();
     for number in [0, 1, 63] {
-        let Some(Order::Reload { config, sockets, number: told }) = link.next().unwrap() else { panic!() };
+        let Some(Order::Reload { config, sockets, number: told, .. }) = link.next().unwrap() else {
+            panic!()
+        };
         assert_eq!((told, config.extensions.len(), addresses(&sockets).len()), (number, 1, 3));
         link.answer(told, number == 1);
     }
@@ -133,7 +135,10 @@ fn what_cannot_change_stays_as_it_was() {
     let mut config = Config::parse("x", b"ext.1 = secret\nstate = /two").unwrap();
     parcel.lasting.hold(&mut config);
     let file = b"ext.1 = secret\nstate = /two";
-    Parcel::new(Path::new("x"), &config, file, false, sockets(0, 0)).unwrap().send(&ours, 0, PAST).unwrap();
+    Parcel::new(Path::new("x"), &config, file, false, None, sockets(0, 0))
+        .unwrap()
+        .send(&ours, 0, PAST)
+        .unwrap();
     let taken = receive(theirs).unwrap();
     assert_eq!((taken.config.state, taken.has_state), (PathBuf::from("/one"), false));
 }
@@ -154,7 +159,7 @@ fn what_is_not_ours_is_refused() {
         assert!(refused(&octets[..length], &[]).contains("unexpected end"));
     }
     assert!(refused(&octets, &[]).contains("not all sockets came"));
-    assert!(refused(&[VERSION - 1, 0, 0, 0, 0], &[]).contains("speaks version 2"));
+    assert!(refused(&[VERSION - 1, 0, 0, 0, 0], &[]).contains("speaks version 3"));
     let large = sealed(&vec![0; MAX_BODY + 1]).unwrap();
     assert!(refused(&octets, &[large.as_fd()]).contains("too many"));
     let mut bytes = vec![0; File::from(whole.body.try_clone().unwrap()).metadata().unwrap().len() as usize];

@@ -46,7 +46,7 @@ pub use disk::NAME;
 pub use frame::{MAX_RECORD, VERSION};
 pub use lock::{InUse, Lock, NoLock};
 pub use record::{
-    Address, Ban, Binding, Clocks, Flow, Kept, Octets, Record, Refresh, Secret, Term, Transport, Used,
+    Address, Ban, Binding, Clocks, Flow, Kept, Octets, Record, Refresh, Secret, Spent, Term, Transport, Used,
 };
 pub use state::State;
 

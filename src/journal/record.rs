@@ -52,6 +52,8 @@ pub enum Record {
     /// Whether the machine is about to be stopped: who is registered now stays so, however long it takes until the
     /// next process.
     Parked(bool),
+    /// What of a trunk was used.
+    Spent(Spent),
 }
 
 /// How soon a record has to be where.
@@ -87,7 +89,8 @@ impl Record {
             | Record::Used(_)
             | Record::Banned(_)
             | Record::Heard(..)
-            | Record::Parked(_) => false,
+            | Record::Parked(_)
+            | Record::Spent(_) => false,
         }
     }
 
@@ -106,6 +109,7 @@ impl Record {
             Record::Extended(_)
             | Record::Numbered(_)
             | Record::Used(_)
+            | Record::Spent(_)
             | Record::Locks(_)
             | Record::Banned(_)
             | Record::Heard(..) => Urgency::Written,
@@ -220,6 +224,21 @@ pub struct Used {
     pub begun: [u32; 2],
 }
 
+/// What of a trunk was used of its limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Which: `trunk.NAME`.
+    pub trunk: Box<str>,
+    /// The hour of `calls[0]`, counted from the start.
+    pub hour: u64,
+    /// How many calls went out in that hour, and in the one before.
+    pub calls: [u32; 2],
+    /// The day of `seconds[0]`, counted from the start.
+    pub day: u64,
+    /// How many seconds were talked on that day, and on the one before.
+    pub seconds: [u32; 2],
+}
+
 /// A binding was refreshed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refresh {
@@ -279,6 +298,8 @@ pub enum Transport {
     Udp,
     /// A stream.
     Tcp,
+    /// The same inside TLS.
+    Tls,
 }
 
 /// An address and a port, with the interface that a link-local address needs.

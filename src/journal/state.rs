@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::record::{Ban, Binding, Clocks, Kept, Octets, Record, Refresh, Secret, Term, Used};
+use super::record::{Ban, Binding, Clocks, Kept, Octets, Record, Refresh, Secret, Spent, Term, Used};
 use crate::time::Instant;
 
 /// Before this moment, in milliseconds since 1970, a wall clock was not set: 2025 began.
@@ -32,6 +32,8 @@ pub struct State {
     pub numbered: u64,
     /// What extensions have used of their limits.
     pub used: BTreeMap<Box<str>, Used>,
+    /// What of trunks was used of theirs.
+    pub spent: BTreeMap<Box<str>, Spent>,
     /// Who is not heard, by source and by whether the operator said so.
     pub bans: BTreeMap<(u64, bool), Ban>,
     /// Whether the machine was about to be stopped.
@@ -102,6 +104,9 @@ impl State {
             }
             Record::Used(used) if used.begun == [0, 0] => {
                 self.used.remove(&used.number);
+            }
+            Record::Spent(spent) => {
+                self.spent.insert(spent.trunk.clone(), spent);
             }
             Record::Used(used) => {
                 self.used.insert(used.number.clone(), used);

@@ -107,6 +107,7 @@ impl fmt::Display for BindError {
         let (name, show) = match self.transport {
             Transport::Udp => ("udp", "ss -lunp"),
             Transport::Tcp => ("tcp", "ss -ltnp"),
+            Transport::Tls => ("tls", "ss -ltnp"),
         };
         let (address, port) = (self.address, self.address.port());
         let key = self.what.key();
@@ -174,8 +175,15 @@ impl Sockets {
                 None => open_tcp(address, BACKLOG),
             }
             .map(|socket| self.tcp.push(socket)),
+            (Use::Sip, Transport::Tls) => match open.tls.iter().find(|socket| is_it(socket.local_addr())) {
+                Some(socket) => socket.try_clone(),
+                None => open_tcp(address, BACKLOG),
+            }
+            .map(|socket| self.tls.push(socket)),
         };
-        let is_ours = open.addresses().any(|(of, at)| of == transport && at.port() == listen.port);
+        let is_ours = open
+            .addresses()
+            .any(|(of, at)| of.is_stream() == transport.is_stream() && at.port() == listen.port);
         opened.map_err(|error| BindError { what, transport, address, error, is_ours })
     }
 
@@ -183,8 +191,9 @@ impl Sockets {
     fn addresses(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
         let udp = self.udp.iter().filter_map(|socket| Some((Transport::Udp, socket.local_addr().ok()?)));
         let tcp = self.tcp.iter().filter_map(|socket| Some((Transport::Tcp, socket.local_addr().ok()?)));
+        let tls = self.tls.iter().filter_map(|socket| Some((Transport::Tls, socket.local_addr().ok()?)));
         let web = self.web.iter().filter_map(|socket| Some((Transport::Tcp, socket.local_addr().ok()?)));
-        udp.chain(tcp).chain(web)
+        udp.chain(tcp).chain(tls).chain(web)
     }
 }
 

@@ -138,6 +138,13 @@ impl Exchange {
         Ok(())
     }
 
+    /// Gives it another certificate for TLS.
+    pub(super) fn renew(&mut self, parcel: &Parcel, number: u8) -> io::Result<()> {
+        parcel.send_material(&self.link, number)?;
+        self.asked = Some(number);
+        Ok(())
+    }
+
     /// Tells it that there is an heir at the other end of `pair`.
     pub(super) fn bequeath(&self, pair: BorrowedFd<'_>) -> io::Result<()> {
         send_heir(&self.link, pair)

@@ -25,6 +25,7 @@
 
 pub mod backoff;
 mod bind;
+mod certificate;
 mod child;
 mod door;
 mod local;
@@ -52,6 +53,8 @@ use crate::handover::Parcel;
 use crate::journal::InUse;
 use crate::net::sys;
 use crate::sandbox::{self, User};
+use crate::tls;
+use certificate::Certificate;
 use child::Binary;
 use door::Door;
 use terminal::Terminal;
@@ -67,6 +70,8 @@ pub struct Keeper {
     /// Where the configuration was read.
     path: PathBuf,
     parcel: Parcel,
+    /// Where TLS is spoken with a certificate that is given.
+    certificate: Option<Certificate>,
     /// `None` where there is no state folder for it.
     door: Option<Door>,
     terminal: Terminal,
@@ -95,6 +100,7 @@ impl Keeper {
         let program = own.path();
         // Numbers and names are the exchange's matter.
         let mut log = Log::new(&Config { log: config.log, ..Config::default() });
+        let (certificate, material) = certificate::read(config).map_err(StartError::Tls)?;
         let mut sockets = bind(config).map_err(StartError::Bind)?;
         let user = User::find(config.user.as_deref()).map_err(StartError::Sandbox)?;
         let no_state = rights::prepare_state(config, user.as_ref()).map_err(StartError::Sandbox)?;
@@ -113,13 +119,14 @@ impl Keeper {
         for notice in sockets.notices.drain(..).chain(no_state).chain(no_sockets) {
             log.say(LogLevel::Warn, &notice);
         }
-        let parcel = Parcel::new(path, config, file, has_state, sockets).map_err(StartError::Parcel)?;
+        let parcel = Parcel::new(path, config, file, has_state, material.as_ref(), sockets);
+        let parcel = parcel.map_err(StartError::Parcel)?;
         let terminal = Terminal::own();
         // What it comes to is said by the exchange, of which the same is true.
         rights::confine(config, path, &program, user.as_ref(), has_state).map_err(StartError::Sandbox)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let path = path.to_owned();
-        Ok(Keeper { own, program, binary, path, parcel, door, terminal, log, since })
+        Ok(Keeper { own, program, binary, path, parcel, certificate, door, terminal, log, since })
     }
 }
 
@@ -143,6 +150,8 @@ pub enum StartError {
     InUse(InUse),
     /// `/proc` is not there, so that the program cannot find itself.
     Proc(io::Error),
+    /// The certificate for TLS cannot be used.
+    Tls(tls::Error),
     /// A socket cannot be had.
     Bind(BindError),
     /// The state folder cannot be used, or the cage not be built.
@@ -169,6 +178,7 @@ impl fmt::Display for StartError {
             StartError::Proc(error) => {
                 write!(f, "/proc/self: {error}; denwa needs the proc filesystem: mount it on /proc")
             }
+            StartError::Tls(error) => error.fmt(f),
             StartError::Bind(error) => error.fmt(f),
             StartError::Sandbox(error) => error.fmt(f),
             StartError::Parcel(error) => write!(f, "the exchange cannot be prepared: {error}"),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::getegid;
 
 use super::bind::bind_beside;
+use super::certificate::{self, Certificate};
 use super::door::GuestId;
 use super::rights::needs_more_files;
 use super::talk::{Answer, Request};
@@ -39,6 +40,7 @@ pub(super) enum Asker {
 struct Next {
     parcel: Parcel,
     config: Config,
+    certificate: Option<Certificate>,
     /// What people should know although it goes well.
     notes: Vec<String>,
 }
@@ -59,12 +61,20 @@ impl Keeper {
         if needs_more_files(&config) {
             notes.push("media-ports: so many are usable only after a restart".into());
         }
+        let (certificate, material) =
+            certificate::read(&config).map_err(|error| match error.is_forbidden() {
+                true => format!(
+                    "{error}; where the configuration has named another folder so far, it takes a restart"
+                ),
+                false => error.to_string(),
+            })?;
         let mut sockets = bind_beside(&config, &self.parcel.sockets).map_err(|error| error.to_string())?;
         sockets.control = self.parcel.sockets.control.as_ref().and_then(|socket| socket.try_clone().ok());
         notes.append(&mut sockets.notices);
-        let parcel = Parcel::new(&self.path, &config, file, self.parcel.has_state, sockets);
+        let has_state = self.parcel.has_state;
+        let parcel = Parcel::new(&self.path, &config, file, has_state, material.as_ref(), sockets);
         let parcel = parcel.map_err(|error| StartError::Parcel(error).to_string())?;
-        Ok(Next { parcel, config, notes })
+        Ok(Next { parcel, config, certificate, notes })
     }
 }
 
@@ -159,8 +169,9 @@ impl Watch {
 
     /// Takes over what the exchange goes on with. What is not listened on any more is closed by that.
     fn take(&mut self, next: Next, asker: Asker) {
-        let Next { parcel, config, notes } = next;
+        let Next { parcel, config, certificate, notes } = next;
         self.keeper.parcel = parcel;
+        self.keeper.certificate = certificate;
         // Numbers and names are the exchange's matter.
         self.keeper.log.reload(&Config { log: config.log, ..Config::default() });
         self.tell(asker, Answer::Done(notes));

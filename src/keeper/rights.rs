@@ -10,6 +10,7 @@ use crate::dns;
 use crate::handover::{MAX_SOCKETS, MAX_WEB_SOCKETS};
 use crate::net::CONNECTIONS_MAX;
 use crate::sandbox::{self, Achieved, Error, Rights, User};
+use crate::tls;
 
 /// Descriptors that belong to no phone: standard ones, epoll, timers, signals, connections of operators and of HTTP,
 /// the odd file.
@@ -48,12 +49,18 @@ pub(super) fn confine(
     let state = [config.state.as_path()];
     // Folders, since files are replaced by others of their name.
     let mut read = folders_of(path);
+    // An ACME client replaces them as well, and what they lead to.
+    for file in config.tls.iter().flat_map(|files| [&files.cert, &files.key]) {
+        read.append(&mut folders_of(file));
+    }
     // The exchange says there by which name it runs.
     read.push(PathBuf::from("/etc/passwd"));
     // And here whether the machine is a cloud's.
     read.push(PathBuf::from(cloud::FIRMWARE));
     // And whom it asks for the addresses of others.
     read.extend(dns::FILES.iter().flat_map(|file| folders_of(Path::new(file))));
+    // And here by whom others prove who they are.
+    read.extend(tls::BUNDLES.map(PathBuf::from));
     let read: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
     let mut execute = vec![Path::new("/proc/self/exe")];
     execute.extend(program.parent());
@@ -61,6 +68,8 @@ pub(super) fn confine(
         level: config.sandbox,
         user,
         read: &read,
+        // Those who get certificates write the key for root alone.
+        read_any: config.tls.is_some() && tls::is_spoken(config),
         write: if has_state { &state } else { &[] },
         execute: &execute,
         open_files: open_files(config),
@@ -90,6 +99,7 @@ pub fn enter_cage(config: &Config, has_state: bool) -> Result<Achieved, Error> {
         level: config.sandbox,
         user: user.as_ref(),
         read: &[],
+        read_any: false,
         write: if has_state { &state } else { &[] },
         execute: &[],
         open_files: open_files(config),

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{self, Pid, WaitOptions, WaitStatus};
 
 use super::backoff::{Again, Backoff, LONG};
+use super::certificate::Certificate;
 use super::child::Exchange;
 use super::door::{Door, GUESTS};
 use super::orders::Reload;
@@ -154,7 +155,8 @@ impl Watch {
         let guest = self.keeper.door.as_ref().and_then(Door::deadline);
         let heir = self.upgrade.as_ref().and_then(Upgrade::deadline);
         let fallback = self.fallback.as_ref().map(|fallback| fallback.until);
-        let until = [until, reload, guest, heir, fallback].into_iter().flatten().min();
+        let certificate = self.keeper.certificate.as_ref().map(Certificate::deadline);
+        let until = [until, reload, guest, heir, fallback, certificate].into_iter().flatten().min();
         let time = until.map(|until| until.saturating_duration_since(Instant::now()));
         let time =
             time.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() });
@@ -250,6 +252,7 @@ impl Watch {
         }
         self.give_up_heir(now);
         self.fallback.take_if(|fallback| fallback.until <= now);
+        self.look_at_certificate(now);
         match &self.state {
             State::Waiting(until) if *until <= now => match self.start() {
                 Ok(exchange) => self.state = State::Running(exchange),

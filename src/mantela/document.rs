@@ -179,7 +179,7 @@ fn sip_uris(config: &Config) -> Vec<Text> {
         let mut of_it = config.listen.iter().filter(|place| place.transport == transport).filter(is_open);
         of_it.next()
     };
-    let places = [place(Transport::Udp), place(Transport::Tcp)].into_iter().flatten();
+    let places = [Transport::Udp, Transport::Tcp, Transport::Tls].into_iter().filter_map(place);
     let hosts = |place: &Listen| -> Vec<String> {
         let as_host = |address: &IpAddr| match address {
             IpAddr::V4(address) => address.to_string(),

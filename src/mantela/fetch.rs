@@ -9,10 +9,15 @@
 //! | a host in a private network, by its address, its name, or what its name leads to | only if that is wanted | an error |
 
 use std::fmt;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use ureq::http::{Response, Uri, header};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body};
@@ -20,12 +25,16 @@ use ureq::{Agent, Body};
 use super::text::Text;
 use super::{MAX_DOCUMENT, is_private, is_private_host};
 use crate::config::WebAddress;
+use crate::tls::{BUNDLES, provider};
 
 /// How many times another address is gone on to.
 pub const MAX_REDIRECTS: usize = 3;
 
 /// How long one address may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The most octets of the system's list of authorities.
+const MAX_BUNDLE: u64 = 4 << 20;
 
 /// The most octets of an answer's head.
 const MAX_HEADER: usize = 16 << 10;
@@ -46,8 +55,8 @@ pub enum FetchError {
     Private(String),
     /// Nobody can be reached, or what comes is no answer in time.
     Unreachable(Text),
-    /// This program speaks no TLS.
-    NoTls,
+    /// The address is https, and this machine has no list of certificate authorities.
+    NoAuthorities,
     /// The server answers with this status.
     Refused(u16),
     /// It sends a web page.
@@ -71,9 +80,9 @@ impl fmt::Display for FetchError {
                  --private"
             ),
             FetchError::Unreachable(why) => write!(f, "it cannot be had: {why}"),
-            FetchError::NoTls => f.write_str(
-                "this denwa was built without TLS, and cannot read https addresses; if your friend's server has the \
-                 same by http, name that",
+            FetchError::NoAuthorities => f.write_str(
+                "this machine has no list of certificate authorities, so that nobody can prove to be who an https \
+                 address means: install the package ca-certificates",
             ),
             FetchError::Refused(404) => f.write_str("there is no such document (404)"),
             FetchError::Refused(status) => write!(f, "the server does not give it ({status})"),
@@ -96,11 +105,16 @@ impl fmt::Display for FetchError {
 ///
 /// Why there is nothing.
 pub fn fetch(address: &WebAddress, private: bool) -> Result<Fetched, FetchError> {
-    let agent = agent(private);
+    let authorities = authorities();
+    let has_authorities = !authorities.is_empty();
+    let agent = agent(private, authorities);
     let mut from = address.clone();
     for _ in 0..=MAX_REDIRECTS {
         if !private && is_private_host(from.host()) {
             return Err(FetchError::Private(from.host().to_string()));
+        }
+        if !has_authorities && is_https(&from) {
+            return Err(FetchError::NoAuthorities);
         }
         let mut answer = agent
             .get(from.as_str())
@@ -116,7 +130,23 @@ pub fn fetch(address: &WebAddress, private: bool) -> Result<Fetched, FetchError>
     Err(FetchError::Redirects)
 }
 
-fn agent(private: bool) -> Agent {
+/// Whom this machine believes who somebody is, as its system says.
+fn authorities() -> Vec<Certificate<'static>> {
+    let Some(file) = BUNDLES.iter().find_map(|path| File::open(path).ok()) else { return Vec::new() };
+    // One that cannot be read is nobody's.
+    let all = CertificateDer::pem_reader_iter(BufReader::new(file.take(MAX_BUNDLE))).flatten();
+    all.map(|certificate| Certificate::from_der(&certificate).to_owned()).collect()
+}
+
+fn is_https(address: &WebAddress) -> bool {
+    address.as_str().starts_with("https:")
+}
+
+fn agent(private: bool, authorities: Vec<Certificate<'static>>) -> Agent {
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::Specific(authorities.into()))
+        .unversioned_rustls_crypto_provider(provider())
+        .build();
     let config = Agent::config_builder()
         .timeout_global(Some(PATIENCE))
         .max_response_header_size(MAX_HEADER)
@@ -126,6 +156,7 @@ fn agent(private: bool) -> Agent {
         .max_idle_connections(0)
         .http_status_as_error(false)
         .proxy(None)
+        .tls_config(tls)
         .user_agent("denwa")
         .build();
     Agent::with_parts(config, DefaultConnector::new(), Near { private, resolver: DefaultResolver::default() })
@@ -148,7 +179,6 @@ fn next(answer: &Response<Body>, from: &WebAddress) -> Result<WebAddress, FetchE
     let wrong = |why: &str| FetchError::Redirect(Text::new(why));
     let to = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
     let to = to.ok_or_else(|| wrong("does not say to which"))?;
-    let is_safe = from.as_str().starts_with("https:");
     // Relative to the host; more than that is never used for a document.
     let whole = match from.as_str().parse::<Uri>() {
         Ok(uri) if to.starts_with('/') && !to.starts_with("//") => {
@@ -158,7 +188,7 @@ fn next(answer: &Response<Body>, from: &WebAddress) -> Result<WebAddress, FetchE
         _ => to.to_owned(),
     };
     let next = WebAddress::parse(&whole).map_err(|why| wrong(&why))?;
-    match is_safe && !next.as_str().starts_with("https:") {
+    match is_https(from) && !is_https(&next) {
         true => Err(wrong("from https to http, where anybody on the way can change what is read")),
         false => Ok(next),
     }
@@ -167,7 +197,6 @@ fn next(answer: &Response<Body>, from: &WebAddress) -> Result<WebAddress, FetchE
 /// What an error of the library means.
 fn reason(error: ureq::Error, from: &WebAddress) -> FetchError {
     match error {
-        ureq::Error::TlsRequired => FetchError::NoTls,
         ureq::Error::BodyExceedsLimit(_) => FetchError::TooLarge,
         ureq::Error::Other(error) => match error.downcast_ref::<IsNear>() {
             Some(IsNear(address)) => FetchError::Private(format!("{} ({address})", from.host())),

@@ -80,7 +80,7 @@ fn hosts(uris: &[Text], private: bool, notes: &mut Vec<String>) -> Result<Vec<Ta
     for uri in uris {
         let shown = uri.shortened(60);
         match target(uri.as_str()) {
-            None => notes.push(format!("{shown} is left out: denwa calls sip: URIs by UDP and TCP")),
+            None => notes.push(format!("{shown} is left out: denwa calls sip: URIs by UDP, TCP and TLS")),
             Some(target) if !private && is_near(&target.host) => {
                 return Err(format!(
                     "its SIP URI {shown} leads into a private network, where no friend's exchange should be; if yours \
@@ -122,6 +122,7 @@ fn target(uri: &str) -> Option<Target> {
         None => None,
         Some(name) if name.eq_ignore_ascii_case(b"udp") => Some(Transport::Udp),
         Some(name) if name.eq_ignore_ascii_case(b"tcp") => Some(Transport::Tcp),
+        Some(name) if name.eq_ignore_ascii_case(b"tls") => Some(Transport::Tls),
         Some(_) => return None,
     };
     (uri.port != Some(0)).then_some(Target { host, port: uri.port, transport })

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use smol::channel::{Receiver, Sender};
 
 use super::Machine;
 use super::clock::Clock;
+use super::connect::Wanted;
 use super::locate::Sought;
 use super::measuring::Measuring;
 use super::operators::Operators;
@@ -31,6 +33,7 @@ use crate::handover::{self, Estate, Standing};
 use crate::journal::{Journal, News, Opened};
 use crate::media;
 use crate::switch::{Event, Flow, Input, Instant, Output, Transport};
+use crate::tls::{Client, Identity};
 
 /// How long the journal is waited for that is in the hands of another process, which ends.
 const LOCKED: Duration = Duration::from_millis(100);
@@ -49,16 +52,26 @@ struct Lent {
 /// The machine, its clock, and where its outputs go.
 pub(super) struct Hub<'a, M> {
     pub(super) machine: M,
-    journal: Option<Journal>,
+    pub(super) journal: Option<Journal>,
     lent: Option<Lent>,
     /// `None` only where it was left to another process.
     relay: Option<media::Relay>,
     tell: &'a mut dyn FnMut(&Event),
-    clock: Clock,
+    pub(super) clock: Clock,
     /// The UDP sockets.
     pub(super) udp: Vec<Udp>,
     /// The connections.
     pub(super) streams: Streams,
+    /// With what TLS is spoken.
+    pub(super) identity: Option<Arc<Identity>>,
+    /// When it is looked at next whether that is still valid.
+    pub(super) validity: Option<Instant>,
+    /// What is needed to speak TLS on connections that we open.
+    pub(super) client: Client,
+    /// How many connections are being opened.
+    pub(super) under_way: usize,
+    /// Where those go that the machine wants. Each is taken at once, so that no bound is needed.
+    wanted: Sender<Wanted>,
     /// When to wake the machine.
     pub(super) alarm: Alarm,
     /// What people are told when all is sent.
@@ -89,6 +102,7 @@ impl<'a, M: Machine> Hub<'a, M> {
         journal: Option<Journal>,
         relay: media::Relay,
         operators: Operators,
+        wanted: Sender<Wanted>,
         tell: &'a mut dyn FnMut(&Event),
     ) -> Self {
         Hub {
@@ -100,6 +114,11 @@ impl<'a, M: Machine> Hub<'a, M> {
             tell,
             udp: Vec::new(),
             streams: Streams::default(),
+            identity: None,
+            client: Client::default(),
+            under_way: 0,
+            wanted,
+            validity: None,
             alarm: Alarm::new(),
             events: Vec::new(),
             sought: smol::channel::unbounded(),
@@ -204,6 +223,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             self.handle(now, Input::Tick);
         }
         self.cut_off(now);
+        self.check_validity(now);
         if self.lent.as_ref().is_some_and(|lent| lent.next <= now) {
             self.resume(now);
         }
@@ -326,8 +346,12 @@ impl<'a, M: Machine> Hub<'a, M> {
                 Output::Media(command) => self.commands.push(command),
                 Output::Send(flow, bytes) => match flow.transport {
                     Transport::Udp => self.queue(flow, bytes),
-                    Transport::Tcp => self.streams.queue(flow.stream, bytes),
+                    Transport::Tcp | Transport::Tls => self.streams.queue(flow.stream, bytes),
                 },
+                Output::Connect { ticket, transport, remote, name, pin } => {
+                    // The other end is there as long as the loop is.
+                    let _ = self.wanted.try_send(Wanted { ticket, transport, remote, name, pin });
+                }
                 Output::Close(id) => self.streams.dismiss(now, id),
                 // As many as there are hosts at most: each is asked for again only after it was answered for.
                 Output::Locate { host, target } => drop(self.sought.0.try_send((host, target))),
@@ -376,8 +400,8 @@ impl<'a, M: Machine> Hub<'a, M> {
         }
         let journal = self.journal.as_ref().and_then(Journal::deadline);
         let lent = self.lent.as_ref().map(|lent| lent.next);
-        let deadlines =
-            [self.machine.deadline(), self.streams.deadline(), self.troubles.deadline(), journal, lent];
+        let (machine, streams) = (self.machine.deadline(), self.streams.deadline());
+        let deadlines = [machine, streams, self.troubles.deadline(), self.validity, journal, lent];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             self.alarm.set(&self.clock, deadline);
         }

@@ -12,11 +12,15 @@ use super::operators;
 use super::udp::Udp;
 use crate::config::Config;
 use crate::handover::Sockets;
+use crate::switch::Transport;
+use crate::tls::Material;
 
 /// The sockets by their addresses, each with its task. When that is dropped, it does not run again.
 pub(super) struct Listening<U, T, W> {
     udp: Vec<(SocketAddr, Task<()>)>,
-    tcp: Vec<(SocketAddr, Task<()>)>,
+    /// Those of streams, TCP or TLS.
+    streams: Vec<((Transport, SocketAddr), Task<()>)>,
+    /// Those of HTTP.
     web: Vec<(SocketAddr, Task<()>)>,
     /// Starts to receive by the socket with this address.
     receive: U,
@@ -30,22 +34,22 @@ pub(super) struct Listening<U, T, W> {
 #[derive(Default)]
 struct Opened {
     udp: Vec<Udp>,
-    tcp: Vec<Async<TcpListener>>,
+    streams: Vec<(Transport, Async<TcpListener>)>,
     web: Vec<Async<TcpListener>>,
     all_udp: Vec<SocketAddr>,
-    all_tcp: Vec<SocketAddr>,
+    all_streams: Vec<(Transport, SocketAddr)>,
     all_web: Vec<SocketAddr>,
 }
 
 impl<U, T, W> Listening<U, T, W>
 where
     U: Fn(SocketAddr) -> Task<()>,
-    T: Fn(Async<TcpListener>) -> Task<()>,
+    T: Fn(Async<TcpListener>, Transport) -> Task<()>,
     W: Fn(Async<TcpListener>) -> Task<()>,
 {
     /// Nothing is listened on yet.
     pub(super) fn new(receive: U, accept: T, accept_web: W) -> Listening<U, T, W> {
-        Listening { udp: Vec::new(), tcp: Vec::new(), web: Vec::new(), receive, accept, accept_web }
+        Listening { udp: Vec::new(), streams: Vec::new(), web: Vec::new(), receive, accept, accept_web }
     }
 
     /// Starts on these sockets, before anything runs.
@@ -58,10 +62,12 @@ where
         hub: &RefCell<Hub<'_, M>>,
         sockets: Sockets,
     ) -> io::Result<()> {
-        let Opened { udp, tcp, web, .. } = self.open(sockets)?;
+        let identity = sockets.identity.clone();
+        let Opened { udp, streams, web, .. } = self.open(sockets)?;
         let bound: Vec<SocketAddr> = udp.iter().map(Udp::bound).collect();
         hub.borrow_mut().udp = udp;
-        self.spawn(hub, bound, tcp, web)
+        hub.borrow_mut().introduce(identity);
+        self.spawn(hub, bound, streams, web)
     }
 
     /// Goes over to these sockets, of which some may be those that are served already, and to another
@@ -69,20 +75,23 @@ where
     ///
     /// # Errors
     ///
-    /// The system has no room for them; nothing has changed then.
+    /// The system has no room for them, or the certificate cannot be used; nothing has changed then.
     pub(super) fn reload<M: Machine>(
         &mut self,
         hub: &RefCell<Hub<'_, M>>,
         config: Box<Config>,
+        material: Option<&Material>,
         sockets: Sockets,
     ) -> io::Result<()> {
-        let Opened { udp, tcp, web, all_udp, all_tcp, all_web } = self.open(sockets)?;
+        let identity = hub.borrow_mut().identity_for(&config, material)?;
+        let Opened { udp, streams, web, all_udp, all_streams, all_web } = self.open(sockets)?;
         let bound: Vec<SocketAddr> = udp.iter().map(Udp::bound).collect();
         hub.borrow_mut().reload(config, udp, |at| all_udp.contains(&at));
+        hub.borrow_mut().renew(identity);
         self.udp.retain(|(at, _)| all_udp.contains(at));
-        self.tcp.retain(|(at, _)| all_tcp.contains(at));
+        self.streams.retain(|(at, _)| all_streams.contains(at));
         self.web.retain(|(at, _)| all_web.contains(at));
-        self.spawn(hub, bound, tcp, web)
+        self.spawn(hub, bound, streams, web)
     }
 
     /// Prepares those sockets that are not served already. No two of a kind have one address, so that a second
@@ -96,11 +105,13 @@ where
                 opened.udp.push(Udp::new(socket)?);
             }
         }
-        for listener in sockets.tcp {
-            let at = listener.local_addr()?;
-            opened.all_tcp.push(at);
-            if self.tcp.iter().all(|(served, _)| *served != at) {
-                opened.tcp.push(Async::new(listener)?);
+        let tcp = sockets.tcp.into_iter().map(|listener| (Transport::Tcp, listener));
+        let tls = sockets.tls.into_iter().map(|listener| (Transport::Tls, listener));
+        for (transport, listener) in tcp.chain(tls) {
+            let at = (transport, listener.local_addr()?);
+            opened.all_streams.push(at);
+            if self.streams.iter().all(|(served, _)| *served != at) {
+                opened.streams.push((transport, Async::new(listener)?));
             }
         }
         for listener in sockets.web {
@@ -117,21 +128,22 @@ where
         &mut self,
         hub: &RefCell<Hub<'_, M>>,
         udp: Vec<SocketAddr>,
-        tcp: Vec<Async<TcpListener>>,
+        streams: Vec<(Transport, Async<TcpListener>)>,
         web: Vec<Async<TcpListener>>,
     ) -> io::Result<()> {
         for bound in udp {
             self.udp.push((bound, (self.receive)(bound)));
         }
-        for listener in tcp {
-            self.tcp.push((listener.get_ref().local_addr()?, (self.accept)(listener)));
+        for (transport, listener) in streams {
+            let at = (transport, listener.get_ref().local_addr()?);
+            self.streams.push((at, (self.accept)(listener, transport)));
         }
         for listener in web {
             self.web.push((listener.get_ref().local_addr()?, (self.accept_web)(listener)));
         }
-        let addresses = |list: &[(SocketAddr, Task<()>)]| list.iter().map(|(at, _)| *at).collect::<Vec<_>>();
-        let (udp, tcp) = (addresses(&self.udp), addresses(&self.tcp));
-        hub.borrow_mut().operators.listening = operators::listening(udp.into_iter(), tcp.into_iter());
+        let udp = self.udp.iter().map(|(at, _)| (Transport::Udp, *at));
+        let streams = self.streams.iter().map(|(at, _)| *at);
+        hub.borrow_mut().operators.listening = operators::listening(udp.chain(streams));
         Ok(())
     }
 }

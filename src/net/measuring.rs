@@ -122,7 +122,8 @@ mod tests {
 
         let mut tell = |_: &_| ();
         let operators = Operators::new(crate::net::Desk::default());
-        let hub = Hub::new(Deaf, None, Relay::start().unwrap(), operators, &mut tell);
+        let hub =
+            Hub::new(Deaf, None, Relay::start().unwrap(), operators, smol::channel::unbounded().0, &mut tell);
         let hub = RefCell::new(hub);
         let report = async {
             loop {

@@ -10,17 +10,24 @@
 //! | datagrams taken per turn of a socket | [`sys::BATCH`] | others get their turn first |
 //! | datagrams of a socket in a millisecond that are looked for one by one | 8 | more are taken a millisecond later, in batches |
 //! | connections | those that the machine wants, 4,096 | a new one is reset at once |
+//! | of these, those of TLS | 2,048 | a new one is reset at once |
 //! | connections that we closed and the other side has not | 256, 2 s each | the oldest is reset |
-//! | a new connection without a byte | 5 s | reset |
+//! | connections of TLS whose handshake is not done | 256 | the oldest is reset |
+//! | a new connection without a byte; of TLS, without the end of its handshake, and then again | 5 s | reset |
+//! | octets of a handshake | 16 KiB | reset |
+//! | connections that we are opening | 32, 5 s each | one more fails |
 //! | a message on a connection, from its first byte | 10 s | reset |
 //! | unsent bytes of one connection | 256 KiB | reset |
 //! | memory for unfinished messages and unsent bytes of all connections | 8 MiB; half of it for those to which nothing was ever said | reset is who needs more |
 //!
 //! That of 8 MiB is exceeded by one buffer of at most 128 KiB while it is found out. A connection costs
-//! about 1 KiB besides, so that all of them together stay below 13 MiB.
+//! about 1 KiB besides, so that all of them together stay below 13 MiB; one of TLS costs about 14 KiB more, so that
+//! those stay below 28 MiB more, and those of strangers, of which the guard lets in 1,024, below 14 MiB.
 
+mod certificate;
 mod clock;
 mod cloud;
+mod connect;
 pub mod framer;
 mod hub;
 mod listen;
@@ -28,6 +35,7 @@ mod locate;
 mod measuring;
 mod operators;
 mod serve;
+mod session;
 mod stream;
 mod streams;
 pub mod sys;
@@ -41,15 +49,18 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 use smol::future::{or, yield_now};
 use smol::{Async, LocalExecutor, Task, Timer};
 
+use crate::dns::Resolver;
 use crate::handover::{self, Link, Order, Sockets};
 use crate::journal::{Journal, Record};
 use crate::media;
-use crate::switch::{Event, Input, Instant, Output, Switch};
+use crate::switch::{Event, Input, Instant, Output, Switch, Transport};
+use crate::tls::Client;
 use hub::Hub;
 use listen::Listening;
 pub use operators::Desk;
@@ -170,19 +181,23 @@ pub fn run(
     tell: &mut dyn FnMut(&Event),
 ) -> io::Result<End> {
     let news = desk.cloud.take();
+    let resolver = Rc::new(desk.resolver.take().unwrap_or_else(|| Resolver::new("", "", [0; 16])));
+    let authorities = std::mem::take(&mut sockets.authorities);
     let signals = Async::new(Signals::catch()?)?;
     let keeper = keeper.map(Async::new).transpose()?;
     let control = sockets.control.take().map(Async::new).transpose()?;
-    let hub = RefCell::new(Hub::new(machine, journal, relay, Operators::new(desk), tell));
+    let (wanted, wishes) = smol::channel::unbounded();
+    let hub = RefCell::new(Hub::new(machine, journal, relay, Operators::new(desk), wanted, tell));
     let inbox = RefCell::new(Inbox::new(BATCH, DATAGRAM_MAX));
     let scratch = RefCell::new(vec![0; serve::READ_SIZE]);
 
     // Connections have an executor of their own: when a thousand of them have something to say, what
     // came by datagram does not wait for all of them.
-    let (executor, crowd) = (LocalExecutor::new(), LocalExecutor::new());
+    let crowd = LocalExecutor::new();
+    let executor = LocalExecutor::new();
     let mut listening = Listening::new(
         |bound| executor.spawn(receive(&hub, &inbox, bound)),
-        |listener| executor.spawn(serve::accept(&hub, listener)),
+        |listener, transport| executor.spawn(serve::accept(&hub, listener, transport)),
         |listener| executor.spawn(web::accept(&hub, listener)),
     );
     hub.borrow_mut().inherit(std::mem::take(&mut sockets.standing));
@@ -197,9 +212,19 @@ pub fn run(
     if let Some(control) = control {
         executor.spawn(operators::accept(&hub, control)).detach();
     }
+    hub.borrow_mut().client = Client::new(authorities);
     executor.spawn(tick(&hub)).detach();
-    let sought = hub.borrow().sought();
-    executor.spawn(locate::serve(&hub, sought)).detach();
+    for _ in 0..locate::AT_A_TIME {
+        let sought = hub.borrow().sought();
+        executor.spawn(locate::serve(&hub, Rc::clone(&resolver), sought)).detach();
+    }
+    let (around, crowded) = (&hub, &crowd);
+    let opening = async move {
+        while let Ok(wanted) = wishes.recv().await {
+            crowded.spawn(connect::connect(around, wanted)).detach();
+        }
+    };
+    executor.spawn(opening).detach();
     if let Some(news) = news {
         executor.spawn(cloud::listen(&hub, news)).detach();
     }
@@ -237,7 +262,8 @@ pub fn run(
     }
     let stopped = smol::block_on(or(stopped, work));
     drop(listening);
-    drop((executor, crowd));
+    drop(executor);
+    drop(crowd);
     hub.into_inner().leave();
     stopped
 }
@@ -372,7 +398,7 @@ async fn obey<M: Machine>(
     keeper: Option<&Async<Link>>,
     listening: &mut Listening<
         impl Fn(SocketAddr) -> Task<()>,
-        impl Fn(Async<TcpListener>) -> Task<()>,
+        impl Fn(Async<TcpListener>, Transport) -> Task<()>,
         impl Fn(Async<TcpListener>) -> Task<()>,
     >,
     mut reporting: Task<()>,
@@ -384,8 +410,12 @@ async fn obey<M: Machine>(
     loop {
         match keeper.get_ref().next() {
             Ok(None) => keeper.readable().await?,
-            Ok(Some(Order::Reload { config, sockets, number })) => {
-                let is_done = listening.reload(hub, config, sockets).is_ok();
+            Ok(Some(Order::Reload { config, material, sockets, number })) => {
+                let is_done = listening.reload(hub, config, material.as_ref(), sockets).is_ok();
+                keeper.get_ref().answer(number, is_done);
+            }
+            Ok(Some(Order::Renew { material, number })) => {
+                let is_done = hub.borrow_mut().take(&material).is_ok();
                 keeper.get_ref().answer(number, is_done);
             }
             Ok(Some(Order::Bequeath(heir))) => {

@@ -19,6 +19,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::dns::Resolver;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use smol::channel::Receiver;
@@ -65,7 +66,7 @@ const RESPITE: Duration = Duration::from_secs(1);
 const READ_SIZE: usize = 4096;
 
 /// What operators may know that the loop does not, and what the loop hears besides packets.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Desk {
     /// What does not change.
     pub facts: Facts,
@@ -73,6 +74,8 @@ pub struct Desk {
     pub log: Tail,
     /// What the cloud says of this machine.
     pub cloud: Option<Receiver<News>>,
+    /// Who looks up the hosts of other exchanges; without it, none is found that has a name.
+    pub resolver: Option<Resolver>,
 }
 
 /// The operators' connections, and what they are told besides what the machine knows.
@@ -260,6 +263,7 @@ impl<M: Machine> Hub<'_, M> {
             neighbours: switch.neighbours(),
             refused: switch.refused_lately(),
             banned: switch.bans().len() as u64,
+            tls: self.certificate(),
             stopping_s: switch.stops_in().map(|left| left.as_secs()),
             remarks: config.remarks(),
         }
@@ -267,12 +271,8 @@ impl<M: Machine> Hub<'_, M> {
 }
 
 /// Where SIP is spoken, for people: what sockets are bound to.
-pub(super) fn listening(
-    udp: impl Iterator<Item = SocketAddr>,
-    tcp: impl Iterator<Item = SocketAddr>,
-) -> Vec<Listening> {
-    let named = |transport: Transport| move |address| Listening { transport: transport.to_string(), address };
-    udp.map(named(Transport::Udp)).chain(tcp.map(named(Transport::Tcp))).collect()
+pub(super) fn listening(places: impl Iterator<Item = (Transport, SocketAddr)>) -> Vec<Listening> {
+    places.map(|(transport, address)| Listening { transport: transport.to_string(), address }).collect()
 }
 
 /// Accepts connections of operators.

@@ -15,8 +15,9 @@ use smol::{Async, Timer};
 use super::Machine;
 use super::framer::{Broken, Frame};
 use super::hub::Hub;
+use super::session::{self, Session};
 use super::stream::{Wake, prepare, reset};
-use super::streams::CONNECTIONS_MAX;
+use super::streams::{CONNECTIONS_MAX, TLS_MAX};
 use super::trouble::Trouble;
 use crate::switch::{Flow, Input, Instant, StreamId, Transport};
 
@@ -28,7 +29,7 @@ const RESPITE: Duration = Duration::from_secs(1);
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     /// The other side closed it, or it broke.
     Theirs,
     /// We do not wait any longer.
@@ -38,28 +39,41 @@ enum Ending {
 impl<M: Machine> Hub<'_, M> {
     /// Takes a new connection in, if the machine wants it and there is room. Until then it has cost
     /// nothing but its descriptor.
-    fn accept(&mut self, socket: TcpStream, remote: SocketAddr) {
+    fn accept(&mut self, socket: TcpStream, remote: SocketAddr, transport: Transport) {
         // Otherwise the other side is gone already.
         let Ok(local) = socket.local_addr() else { return };
         let now = self.now();
         let stream = self.streams.ask();
-        let flow = Flow { transport: Transport::Tcp, local, remote, stream };
+        let flow = Flow { transport, local, remote, stream };
         self.handle(now, Input::Opened(flow));
         if !self.streams.is_welcome() {
             reset(socket);
-        } else if !self.streams.has_room() {
+        } else if !self.streams.has_room(transport) {
             reset(socket);
             self.handle(now, Input::Closed(stream));
             self.complain(now, Trouble::Full, || {
-                format!("a connection was refused: {CONNECTIONS_MAX} are open, the most there may be")
+                format!(
+                    "a connection was refused: {CONNECTIONS_MAX} are open, or {TLS_MAX} of TLS, the most there may be"
+                )
             });
-        } else if let Err(error) = self.streams.open(now, socket, flow) {
+        } else if let Err(error) =
+            self.session(transport).and_then(|session| self.streams.open(now, socket, flow, session))
+        {
             self.handle(now, Input::Closed(stream));
             if is_exhaustion(&error) {
                 self.exhausted(&error);
             }
         }
         self.flush(now);
+    }
+
+    /// Our side of TLS, if it is spoken on a new connection.
+    fn session(&self, transport: Transport) -> io::Result<Option<Session>> {
+        if transport != Transport::Tls {
+            return Ok(None);
+        }
+        let identity = self.identity.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        identity.accept().map(Session::accepted).map(Some).map_err(io::Error::other)
     }
 
     /// The system has no room for a connection.
@@ -74,12 +88,35 @@ impl<M: Machine> Hub<'_, M> {
     /// Reads what came on a connection, and does all that comes of it.
     fn read(&mut self, id: StreamId, scratch: &mut [u8]) {
         let now = self.now();
-        let Some(stream) = self.streams.get(id) else { return };
-        match stream.read(scratch) {
-            Ok(0) => self.end(now, id, Ending::Theirs),
-            Ok(count) => self.feed(now, id, &scratch[..count]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => self.end(now, id, Ending::Theirs),
+        loop {
+            let read = self.streams.read(now, id, scratch);
+            // Before what it says.
+            if let Some(ticket) = self.streams.reached(id) {
+                self.agreed(now, id, ticket);
+            }
+            match read {
+                Some(Ok(count)) if count > 0 => {
+                    self.feed(now, id, &scratch[..count]);
+                    // The rest of what TLS has made out of what it has read.
+                    if count == scratch.len() && self.streams.get(id).is_some_and(|stream| stream.is_tls()) {
+                        continue;
+                    }
+                }
+                Some(Err(session::Trouble::Io(error)))
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Some(Ok(_) | Err(session::Trouble::Io(_))) => self.end(now, id, Ending::Theirs),
+                Some(Err(trouble)) => self.misunderstood(now, id, trouble),
+                None => {}
+            }
+            break;
+        }
+        if self.streams.get(id).is_some_and(|stream| stream.is_tls()) {
+            // What TLS has to say to that.
+            self.streams.write(id);
+            let holds = self.streams.get(id).is_some_and(|stream| stream.memory() > 0);
+            if holds && self.streams.is_full_for(id) {
+                self.end(now, id, Ending::Ours);
+            }
         }
         self.flush(now);
     }
@@ -126,6 +163,32 @@ impl<M: Machine> Hub<'_, M> {
         }
     }
 
+    /// Ends a connection with whose other side one cannot speak TLS, and tells people why.
+    fn misunderstood(&mut self, now: Instant, id: StreamId, trouble: session::Trouble) {
+        let Some(stream) = self.streams.get(id) else { return };
+        if stream.ticket.is_some() {
+            return self.disagreed(now, id, &trouble);
+        }
+        let (source, port) = (stream.flow.source(), stream.flow.local.port());
+        let why = match trouble {
+            session::Trouble::Tls(rustls::Error::InvalidMessage(_)) => format!(
+                "{source} speaks something else than TLS to tls port {port}: if it is a phone of yours, choose TLS in \
+                 it, or the port of the transport that it speaks"
+            ),
+            session::Trouble::Tls(rustls::Error::PeerIncompatible(why)) => format!(
+                "{source} speaks no TLS that is safe ({why:?}): if it is a phone of yours that knows nothing newer than \
+                 TLS 1.1, choose UDP or TCP in it"
+            ),
+            session::Trouble::Tls(rustls::Error::AlertReceived(alert)) => format!(
+                "{source} ended TLS ({alert:?}): if it is a phone of yours, it does not trust the certificate; \
+                 `denwa status` shows the fingerprint of one that denwa made"
+            ),
+            _ => return self.end(now, id, Ending::Ours),
+        };
+        self.complain(now, Trouble::Foreign, || why);
+        self.end(now, id, Ending::Ours);
+    }
+
     /// Tells people of somebody who does not speak SIP.
     fn foreign(&mut self, now: Instant, protocol: Broken, flow: Flow) {
         let (source, port) = (flow.source(), flow.local.port());
@@ -153,7 +216,12 @@ impl<M: Machine> Hub<'_, M> {
     }
 
     /// Forgets a connection, and tells the machine unless it was the machine that closed it.
-    fn end(&mut self, now: Instant, id: StreamId, ending: Ending) {
+    pub(super) fn end(&mut self, now: Instant, id: StreamId, ending: Ending) {
+        let why = match ending {
+            Ending::Theirs => "the other side has closed it before TLS was agreed upon",
+            Ending::Ours => "it took too long, or broke",
+        };
+        self.give_up_reaching(now, id, why.into());
         if let Some(stream) = self.streams.remove(id) {
             let is_told = stream.is_dismissed;
             stream.end(ending == Ending::Ours);
@@ -165,12 +233,16 @@ impl<M: Machine> Hub<'_, M> {
 }
 
 /// Accepts connections.
-pub(super) async fn accept<M: Machine>(hub: &RefCell<Hub<'_, M>>, listener: Async<TcpListener>) {
+pub(super) async fn accept<M: Machine>(
+    hub: &RefCell<Hub<'_, M>>,
+    listener: Async<TcpListener>,
+    transport: Transport,
+) {
     // Where the system refuses, a dead connection is noticed later.
     let _ = prepare(listener.get_ref());
     loop {
         match listener.read_with(TcpListener::accept).await {
-            Ok((socket, remote)) => hub.borrow_mut().accept(socket, remote),
+            Ok((socket, remote)) => hub.borrow_mut().accept(socket, remote, transport),
             Err(error) if is_exhaustion(&error) => {
                 hub.borrow_mut().exhausted(&error);
                 Timer::after(RESPITE).await;

@@ -4,7 +4,8 @@
 //! message has begun and all is written.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use rustix::net::sockopt;
 use smol::Async;
 
 use super::framer::Framer;
+use super::session::{Session, Trouble};
 use crate::handover::Standing;
 use crate::switch::{Flow, Instant};
 
@@ -26,16 +28,17 @@ const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration
 /// may leave keep-alives unanswered, which are not sent meanwhile.
 const UNACKNOWLEDGED_MAX: u32 = 60_000;
 
-/// Makes a listener's connections what we want them to be. They inherit it (tcp(7)), so that those
+/// Makes a connection what we want it to be, or a listener's connections. They inherit it (tcp(7)), so that those
 /// which are refused cost no system call for it.
-pub(super) fn prepare(listener: &TcpListener) -> io::Result<()> {
-    sockopt::set_tcp_nodelay(listener, true)?;
-    sockopt::set_socket_keepalive(listener, true)?;
+pub(super) fn prepare(socket: impl AsFd) -> io::Result<()> {
+    let socket = socket.as_fd();
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
     let (idle, interval, count) = KEEP_ALIVE;
-    sockopt::set_tcp_keepidle(listener, idle)?;
-    sockopt::set_tcp_keepintvl(listener, interval)?;
-    sockopt::set_tcp_keepcnt(listener, count)?;
-    sockopt::set_tcp_user_timeout(listener, UNACKNOWLEDGED_MAX)?;
+    sockopt::set_tcp_keepidle(socket, idle)?;
+    sockopt::set_tcp_keepintvl(socket, interval)?;
+    sockopt::set_tcp_keepcnt(socket, count)?;
+    sockopt::set_tcp_user_timeout(socket, UNACKNOWLEDGED_MAX)?;
     Ok(())
 }
 
@@ -50,6 +53,8 @@ pub(super) fn reset(socket: TcpStream) {
 /// One connection.
 pub(super) struct Stream {
     socket: Async<TcpStream>,
+    /// TLS, where it is spoken.
+    session: Option<Box<Session>>,
     pub(super) flow: Flow,
     pub(super) framer: Framer,
     unsent: Vec<u8>,
@@ -62,6 +67,8 @@ pub(super) struct Stream {
     is_answered: bool,
     /// Whether it was the machine that closed it, and so need not be told.
     pub(super) is_dismissed: bool,
+    /// By what the machine knows it, as long as it waits for it to stand.
+    pub(super) ticket: Option<u64>,
     /// Wakes the connection's task.
     waker: Option<Waker>,
 }
@@ -90,9 +97,10 @@ pub(super) enum Wake {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, flow: Flow) -> io::Result<Stream> {
+    pub(super) fn new(socket: TcpStream, flow: Flow, session: Option<Session>) -> io::Result<Stream> {
         Ok(Stream {
             socket: Async::new(socket)?,
+            session: session.map(Box::new),
             flow,
             framer: Framer::default(),
             unsent: Vec::new(),
@@ -101,22 +109,36 @@ impl Stream {
             is_heard: false,
             is_answered: false,
             is_dismissed: false,
+            ticket: None,
             waker: None,
         })
+    }
+
+    /// One that we have opened: nobody is a stranger on it.
+    pub(super) fn reached(
+        socket: TcpStream,
+        flow: Flow,
+        session: Option<Session>,
+        ticket: Option<u64>,
+    ) -> io::Result<Stream> {
+        let stream = Stream::new(socket, flow, session)?;
+        Ok(Stream { ticket, is_heard: true, is_answered: true, ..stream })
     }
 
     /// A connection that another process has had.
     pub(super) fn inherited(standing: Standing) -> io::Result<Stream> {
         let Standing { flow, socket, begun, unsent, is_heard, is_answered } = standing;
-        let mut stream = Stream { unsent, is_heard, is_answered, ..Stream::new(socket, flow)? };
+        let mut stream = Stream { unsent, is_heard, is_answered, ..Stream::new(socket, flow, None)? };
         // Nothing in it is complete.
         let _ = stream.framer.feed(&begun, |_| true);
         Ok(stream)
     }
 
-    /// What another process needs to go on with it; nothing if it is being closed.
+    /// What another process needs to go on with it; nothing if it is being closed. Nothing for TLS either: its
+    /// secrets cannot be taken out of the library, and so such a connection ends with this process, and the phone
+    /// comes back by a new one.
     pub(super) fn standing(&self) -> Option<Standing<&TcpStream>> {
-        self.is_open().then(|| Standing {
+        (self.is_open() && self.session.is_none()).then(|| Standing {
             flow: self.flow,
             socket: self.socket.get_ref(),
             begun: self.framer.begun(),
@@ -128,7 +150,8 @@ impl Stream {
 
     /// How much memory its buffers take, in bytes.
     pub(super) fn memory(&self) -> usize {
-        self.unsent.capacity() + self.framer.memory()
+        let session = self.session.as_ref().map_or(0, |session| session.memory());
+        self.unsent.capacity() + self.framer.memory() + session
     }
 
     /// Whether both sides speak.
@@ -143,7 +166,9 @@ impl Stream {
 
     /// Whether something is queued that the other side has not taken.
     pub(super) fn is_unsent(&self) -> bool {
-        matches!(self.state, State::Open | State::Closing) && !self.unsent.is_empty()
+        let is_unsent =
+            !self.unsent.is_empty() || self.session.as_ref().is_some_and(|session| session.is_unsent());
+        matches!(self.state, State::Open | State::Closing) && is_unsent
     }
 
     /// Queues bytes, if they need no more than `room` bytes of new memory. Whoever reads too slowly is
@@ -169,7 +194,16 @@ impl Stream {
 
     /// Writes what the other side takes now.
     pub(super) fn flush(&mut self) {
-        while self.is_unsent() {
+        if let Some(session) = &mut self.session
+            && matches!(self.state, State::Open | State::Closing)
+        {
+            match session.write(self.socket.get_ref(), &mut self.unsent) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wake(),
+                Err(_) => self.break_off(),
+            }
+        }
+        while self.session.is_none() && self.is_unsent() {
             match self.socket.get_ref().write(&self.unsent) {
                 Ok(count) if count == self.unsent.len() => self.unsent = Vec::new(),
                 Ok(count) => drop(self.unsent.drain(..count)),
@@ -181,7 +215,10 @@ impl Stream {
                 Err(_) => self.break_off(),
             }
         }
-        if self.state == State::Closing && self.unsent.is_empty() {
+        if self.state == State::Closing && !self.is_unsent() {
+            if let Some(session) = &mut self.session {
+                session.farewell(self.socket.get_ref());
+            }
             match self.socket.get_ref().shutdown(Shutdown::Write) {
                 Ok(()) => self.state = State::Silent,
                 Err(_) => self.break_off(),
@@ -190,8 +227,21 @@ impl Stream {
     }
 
     /// Reads what came, 0 bytes at its end. Once it is being closed, what comes does not count.
-    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.socket.get_ref().read(into)
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, Trouble> {
+        match &mut self.session {
+            Some(session) => session.read(self.socket.get_ref(), into),
+            None => self.socket.get_ref().read(into).map_err(Trouble::Io),
+        }
+    }
+
+    /// Whether it is of TLS, and that is not agreed upon yet.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_handshaking())
+    }
+
+    /// Whether it is of TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.session.is_some()
     }
 
     /// Says no more than what is unsent.
@@ -240,6 +290,8 @@ impl Stream {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]

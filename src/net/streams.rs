@@ -7,12 +7,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::framer::Framer;
+use super::session::{Session, Trouble};
 use super::stream::{Stream, Wake};
 use crate::handover::Standing;
-use crate::switch::{Flow, Instant, StreamId};
+use crate::switch::{Flow, Instant, StreamId, Transport};
 
 /// The most connections at a time, whoever has them. The machine's guard has smaller bounds.
 pub const CONNECTIONS_MAX: usize = 4096;
+
+/// The most of these that are of TLS, whose library keeps about 14 KiB for each. There are more than the guard lets
+/// strangers have connections.
+pub(super) const TLS_MAX: usize = 2048;
+
+/// The most of these that have not agreed upon how to speak. Beyond, the oldest of them is reset.
+const HANDSHAKES_MAX: usize = 256;
 
 /// The most connections besides that we have closed, while the other side has not. Beyond, the oldest
 /// of them is reset.
@@ -44,6 +52,10 @@ pub(super) struct Streams {
     leaving: VecDeque<StreamId>,
     /// How many there have been.
     count: u64,
+    /// How many of the open ones are of TLS.
+    tls: usize,
+    /// Those of TLS that have not agreed upon how to speak, the oldest first.
+    handshaking: BTreeSet<StreamId>,
     /// The one that the machine is being asked about; `None` once it has refused it.
     asked: Option<StreamId>,
     /// How much memory the buffers of all of them take.
@@ -57,10 +69,43 @@ pub(super) struct Streams {
 impl Streams {
     /// Gives a new connection its number, under which the machine may refuse it.
     pub(super) fn ask(&mut self) -> StreamId {
-        self.count += 1;
-        let id = StreamId(self.count);
+        let id = self.number();
         self.asked = Some(id);
         id
+    }
+
+    /// A number for a connection that we have opened ourselves.
+    pub(super) fn number(&mut self) -> StreamId {
+        self.count += 1;
+        StreamId(self.count)
+    }
+
+    /// Takes in a connection that we have opened, which wants a task then. If the machine waits for it by a `ticket`,
+    /// it has time until then to agree upon how to speak.
+    pub(super) fn reach(
+        &mut self,
+        socket: TcpStream,
+        flow: Flow,
+        session: Option<Session>,
+        ticket: Option<u64>,
+        until: Instant,
+    ) -> io::Result<()> {
+        let id = flow.stream;
+        let stream = Stream::reached(socket, flow, session, ticket)?;
+        self.tls += usize::from(stream.is_tls());
+        self.held += stream.memory();
+        self.open.insert(id, stream);
+        self.expect(id, ticket.map(|_| until));
+        self.newcomers.push(id);
+        Ok(())
+    }
+
+    /// The ticket of a connection that the machine waits for, if both sides have agreed upon how to speak by now.
+    pub(super) fn reached(&mut self, id: StreamId) -> Option<u64> {
+        let stream = self.open.get_mut(&id).filter(|stream| !stream.is_handshaking())?;
+        let ticket = stream.ticket.take()?;
+        self.expect(id, None);
+        Some(ticket)
     }
 
     /// Whether the machine has not refused the connection that it was asked about.
@@ -69,14 +114,33 @@ impl Streams {
     }
 
     /// Whether there is room for one more.
-    pub(super) fn has_room(&self) -> bool {
-        self.open.len() < CONNECTIONS_MAX + self.leaving.len()
+    pub(super) fn has_room(&self, transport: Transport) -> bool {
+        let is_full = transport == Transport::Tls && self.tls >= TLS_MAX;
+        self.open.len() < CONNECTIONS_MAX + self.leaving.len() && !is_full
     }
 
     /// Takes a connection in, which wants a task then.
-    pub(super) fn open(&mut self, now: Instant, socket: TcpStream, flow: Flow) -> io::Result<()> {
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        socket: TcpStream,
+        flow: Flow,
+        session: Option<Session>,
+    ) -> io::Result<()> {
         let id = flow.stream;
-        self.open.insert(id, Stream::new(socket, flow)?);
+        let stream = Stream::new(socket, flow, session)?;
+        if stream.is_tls() {
+            self.tls += 1;
+            self.handshaking.insert(id);
+            if self.handshaking.len() > HANDSHAKES_MAX
+                && let Some(oldest) = self.handshaking.pop_first()
+                && let Some(stream) = self.open.get_mut(&oldest)
+            {
+                stream.break_off();
+            }
+        }
+        self.held += stream.memory();
+        self.open.insert(id, stream);
         self.expect(id, Some(now + FIRST_BYTE));
         self.newcomers.push(id);
         Ok(())
@@ -107,6 +171,24 @@ impl Streams {
     /// A connection.
     pub(super) fn get(&mut self, id: StreamId) -> Option<&mut Stream> {
         self.open.get_mut(&id)
+    }
+
+    /// Reads what came on a connection; nothing if there is no such connection.
+    pub(super) fn read(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        into: &mut [u8],
+    ) -> Option<Result<usize, Trouble>> {
+        let mut result = None;
+        self.change(id, |stream| result = Some(stream.read(into)));
+        if self.handshaking.contains(&id) && self.open.get(&id).is_some_and(|stream| !stream.is_handshaking())
+        {
+            self.handshaking.remove(&id);
+            // From here on it is as if it had just been opened.
+            self.expect(id, Some(now + FIRST_BYTE));
+        }
+        result
     }
 
     /// Queues bytes on a connection. Bytes for one that is gone are dropped: whoever sends is
@@ -216,6 +298,8 @@ impl Streams {
         self.expect(id, None);
         let stream = self.open.remove(&id)?;
         self.held -= stream.memory();
+        self.tls -= usize::from(stream.is_tls());
+        self.handshaking.remove(&id);
         while self.leaving.front().is_some_and(|id| !self.open.contains_key(id)) {
             self.leaving.pop_front();
         }

@@ -14,7 +14,7 @@ pub(super) enum Trouble {
     Exhausted,
     /// Datagrams could not be sent.
     Unsent,
-    /// A connection began with something else than SIP.
+    /// A connection began with something else than what is spoken there.
     Foreign,
     /// What must survive could not be written down.
     Unrecorded,
@@ -30,7 +30,7 @@ impl Trouble {
             Trouble::Full => "more connections were refused: as many are open as there may be",
             Trouble::Exhausted => "more connections could not be accepted: the system had no room for them",
             Trouble::Unsent => "more times datagrams could not be sent",
-            Trouble::Foreign => "more connections began with TLS or HTTP, where SIP without TLS is spoken",
+            Trouble::Foreign => "more connections began with something else than what is spoken there",
             Trouble::Unrecorded => "more times the state folder could not be written",
         }
     }
@@ -93,7 +93,7 @@ mod tests {
         let counted: Vec<String> = troubles.counted(at(65)).collect();
         assert_eq!(
             counted,
-            ["59 more connections began with TLS or HTTP, where SIP without TLS is spoken (in 60 s)"]
+            ["59 more connections began with something else than what is spoken there (in 60 s)"]
         );
         // The count was a sentence as well.
         assert_eq!(troubles.deadline(), None);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rustix::thread::CapabilitySet;
+
 use super::landlock::Domain;
 use super::limits::OpenFiles;
 
@@ -38,8 +40,8 @@ impl Achieved {
 pub(super) struct Bars {
     /// The name of the unprivileged user.
     pub(super) user: Result<String, String>,
-    /// Whether ports below 1024 can be bound: the one capability that may be left.
-    pub(super) low_ports: bool,
+    /// Those that are left.
+    pub(super) capabilities: CapabilitySet,
     pub(super) landlock: Result<Domain, String>,
     /// `None` for who does without.
     pub(super) seccomp: Option<Result<(), String>>,
@@ -61,9 +63,15 @@ impl Bars {
         if let Ok(user) = &self.user {
             holding.push(format!("user {user}"));
         }
-        holding.push(match self.low_ports {
-            true => "no capabilities but CAP_NET_BIND_SERVICE".into(),
-            false => "no capabilities".into(),
+        let left = [
+            (CapabilitySet::NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE"),
+            (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"),
+        ];
+        let left: Vec<&str> =
+            left.iter().filter(|(one, _)| self.capabilities.contains(*one)).map(|(_, name)| *name).collect();
+        holding.push(match left.as_slice() {
+            [] => "no capabilities".into(),
+            left => format!("no capabilities but {}", left.join(" and ")),
         });
         if let Ok(domain) = &self.landlock {
             holding.push(domain.to_string());
@@ -104,7 +112,7 @@ mod tests {
     fn all() -> Bars {
         Bars {
             user: Ok("denwa".into()),
-            low_ports: false,
+            capabilities: CapabilitySet::empty(),
             landlock: Ok(Domain { abi: 7, ports: true }),
             seccomp: Some(Ok(())),
             open_files: OpenFiles { wanted: 4096, given: 4096 },
@@ -125,7 +133,7 @@ mod tests {
     fn what_is_missing_stands_out() {
         let bars = Bars {
             user: Err("it is root".into()),
-            low_ports: false,
+            capabilities: CapabilitySet::empty(),
             landlock: Err("too old".into()),
             seccomp: Some(Err("not built in".into())),
             open_files: OpenFiles { wanted: 4096, given: 1024 },
@@ -141,8 +149,12 @@ mod tests {
 
     #[test]
     fn the_keeper_has_its_own_measure() {
-        let bars =
-            Bars { low_ports: true, landlock: Ok(Domain { abi: 7, ports: false }), seccomp: None, ..all() };
+        let bars = Bars {
+            capabilities: CapabilitySet::NET_BIND_SERVICE,
+            landlock: Ok(Domain { abi: 7, ports: false }),
+            seccomp: None,
+            ..all()
+        };
         let achieved = Achieved::with(bars);
         assert!(achieved.is_complete());
         assert_eq!(

@@ -7,7 +7,7 @@
 //!
 //! | what is gone | by | since Linux |
 //! |---|---|---|
-//! | being root, and every capability (the keeper: but `CAP_NET_BIND_SERVICE`) | the user, `capset`, `no_new_privs` | 3.5 |
+//! | being root, and every capability (the keeper: but `CAP_NET_BIND_SERVICE`, and `CAP_DAC_READ_SEARCH` where [`Rights::read_any`] says so) | the user, `capset`, `no_new_privs` | 3.5 |
 //! | all files but those in [`Rights`] | Landlock ABI 1 (3: truncation as well) | 5.13 (6.2) |
 //! | TCP ports to bind | Landlock ABI 4 | 6.7 |
 //! | signals and abstract sockets to others | Landlock ABI 6 | 6.12 |
@@ -49,6 +49,10 @@ pub struct Rights<'a> {
     pub user: Option<&'a User>,
     /// Files and folders to read. Those that are not there, or closed to the user, need no rule.
     pub read: &'a [&'a Path],
+    /// Whether the files to read may be read whoever owns them, as far as the keeper had the right to that: a
+    /// certificate's key is root's alone. It is kept only where Landlock makes those files the only ones, and by the
+    /// keeper alone.
+    pub read_any: bool,
     /// Folders to read and write, create and remove files and folders in: those of `state`. They must
     /// be there ([`prepare_state`]); on a disk that is read-only at present they can at least be read.
     pub write: &'a [&'a Path],
@@ -61,8 +65,8 @@ pub struct Rights<'a> {
 }
 
 /// Leaves the keeper only what it needs: it becomes the user of `rights`, keeps no capability but that of
-/// binding ports below 1024, if it had that one (a later configuration may want one), and touches no files
-/// but those in `rights`. No child of its can have more, and none has the capability.
+/// binding ports below 1024, if it had that one (a later configuration may want one), and perhaps that of
+/// [`Rights::read_any`], and touches no files but those in `rights`. No child of its can have more, and none has the capability.
 ///
 /// # Errors
 ///
@@ -100,6 +104,7 @@ fn confine(rights: &Rights, who: Who) -> Result<Achieved, Error> {
     let open_files = limits::open_files(rights.open_files)?;
     privileges::empty_bounding_set();
     let kept = match who {
+        Who::Keeper if rights.read_any => CapabilitySet::NET_BIND_SERVICE | CapabilitySet::DAC_READ_SEARCH,
         Who::Keeper => CapabilitySet::NET_BIND_SERVICE,
         Who::Exchange => CapabilitySet::empty(),
     };
@@ -109,16 +114,20 @@ fn confine(rights: &Rights, who: Who) -> Result<Achieved, Error> {
     for folder in rights.write {
         state::check(folder, name)?;
     }
-    let low_ports = !privileges::give_up_capabilities(kept)?.is_empty();
+    let mut capabilities = privileges::give_up_capabilities(kept)?;
     privileges::gain_none()?;
     // After the change of user, which sets it as well.
     limits::no_core_dumps()?;
     let landlock = landlock::restrict(rights, who);
+    if landlock.is_err() && capabilities.contains(CapabilitySet::DAC_READ_SEARCH) {
+        // All files there are would be too many.
+        capabilities = privileges::give_up_capabilities(CapabilitySet::NET_BIND_SERVICE)?;
+    }
     let seccomp = match who {
         Who::Keeper => None,
         Who::Exchange => Some(seccomp::install()),
     };
-    let bars = Bars { user, low_ports, landlock, seccomp, open_files };
+    let bars = Bars { user, capabilities, landlock, seccomp, open_files };
     match bars.missing() {
         missing if rights.level == Sandbox::Require && !missing.is_empty() => Err(Error::Incomplete(missing)),
         _ => Ok(Achieved::with(bars)),

@@ -68,7 +68,7 @@ impl Switch {
     /// A connection was opened.
     pub(super) fn opened(&mut self, flow: Flow) {
         self.notice_outside(&flow);
-        match self.guard.opened(self.io.now, flow.stream.0, flow.local, flow.remote) {
+        match self.guard.opened(self.io.now, flow.stream.0, flow.transport, flow.local, flow.remote) {
             Opening::Admitted => {}
             Opening::InsteadOf(oldest) => self.close(StreamId(oldest)),
             Opening::Refused => self.io.close(flow.stream),
@@ -79,6 +79,7 @@ impl Switch {
     pub(super) fn closed(&mut self, stream: StreamId) {
         self.guard.closed(stream.0);
         self.registrar.closed(stream);
+        self.neighbour_hung_up(stream);
     }
 
     /// What has changed is put on record. The guard learns what was found out, and says what it has to say.

@@ -134,7 +134,7 @@ impl Switch {
         if first {
             self.apply_media(id, dialog);
             self.cancel_branches(fork, ELSEWHERE);
-            self.io.arm_for(self.io.now + self.config.call_limit, Timer::CallLimit(id));
+            self.io.arm_for(self.io.now + self.limit_of(id), Timer::CallLimit(id));
             self.io.arm(T1_64, Timer::Unacknowledged(id));
             if let Some(call) = self.calls.get(&id) {
                 let parties = call.parties();

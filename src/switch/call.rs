@@ -162,6 +162,8 @@ pub(super) struct Call {
     pub(super) ending: Option<Cause>,
     /// Another call has taken this one over (RFC 3891).
     pub(super) replaced: bool,
+    /// How long it may last, where a trunk says so.
+    pub(super) limit: Option<Duration>,
     /// The exchanges in whose calls it counts.
     pub(super) neighbours: Vec<Label>,
     /// What phones are told of a caller at another exchange: From, without tag.

@@ -1,9 +1,9 @@
 //! What goes in and what comes out of the switch.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::flow::{Flow, StreamId};
+use super::flow::{Flow, StreamId, Transport};
 use super::neighbour::HostId;
 use crate::config::{Config, Number, Target};
 use crate::guard::News;
@@ -25,6 +25,20 @@ pub enum Input<'a> {
     Opened(Flow),
     /// A stream connection was closed by the other side.
     Closed(StreamId),
+    /// A connection that was wanted stands ([`Output::Connect`]).
+    Connected {
+        /// Which.
+        ticket: u64,
+        /// What is sent and received on from now on.
+        flow: Flow,
+    },
+    /// It does not, and will not.
+    NotConnected {
+        /// Which.
+        ticket: u64,
+        /// Why, a part of a sentence.
+        why: String,
+    },
     /// A media relay's report.
     Media(media::Event),
     /// The wall clock, in milliseconds since 1970: at start, and when it was set. Used for `Date`.
@@ -41,7 +55,7 @@ pub enum Input<'a> {
     /// own.
     Advertised(Vec<IpAddr>),
     /// A host of another exchange was found: the flows by which it is reached, in the order in which they are to be
-    /// tried, and for how long that holds; or it was not, and why.
+    /// tried, those by streams without one, and for how long that holds; or it was not, and why.
     Located(HostId, Result<(Vec<Flow>, Duration), String>),
     /// The machine will be stopped after this time; `None`: it will not, after all.
     MachineStops(Option<Duration>),
@@ -79,6 +93,21 @@ pub enum Output {
         host: HostId,
         /// Where it is, as the configuration says.
         target: Target,
+    },
+    /// A stream to be opened to somebody: [`Input::Connected`] or [`Input::NotConnected`] comes of it, within 5 s. At
+    /// most 32 may be under way at once; one more fails.
+    Connect {
+        /// What it is called then.
+        ticket: u64,
+        /// TCP or TLS.
+        transport: Transport,
+        /// Where to.
+        remote: SocketAddr,
+        /// For TLS, who has to be there: a host name or an address, to which an authority of the system's list has
+        /// given the certificate.
+        name: String,
+        /// For TLS, the SHA-256 of the certificate that has to be there; neither authorities nor names count then.
+        pin: Option<[u8; 32]>,
     },
     /// For people to read.
     Event(Event),

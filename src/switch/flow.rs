@@ -12,7 +12,7 @@ use crate::journal;
 /// was asked, or a home router drops the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
-    /// UDP or TCP.
+    /// UDP, TCP or TLS.
     pub transport: Transport,
     /// The address and port of ours that the packet was sent to; never a wildcard.
     pub local: SocketAddr,
@@ -34,7 +34,7 @@ impl Flow {
 
     /// Whether retransmission is ours to do.
     pub fn is_reliable(&self) -> bool {
-        self.transport == Transport::Tcp
+        self.transport.is_stream()
     }
 
     /// The address that sends.
@@ -53,6 +53,7 @@ impl Flow {
             transport: match self.transport {
                 Transport::Udp => journal::Transport::Udp,
                 Transport::Tcp => journal::Transport::Tcp,
+                Transport::Tls => journal::Transport::Tls,
             },
             local: self.local.into(),
             remote: self.remote.into(),
@@ -75,6 +76,8 @@ impl Standing {
         let (local, remote) = (kept.local.into(), kept.remote.into());
         match kept.transport {
             journal::Transport::Udp => Flow { transport: Transport::Udp, local, remote, stream: StreamId(0) },
+            // A connection inside TLS is never handed over.
+            journal::Transport::Tls => Flow { transport: Transport::Tls, local, remote, stream: StreamId(0) },
             journal::Transport::Tcp => {
                 let stream = self.0.get(&(local, remote)).copied().unwrap_or_default();
                 Flow { transport: Transport::Tcp, local, remote, stream }

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -68,6 +69,7 @@ pub(super) struct CallForm<'a> {
     talk: Option<TalkForm<'a>>,
     replaced: bool,
     referred: bool,
+    limit_s: Option<u32>,
     #[serde(borrow)]
     shown: Option<Text<'a>>,
     #[serde(borrow)]
@@ -191,6 +193,7 @@ pub(super) fn of_call(call: &Call) -> CallForm<'_> {
         talk: call.talked.and_then(|(since, at)| TalkForm::of(since, at, call.dialogs.get(at)?)),
         replaced: call.replaced,
         referred: call.referred,
+        limit_s: call.limit.map(|limit| u32::try_from(limit.as_secs()).unwrap_or(u32::MAX)),
         shown: call.shown.as_deref().map(Text),
         inside: call.inside.as_ref().map(|inside| InsideForm {
             version: inside.version,
@@ -344,6 +347,7 @@ pub(super) fn call(form: CallForm<'_>, config: &Config, standing: &Standing, id:
         replaced: form.replaced,
         replaces: None,
         referred: form.referred,
+        limit: form.limit_s.map(|limit| Duration::from_secs(limit.into())),
         neighbours: Vec::new(),
         shown: form.shown.map(|shown| shown.0.into()),
         hangups: 0,

@@ -21,6 +21,7 @@ pub(super) fn own_uri(config: &Config, flow: &Flow, user: &str) -> String {
     let transport = match flow.transport {
         Transport::Udp => "",
         Transport::Tcp => ";transport=tcp",
+        Transport::Tls => ";transport=tls",
     };
     format!("sip:{user}@{}{transport}", face(config, flow))
 }
@@ -36,6 +37,7 @@ pub(super) fn via(config: &Config, flow: &Flow, branch: &Sealed) -> String {
     let transport = match flow.transport {
         Transport::Udp => "UDP",
         Transport::Tcp => "TCP",
+        Transport::Tls => "TLS",
     };
     let branch = std::str::from_utf8(branch).unwrap_or_default();
     format!("SIP/2.0/{transport} {};branch=z9hG4bK{branch}", face(config, flow))

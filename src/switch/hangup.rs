@@ -47,6 +47,7 @@ impl Switch {
         };
         let record = call.record(now, wall, cause);
         self.note_call(id, cause);
+        self.spend_time(id);
         let reports = self.retire(id);
         match self.calls.get_mut(&id).filter(|_| reports) {
             Some(call) => call.record = Some(record),
@@ -120,11 +121,17 @@ impl Switch {
     /// A call may have lasted long enough.
     pub(super) fn call_limit(&mut self, id: u64) {
         let Some(Phase::Up { since, .. }) = self.calls.get(&id).map(|call| call.phase) else { return };
-        let end = since + self.config.call_limit;
+        let end = since + self.limit_of(id);
         if self.io.now < end {
             return self.io.arm_for(end, Timer::CallLimit(id));
         }
         self.end_call(id, Cause::CallLimit);
+    }
+
+    /// How long a call may last at most.
+    pub(super) fn limit_of(&self, id: u64) -> Duration {
+        let limit = self.calls.get(&id).and_then(|call| call.limit);
+        limit.map_or(self.config.call_limit, |limit| limit.min(self.config.call_limit))
     }
 
     /// The caller acknowledged the answer, or will not any more.

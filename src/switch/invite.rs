@@ -284,6 +284,7 @@ impl Switch {
                 talked: None,
                 hangups: 0,
                 replaced: false,
+                limit: None,
                 neighbours: leg_neighbour,
                 shown,
                 replaces: None,

@@ -37,6 +37,7 @@ mod neighbour;
 mod operate;
 mod persona;
 mod proof;
+mod recent;
 mod register;
 mod registrar;
 mod relaying;
@@ -52,6 +53,7 @@ mod survival;
 mod table;
 mod timer;
 mod token;
+mod toll;
 mod transaction;
 mod trunk;
 mod usage;
@@ -66,6 +68,7 @@ pub use annals::{Incident, What};
 pub use event::{CallParties, CallRecord, Cause, Event, Gone, Input, Operation, Output};
 pub use flow::{Flow, StreamId, Transport};
 pub use neighbour::{HostId, MAX_WAYS};
+pub use route::explain as explain_route;
 
 use crate::config::{Config, LogLevel};
 use crate::guard::Guard;
@@ -99,6 +102,8 @@ pub struct Switch {
     live: usize,
     ports: PortAllocator,
     usage: usage::Usage,
+    /// What of providers' lines was used.
+    toll: toll::Toll,
     /// Addresses of ours that packets came to, those of bindings and calls from before a restart included.
     addresses: BTreeSet<IpAddr>,
     /// What went wrong lately.
@@ -128,6 +133,7 @@ impl Switch {
             io: Io::new(config.log >= LogLevel::Debug),
             ports: PortAllocator::new(config.media_ports),
             usage: usage::Usage::default(),
+            toll: toll::Toll::default(),
             auth: auth::Authenticator::new(&config),
             guard: Guard::new(&config, secret.table_keys()),
             config,
@@ -168,6 +174,9 @@ impl Switch {
             Input::Advertised(addresses) => self.is_advertised(addresses),
             Input::Located(host, found) => self.located(host, found),
             Input::MachineStops(after) => self.machine_stops(after),
+            // Nobody has asked for one so far.
+            Input::Connected { ticket, flow } => self.connected(ticket, flow),
+            Input::NotConnected { ticket, why } => self.not_connected(ticket, &why),
         }
         while let Some(timer) = self.io.due() {
             self.timer(timer);

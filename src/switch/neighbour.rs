@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::Switch;
 use super::event::{Event, Output};
-use super::flow::{Flow, Transport};
+use super::flow::{Flow, StreamId, Transport};
 use super::forward::{face, via};
 use super::io::Timer;
 use super::transaction::Owner;
 use super::trunk::{Registration, Standing};
-use crate::config::{Config, Label, Neighbour, Network, Target};
+use crate::config::{Config, Label, Neighbour, Network, Target, TargetHost};
 use crate::guard::{Lesson, Networks};
 use crate::sip::Method;
 use crate::sip::originate::{Originate, OwnMethod};
@@ -148,12 +148,23 @@ impl Neighbours {
         let hosts = self.by_label.get(label).into_iter().flat_map(|state| &state.hosts);
         let mut ways: Vec<(Health, Target, Flow)> = hosts
             .flat_map(|host| host.ways.iter().map(move |way| (host, way)))
-            .filter(|(host, way)| tried(host, way))
+            .filter(|(host, way)| !way.flow.is_dead() && tried(host, way))
             .map(|(host, way)| (way.health, host.target.clone(), way.flow))
             .collect();
         // What is known to answer comes first; otherwise the order is that of the file and of the names.
         ways.sort_by_key(|(health, ..)| !matches!(health, Health::Up(_)));
         ways.into_iter().map(|(_, target, flow)| (target, flow)).collect()
+    }
+
+    /// The flow by which a leg's exchange is spoken with now: another connection, if its own is gone.
+    pub(super) fn flow_now(&self, label: &Label, flow: Flow) -> Flow {
+        let same = |way: &&Way| {
+            (way.flow.transport, way.flow.remote) == (flow.transport, flow.remote) && !way.flow.is_dead()
+        };
+        match flow.is_reliable() {
+            true => self.by_label.get(label).and_then(|s| s.ways().find(same)).map_or(flow, |way| way.flow),
+            false => flow,
+        }
     }
 
     /// Why a neighbour cannot be reached.
@@ -278,7 +289,11 @@ impl Switch {
                 host.trouble = None;
                 host.stale = now + valid;
                 for flow in flows.into_iter().take(MAX_WAYS) {
-                    match before.iter().find(|way| way.flow == flow) {
+                    let same = |way: &&Way| {
+                        (way.flow.transport, way.flow.remote) == (flow.transport, flow.remote)
+                            && (way.flow.is_reliable() || way.flow.local == flow.local)
+                    };
+                    match before.iter().find(same) {
                         Some(known) => host.ways.push(known.clone()),
                         None => host.ways.push(Way { flow, health: Health::Unknown, asked: None }),
                     }
@@ -290,6 +305,7 @@ impl Switch {
                 for address in now {
                     self.io.teach(Lesson::Bound(address));
                 }
+                self.connect(id);
                 self.probe(id);
                 self.register_with(id);
             }
@@ -314,7 +330,74 @@ impl Switch {
         if is_stale {
             self.look_for(id);
         }
+        self.connect(id);
         self.probe(id);
+    }
+
+    /// Opens the connections to a host that are not there.
+    fn connect(&mut self, id: HostId) {
+        let now = self.io.now;
+        let Some((label, host)) = self.neighbours.host(id) else { return };
+        let pin = self.config.neighbours.get(label).and_then(|neighbour| neighbour.pin);
+        let name = match &host.target.host {
+            TargetHost::Ip(ip) => ip.to_string(),
+            TargetHost::Name(name) => name.clone(),
+        };
+        let mut wanted = Vec::new();
+        for (at, way) in host.ways.iter_mut().enumerate() {
+            if way.flow.is_dead() && way.asked.is_none() {
+                way.asked = Some(now);
+                wanted.push(Output::Connect {
+                    ticket: ticket(id, at),
+                    transport: way.flow.transport,
+                    remote: way.flow.remote,
+                    name: name.clone(),
+                    pin,
+                });
+            }
+        }
+        wanted.into_iter().for_each(|output| self.io.locate(output));
+    }
+
+    /// A connection stands.
+    pub(super) fn connected(&mut self, ticket: u64, flow: Flow) {
+        let (id, at) = of_ticket(ticket);
+        let way = self.neighbours.host(id).and_then(|(_, host)| host.ways.get_mut(at));
+        let Some(way) = way.filter(|way| way.flow.remote == flow.remote && way.flow.is_dead()) else {
+            return self.io.close(flow.stream);
+        };
+        (way.flow, way.asked) = (flow, None);
+        if let Some((_, host)) = self.neighbours.host(id) {
+            host.trouble = None;
+        }
+        self.probe(id);
+        self.register_with(id);
+    }
+
+    /// A connection does not stand, for this reason.
+    pub(super) fn not_connected(&mut self, ticket: u64, why: &str) {
+        let (id, at) = of_ticket(ticket);
+        let Some((label, host)) = self.neighbours.host(id) else { return };
+        let (label, target) = (label.clone(), host.target.to_string());
+        let Some(way) = host.ways.get_mut(at).filter(|way| way.flow.is_dead()) else { return };
+        (way.asked, way.health) = (None, Health::Down);
+        let trouble = format!("{}: {why}", way.flow.remote);
+        if host.trouble.replace(trouble.clone()).as_ref() != Some(&trouble) {
+            self.io.tell(Event::Notice(format!("{label} cannot be reached at {target}: {trouble}")));
+        }
+    }
+
+    /// A connection is gone. If it was one to another exchange, it is opened again.
+    pub(super) fn neighbour_hung_up(&mut self, stream: StreamId) {
+        let is_it = |way: &&mut Way| way.flow.is_reliable() && way.flow.stream == stream;
+        let hosts = self.neighbours.by_label.values_mut().flat_map(|state| &mut state.hosts);
+        let found =
+            hosts.filter_map(|host| host.ways.iter_mut().find(is_it).map(|way| (host.id, way))).next();
+        if let Some((id, way)) = found {
+            way.flow.stream = StreamId(0);
+            (way.asked, way.health) = (None, Health::Unknown);
+            self.connect(id);
+        }
     }
 
     /// Asks by each way whether somebody is there (RFC 3261 §11).
@@ -370,6 +453,15 @@ impl Switch {
             self.io.tell(Event::Notice(format!("{label} does not answer at {target}")));
         }
     }
+}
+
+/// What a connection is called that is being opened.
+fn ticket(id: HostId, at: usize) -> u64 {
+    u64::from(id.0) << 8 | at as u64 & 0xff
+}
+
+fn of_ticket(ticket: u64) -> (HostId, usize) {
+    (HostId((ticket >> 8) as u32), (ticket & 0xff) as usize)
 }
 
 /// Whether a way is by datagrams, where nobody tells that nobody is there.

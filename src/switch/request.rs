@@ -379,6 +379,9 @@ impl Switch {
 
     /// How a leg is reached now: its binding's flow if the phone is still registered.
     pub(super) fn flow_of(&self, leg: &Leg) -> Flow {
+        if let Some(label) = leg.neighbour() {
+            return self.neighbours.flow_now(label, leg.flow);
+        }
         leg.binding.and_then(|id| self.registrar.get(id)).map_or(leg.flow, |binding| binding.flow)
     }
 

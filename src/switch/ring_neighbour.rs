@@ -61,8 +61,25 @@ impl Switch {
                 fork.next.retain(|next| next.label != onto.label);
                 continue;
             }
-            if let Some(call) = self.calls.get_mut(&id).filter(|_| !is_counted) {
-                call.neighbours.push(onto.label.clone());
+            let limit = match self.may_spend(id, &onto.label) {
+                Ok(limit) => limit,
+                Err(why) => {
+                    if !is_counted {
+                        self.neighbours.ended(&onto.label);
+                    }
+                    troubles.push(why);
+                    fork.next.retain(|next| next.label != onto.label);
+                    continue;
+                }
+            };
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.limit = limit;
+                if !is_counted {
+                    call.neighbours.push(onto.label.clone());
+                }
+            }
+            if !is_counted {
+                self.spend_call(&onto.label);
             }
             let branch = fork.branches.len();
             self.ring_onto(fork, id, request, &onto, pop);

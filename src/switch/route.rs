@@ -43,6 +43,8 @@ pub(super) enum Destination {
 struct Match<'c> {
     /// How much of it was named, digit by digit.
     named: usize,
+    /// The pattern or prefix.
+    pattern: &'c str,
     goal: Goal<'c>,
 }
 
@@ -118,16 +120,75 @@ impl Destination {
     }
 }
 
-/// Where a number leads that is not ours.
-fn outward(config: &Config, dialled: &str) -> Destination {
+/// What says whether the caller's number is shown (184, 186), and the number itself as it is dialled in Japan.
+fn national(dialled: &str) -> (&str, String) {
     let (shows, bare) = match ["184", "186"].iter().find(|code| dialled.starts_with(**code)) {
         Some(code) => dialled.split_at(code.len()),
         None => ("", dialled),
     };
-    let national = match bare.strip_prefix("+81") {
-        Some(rest) => format!("0{rest}"),
-        None => bare.to_owned(),
+    match bare.strip_prefix("+81") {
+        Some(rest) => (shows, format!("0{rest}")),
+        None => (shows, bare.to_owned()),
+    }
+}
+
+/// What a dialled number means, for people: a line for what decides, and one for each thing that would happen.
+/// `from` is an extension, or another exchange by its label.
+pub fn explain(config: &Config, from: &str, dialled: &str) -> Vec<String> {
+    let asks = Label::new(from).filter(|label| config.neighbours.contains_key(label));
+    let destination = match &asks {
+        Some(label) => Destination::asked_by(config, label, dialled),
+        None => match Destination::dialled(config, dialled) {
+            Destination::Unknown => {
+                Destination::dialled(config, super::emergency::emergency(dialled).unwrap_or(dialled))
+            }
+            known => known,
+        },
     };
+    let (_, number) = national(dialled);
+    let rule = match (&destination, longest(config, &number)) {
+        (Destination::Extension(number), _) => format!("ext.{number}"),
+        (Destination::Group(_), _) if config.groups.contains_key(dialled) => format!("group.{dialled}"),
+        (Destination::Echo, _) => "echo".into(),
+        (_, Some(Match { pattern, goal: Goal::Route(_), .. })) => format!("route.{pattern}"),
+        (_, Some(Match { pattern, goal: Goal::Peer(label, _), .. })) => format!("{label}.prefix = {pattern}"),
+        (_, None) => "nothing matches".into(),
+    };
+    let mut lines = vec![rule];
+    match destination {
+        Destination::Extension(number) => lines.push(format!("rings the phones of {number}")),
+        Destination::Group(members) => {
+            let members: Vec<&str> = members.iter().map(Number::as_str).collect();
+            lines.push(format!("rings {}", members.join(" ")));
+        }
+        Destination::Echo => lines.push("is answered by the echo test".into()),
+        Destination::Closed(why) => lines.push(format!("is refused (403): {why}")),
+        Destination::Unknown if is_emergency(&number) => {
+            lines.push("is refused (403): no emergency calls from here".into());
+        }
+        Destination::Unknown => lines.push("is refused (404): no such number".into()),
+        Destination::Neighbours(all) => {
+            for (n, (label, number)) in all.iter().enumerate() {
+                let Some(neighbour) = config.neighbours.get(label) else { continue };
+                let shown = match &neighbour.kind {
+                    Kind::Trunk(trunk) => {
+                        trunk.caller_id.as_ref().map_or(trunk.user.as_str(), Number::as_str)
+                    }
+                    Kind::Peer(_) => from,
+                };
+                let hosts: Vec<String> =
+                    neighbour.hosts.iter().map(|host| format!("sip:{number}@{host}")).collect();
+                let else_ = if n == 0 { "" } else { "else " };
+                lines.push(format!("{else_}goes to {} by {label}, from {shown}", hosts.join(" or ")));
+            }
+        }
+    }
+    lines
+}
+
+/// Where a number leads that is not ours.
+fn outward(config: &Config, dialled: &str) -> Destination {
+    let (shows, national) = national(dialled);
     let Some(found) = longest(config, &national) else { return Destination::Unknown };
     match found.goal {
         Goal::Route(Route::Reject(why)) if why.is_empty() => {
@@ -173,15 +234,15 @@ fn beyond(number: &str, peer: &Peer) -> Option<String> {
 fn longest<'c>(config: &'c Config, number: &str) -> Option<Match<'c>> {
     let routes = config.routes.iter().filter_map(|(pattern, route)| {
         let named = matches(pattern.as_str(), number)?;
-        Some((pattern.as_str().len(), Match { named, goal: Goal::Route(route) }))
+        Some(Match { named, pattern: pattern.as_str(), goal: Goal::Route(route) })
     });
     let peers = config.neighbours.iter().filter_map(|(label, neighbour)| {
         let Kind::Peer(peer) = &neighbour.kind else { return None };
         let prefix = peer.prefix.as_ref()?.as_str();
         let named = number.starts_with(prefix).then_some(prefix.len())?;
-        Some((named, Match { named, goal: Goal::Peer(label, peer) }))
+        Some(Match { named, pattern: prefix, goal: Goal::Peer(label, peer) })
     });
-    routes.chain(peers).max_by_key(|(length, found)| (*length, found.named)).map(|(_, found)| found)
+    routes.chain(peers).max_by_key(|found| (found.pattern.len(), found.named))
 }
 
 /// Whether a number begins with a pattern: how many of its digits the pattern names before the first `x`.
@@ -294,6 +355,29 @@ mod tests {
         ] {
             assert_eq!(said(Destination::asked_by(&config, who, dialled)), expected, "{who} {dialled}");
         }
+    }
+
+    #[test]
+    fn tells_what_it_does() {
+        let config = config();
+        let told = |from, dialled| explain(&config, from, dialled).join("\n");
+        assert_eq!(told("101", "102"), "ext.102\nrings the phones of 102");
+        assert_eq!(told("101", "600"), "group.600\nrings 101 102");
+        assert_eq!(
+            told("101", "8023201"),
+            "peer.tokyo.prefix = 8023\ngoes to sip:201@[2001:db8::1] by peer.tokyo, from 101"
+        );
+        assert_eq!(
+            told("101", "0452345678"),
+            "route.0\ngoes to sip:0452345678@sip.example.jp by trunk.isp, from 0312345678\nelse goes to \
+             sip:0452345678@192.0.2.1 by trunk.other, from u"
+        );
+        assert_eq!(
+            told("101", "09012345678"),
+            "route.0\nis refused (403): mobile numbers are closed (route.09012345678 would open it)"
+        );
+        assert_eq!(told("101", "119"), "nothing matches\nis refused (403): no emergency calls from here");
+        assert_eq!(told("peer.osaka", "101"), "nothing matches\nis refused (404): no such number");
     }
 
     #[test]

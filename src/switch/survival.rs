@@ -79,6 +79,9 @@ impl Switch {
         for used in state.used.into_values() {
             switch.usage.restore(&switch.config, used);
         }
+        for spent in state.spent.into_values() {
+            switch.toll.restore(&switch.config, spent);
+        }
         switch.calls_made = state.numbered;
         for (id, Octets(form)) in state.calls {
             switch.restore_call(&standing, id, &form);
@@ -120,6 +123,7 @@ impl Switch {
         self.registrar.snapshot(self.io.now, each);
         each(&Record::Numbered(self.calls_made));
         self.usage.snapshot(each);
+        self.toll.snapshot(each);
         for decision in self.guard.all_decisions(self.io.now) {
             each(&self.decision(decision));
         }
@@ -330,7 +334,7 @@ impl Switch {
         for lock in locks.into_iter().flatten() {
             self.io.media(media::Command::Lock { session: SessionId(id), lock });
         }
-        self.io.arm_for(since + self.config.call_limit, Timer::CallLimit(id));
+        self.io.arm_for(since + self.limit_of(id), Timer::CallLimit(id));
     }
 
     /// A call that rang is ended; one that was over already is so without a word.

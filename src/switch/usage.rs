@@ -3,12 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use super::recent::{HOUR, Recent};
 use crate::config::{Config, Number};
 use crate::journal::{self, Record};
 use crate::time::Instant;
-
-/// One hour, in milliseconds.
-const HOUR: u64 = 3_600_000;
 
 /// What each extension has used; at most one entry for each that there is.
 #[derive(Default)]
@@ -19,37 +17,15 @@ pub(super) struct Usage(BTreeMap<Number, Used>);
 struct Used {
     /// Its calls that have not ended.
     calls: u16,
-    /// The hour of `begun[0]`, counted from the start.
-    hour: u64,
-    /// How many calls began in that hour and in the one before.
-    begun: [u32; 2],
+    /// Those that it began.
+    begun: Recent<HOUR>,
 }
 
 impl Used {
     /// A call begins.
     fn count(&mut self, now: Instant) {
-        self.begun = self.begun_by(now);
-        self.hour = now.0 / HOUR;
         self.calls = self.calls.saturating_add(1);
-        self.begun[0] = self.begun[0].saturating_add(1);
-    }
-
-    /// How many calls began within the last hour: exact for this clock hour, and of the one before
-    /// as many as if they had been spread evenly.
-    fn within_an_hour(&self, now: Instant) -> u32 {
-        let [current, before] = self.begun_by(now);
-        let left = HOUR - now.0 % HOUR;
-        current.saturating_add((u64::from(before) * left).div_ceil(HOUR) as u32)
-    }
-
-    /// How many calls began in this clock hour, and in the one before.
-    fn begun_by(&self, now: Instant) -> [u32; 2] {
-        let hour = now.0 / HOUR;
-        match hour - self.hour.min(hour) {
-            0 => self.begun,
-            1 => [0, self.begun[0]],
-            _ => [0, 0],
-        }
+        self.begun.add(now, 1);
     }
 }
 
@@ -65,7 +41,7 @@ impl Usage {
         if used.calls >= extension.max_calls {
             return Err(format!("more than {} calls at once (ext.{number}.max-calls)", extension.max_calls));
         }
-        if used.within_an_hour(now) >= extension.max_calls_hour {
+        if used.begun.within(now) >= extension.max_calls_hour {
             let most = extension.max_calls_hour;
             return Err(format!("more than {most} calls an hour (ext.{number}.max-calls-hour)"));
         }
@@ -90,14 +66,14 @@ impl Usage {
         let used = self.0.get(number)?;
         Some(Record::Used(journal::Used {
             number: number.as_str().into(),
-            hour: used.hour,
-            begun: used.begun,
+            hour: used.begun.span,
+            begun: used.begun.counts,
         }))
     }
 
     /// Gives the records of all that was used.
     pub(super) fn snapshot(&self, each: &mut dyn FnMut(&Record)) {
-        let used = self.0.iter().filter(|(_, used)| used.begun != [0, 0]).map(|(number, _)| number);
+        let used = self.0.iter().filter(|(_, used)| used.begun.counts != [0, 0]).map(|(number, _)| number);
         used.filter_map(|number| self.record(number)).for_each(|record| each(&record));
     }
 
@@ -106,7 +82,7 @@ impl Usage {
         let number = Number::new(&kept.number).filter(|number| config.extensions.contains_key(number));
         if let Some(number) = number {
             let used = self.0.entry(number).or_default();
-            (used.hour, used.begun) = (kept.hour, kept.begun);
+            used.begun = Recent { span: kept.hour, counts: kept.begun };
         }
     }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use denwa::config::Sandbox;
-use denwa::sandbox::{self, User, prepare_state};
+use denwa::sandbox::{self, Rights, User, prepare_state};
 use rustix::process::{Gid, Pid, Signal, getegid, geteuid, getgroups, kill_process};
 use rustix::thread::{
     CapabilitySet, capabilities, capability_is_in_bounding_set, no_new_privs, set_thread_groups,
@@ -36,6 +36,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("poor::a_user_that_is_not_there", no_such_user),
     ("poor::a_failure_ends_as_everywhere", abort),
     ("keeper::keeps_what_it_needs", keeper),
+    ("keeper::reads_what_is_roots_alone_where_it_has_to_and_nothing_else", keeper_reads),
 ];
 
 /// Enters the cage of a poor system and tells what became of it.
@@ -54,7 +55,8 @@ pub(crate) fn inside(name: &str, scene: &Scene) -> ExitCode {
         "one-user" => only_one_user(),
         "stays-root" => user = None,
         "is-root" => user = Some(User { name: "toor".into(), uid: 0, gid: 0 }),
-        "keeper" => return inside_keeper(scene),
+        "keeper" => return inside_keeper(scene, false),
+        "keeper-reads" => return inside_keeper(scene, true),
         "keepers-child" => return inside_keepers_child(),
         _ => (),
     }
@@ -328,12 +330,32 @@ fn keeper(scene: &Scene) -> Verdict {
     Ok(())
 }
 
-fn inside_keeper(scene: &Scene) -> ExitCode {
+fn keeper_reads(scene: &Scene) -> Verdict {
+    only_root(scene)?;
+    needs_landlock()?;
+    scene.fill(Some(&nobody()));
+    let program = scene.closed().join("program");
+    let (status, output) = run::inside(scene, &program, false, &["poor", "keeper-reads best-effort"]);
+    assert!(status.success(), "{status}\n{output}");
+    assert_has(
+        &output,
+        &[
+            "no capabilities but CAP_NET_BIND_SERVICE and CAP_DAC_READ_SEARCH, Landlock ABI ",
+            "settings: true",
+            "shadow: false",
+            "write settings: false",
+            "permitted 0, inheritable 0, bounding 0, no new privileges true",
+        ],
+    );
+    Ok(())
+}
+
+fn inside_keeper(scene: &Scene, read_any: bool) -> ExitCode {
     let myself = Myself::open();
     let stranger = Stranger::start(scene);
     set_thread_groups(&[Gid::from_raw(4242)]).unwrap();
-    let confined =
-        with_rights(scene, Sandbox::Require, Some(&nobody()), &[Path::new(MYSELF)], sandbox::confine_keeper);
+    let confine = |rights: &Rights<'_>| sandbox::confine_keeper(&Rights { read_any, ..*rights });
+    let confined = with_rights(scene, Sandbox::Require, Some(&nobody()), &[Path::new(MYSELF)], confine);
     println!("{}", confined.unwrap());
     println!("capabilities: {}", capabilities(None).unwrap().permitted.bits());
     println!("low port: {}", has_low_port());

@@ -140,7 +140,15 @@ pub(crate) fn with_rights<T>(
     then: impl FnOnce(&Rights) -> T,
 ) -> T {
     let (state, settings) = (scene.state(), scene.settings());
-    then(&Rights { level, user, read: &[&settings], write: &[&state], execute, open_files: OPEN_FILES })
+    then(&Rights {
+        level,
+        user,
+        read: &[&settings],
+        read_any: false,
+        write: &[&state],
+        execute,
+        open_files: OPEN_FILES,
+    })
 }
 
 /// This program, even where its path cannot be walked.

@@ -298,6 +298,42 @@ fn encrypted_sound_passes() {
     }
 }
 
+/// What these phones say to each other about keys arrives to the letter.
+#[test]
+#[ignore = "needs baresip"]
+fn by_tls_and_with_encrypted_sound_nobody_can_listen() {
+    let scene = Scene::new();
+    let denwa = Denwa::start(&scene, &format!("{HOUSE}\nlisten.tls = tls:PORT"));
+    let over_tls = |phone: Baresip<'static>| {
+        let phone = phone.over(Transport::Tls).modules(&["g711", "srtp"]).wishes(";mediaenc=srtp-mand");
+        phone.register(&scene, &denwa)
+    };
+    let (mut kitchen, mut study) = (over_tls(kitchen()), over_tls(study()));
+    talk(&mut kitchen, &mut study, "102");
+    let keys = |message: String| message.lines().find(|line| line.starts_with("a=crypto")).map(str::to_owned);
+    let offered = keys(study.last_received("INVITE")).unwrap();
+    assert!(kitchen.program.output().contains(&offered), "{offered}");
+    assert!(study.last_received("INVITE").contains("SIP/2.0/TLS"));
+    study.hang_up();
+    kitchen.is_hung_up();
+    denwa.program.expect("101 → 102 ended");
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn call_from_tls_to_udp_and_back() {
+    let scene = Scene::new();
+    let denwa = Denwa::start(&scene, &format!("{HOUSE}\nlisten.tls = tls:PORT"));
+    let mut kitchen = kitchen().over(Transport::Tls).register(&scene, &denwa);
+    let mut study = study().on(V6).over(Udp).register(&scene, &denwa);
+    talk(&mut kitchen, &mut study, "102");
+    kitchen.hang_up();
+    study.is_hung_up();
+    talk(&mut study, &mut kitchen, "101");
+    kitchen.hang_up();
+    study.is_hung_up();
+}
+
 #[test]
 #[ignore = "needs baresip"]
 fn rtp_and_rtcp_may_share_a_port() {

@@ -73,7 +73,11 @@ impl Town {
                 Output::Record(record) => records.push(record),
                 Output::Send(_, bytes) => sent.push(String::from_utf8_lossy(&bytes).into_owned()),
                 Output::Media(media::Command::Close { session }) => closed = Some(session),
-                Output::Media(_) | Output::Close(_) | Output::Locate { .. } | Output::Event(_) => {}
+                Output::Media(_)
+                | Output::Close(_)
+                | Output::Locate { .. }
+                | Output::Connect { .. }
+                | Output::Event(_) => {}
             }
         }
         if !records.is_empty() {

@@ -20,7 +20,8 @@ pub struct World {
     /// What people were told.
     pub told: Vec<String>,
     serial: u32,
-    has_sessions: Vec<denwa::media::SessionId>,
+    /// Who answers when asked whether they are there.
+    pub alive: Vec<SocketAddr>,
 }
 
 impl World {
@@ -33,7 +34,7 @@ impl World {
         let plenty = Rate(1_000_000);
         (config.rate_stranger, config.rate_strangers, config.rate_phone) = (plenty, plenty, plenty);
         let switch = Switch::new(config, [7; 32]);
-        let mut world = World { switch, now: 1000, told: Vec::new(), serial: 0, has_sessions: Vec::new() };
+        let mut world = World { switch, now: 1000, told: Vec::new(), serial: 0, alive: Vec::new() };
         let mut sent = world.tick();
         for phone in phones {
             let request = world.request(*phone, "REGISTER", "sip:pbx.test", "", "");
@@ -49,6 +50,16 @@ impl World {
         format!("198.51.100.{phone}:5060").parse().unwrap()
     }
 
+    /// The exchange is killed, and a new one goes on from what was on record.
+    pub fn restart(&mut self) -> Sent {
+        let mut state = denwa::journal::State::default();
+        self.switch.snapshot(&mut |record| state.apply(record.clone()));
+        let config = self.switch.config().clone();
+        let clocks = denwa::journal::Clocks { now: Instant(self.now), wall: 0 };
+        self.switch = Switch::restore(config, [9; 32], state, clocks, &[]);
+        self.tick()
+    }
+
     /// Somebody says something.
     pub fn say(&mut self, from: SocketAddr, text: &str) -> Sent {
         let flow = Flow {
@@ -58,6 +69,12 @@ impl World {
             stream: StreamId(0),
         };
         self.switch.handle(Instant(self.now), Input::Packet { flow, bytes: text.as_bytes() });
+        self.drain()
+    }
+
+    /// Something else happens.
+    pub fn input(&mut self, input: Input<'_>) -> Sent {
+        self.switch.handle(Instant(self.now), input);
         self.drain()
     }
 
@@ -82,9 +99,16 @@ impl World {
         let mut sent = Vec::new();
         loop {
             let mut inputs = Vec::new();
+            let mut answered = Vec::new();
             while let Some(output) = self.switch.poll() {
                 match output {
-                    Output::Send(flow, bytes) => sent.push((flow.remote, String::from_utf8(bytes).unwrap())),
+                    Output::Send(flow, bytes) => {
+                        let text = String::from_utf8(bytes).unwrap();
+                        if text.starts_with("OPTIONS") && self.alive.contains(&flow.remote) {
+                            answered.push((flow, answer(&text, 200, "there", "", "")));
+                        }
+                        sent.push((flow.remote, text));
+                    }
                     Output::Locate { host, target } => {
                         let found = match target.host {
                             TargetHost::Name(name) => Err(format!("{name}: no such name")),
@@ -109,18 +133,19 @@ impl World {
                         let (a, b) = Default::default();
                         inputs.push(Input::Media(denwa::media::Event::Closed { session, a, b }));
                     }
-                    Output::Media(denwa::media::Command::Set { session, .. }) => {
-                        self.has_sessions.push(session)
-                    }
                     Output::Event(Event::Notice(sentence)) => self.told.push(sentence),
+                    Output::Connect { .. } => {}
                     Output::Event(_) | Output::Record(_) | Output::Media(_) | Output::Close(_) => {}
                 }
             }
-            if inputs.is_empty() {
+            if inputs.is_empty() && answered.is_empty() {
                 return sent;
             }
             for input in inputs {
                 self.switch.handle(Instant(self.now), input);
+            }
+            for (flow, text) in answered {
+                self.switch.handle(Instant(self.now), Input::Packet { flow, bytes: text.as_bytes() });
             }
         }
     }

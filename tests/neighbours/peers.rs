@@ -13,7 +13,7 @@ fn tokyo() -> SocketAddr {
 }
 
 /// An INVITE of another exchange.
-fn invite(from: SocketAddr, number: &str, caller: &str, call: &str) -> String {
+pub fn invite(from: SocketAddr, number: &str, caller: &str, call: &str) -> String {
     let body = sdp(from, 8000);
     format!(
         "INVITE sip:{number}@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{call}\r\nMax-Forwards: 10\r\n\

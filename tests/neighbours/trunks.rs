@@ -326,3 +326,97 @@ fn the_next_of_several_providers_is_tried_where_one_cannot() {
         assert!(goodbye.contains(";tag=far"));
     }
 }
+
+/// A phone calls out, is answered, and has acknowledged it; the 2xx as the phone got it.
+fn talk(world: &mut World, phone: u8, number: &str) -> (String, String) {
+    let (sent, invite) = world.dial(phone, number);
+    let out = one(&sent, provider(), "INVITE").to_owned();
+    let ok = answer(&out, 200, "far", "Contact: <sip:gw@203.0.113.9>\r\n", &sdp(provider(), 7000));
+    let sent = world.say(provider(), &ok);
+    let ok = one(&sent, World::at(phone), "SIP/2.0 200").to_owned();
+    world.say(World::at(phone), &in_dialog(&ok, "ACK", cseq(&invite), World::at(phone)));
+    (ok, out)
+}
+
+fn hang_up(world: &mut World, phone: u8, ok: &str) {
+    let sent = world.say(World::at(phone), &in_dialog(ok, "BYE", 9_000, World::at(phone)));
+    let bye = one(&sent, provider(), "BYE").to_owned();
+    world.say(provider(), &answer(&bye, 200, "far", "", ""));
+}
+
+/// What a phone is told that may not call.
+fn refused(world: &mut World, phone: u8) -> String {
+    let (sent, _) = world.dial(phone, "0451234567");
+    none(&sent, provider(), "INVITE");
+    header(one(&sent, World::at(phone), "SIP/2.0 503"), "Reason").to_owned()
+}
+
+#[test]
+fn an_extension_has_so_many_calls_by_a_trunk_and_no_more() {
+    let text = format!("{TRUNK}trunk.isp.max-calls = 9\n");
+    let (mut world, _) = World::new(&text, &[101, 102]);
+    let (first, _) = talk(&mut world, 101, "0451234567");
+    talk(&mut world, 101, "0451234567");
+    assert!(refused(&mut world, 101).contains("2 calls of 101 at once (trunk.isp.max-calls-extension)"));
+    talk(&mut world, 102, "0451234567");
+    hang_up(&mut world, 101, &first);
+    talk(&mut world, 101, "0451234567");
+}
+
+#[test]
+fn a_call_by_a_trunk_ends_after_so_many_minutes() {
+    let (mut world, _) = registered();
+    let (_, out) = talk(&mut world, 101, "0451234567");
+    none(&world.wait(seconds(3590)), provider(), "BYE");
+    let sent = world.wait(seconds(15));
+    let bye = one(&sent, provider(), "BYE");
+    assert_eq!(header(bye, "Call-ID"), header(&out, "Call-ID"));
+    one(&sent, World::at(101), "BYE");
+}
+
+#[test]
+fn the_minutes_of_a_day_and_the_calls_of_an_hour_outlast_a_restart() {
+    let text = format!("{TRUNK}trunk.isp.max-minutes-day = 3\ntrunk.isp.max-calls-hour = 4\n");
+    let (mut world, _) = World::new(&text, &[101, 102]);
+    world.alive = vec![provider()];
+    for _ in 0..2 {
+        let (ok, _) = talk(&mut world, 101, "0451234567");
+        world.wait(seconds(60));
+        hang_up(&mut world, 101, &ok);
+    }
+    world.restart();
+    // A minute is left, and is all that the next call has.
+
+    talk(&mut world, 101, "0451234567");
+    none(&world.wait(seconds(45)), World::at(101), "BYE");
+    one(&world.wait(seconds(20)), World::at(101), "BYE");
+    world.restart();
+    assert!(refused(&mut world, 101).contains("3 minutes in a day (trunk.isp.max-minutes-day)"));
+
+    let text = format!("{TRUNK}trunk.isp.max-calls-hour = 2\n");
+    let (mut world, _) = World::new(&text, &[101, 102]);
+    world.alive = vec![provider()];
+    for _ in 0..2 {
+        let (ok, _) = talk(&mut world, 101, "0451234567");
+        hang_up(&mut world, 101, &ok);
+    }
+    world.restart();
+    assert!(refused(&mut world, 101).contains("2 calls in an hour (trunk.isp.max-calls-hour)"));
+}
+
+#[test]
+fn a_call_goes_on_through_a_restart_and_is_still_proved() {
+    let (mut world, _) = registered();
+    let (ok, out) = talk(&mut world, 101, "0451234567");
+    world.wait(seconds(40));
+    world.restart();
+    let sent = world.say(World::at(101), &in_dialog(&ok, "BYE", 9_000, World::at(101)));
+    let bye = one(&sent, provider(), "BYE").to_owned();
+    assert_eq!(header(&bye, "Call-ID"), header(&out, "Call-ID"));
+    let sent = world.say(provider(), &answer(&bye, 407, "far", PROXY, ""));
+    let again = one(&sent, provider(), "BYE").to_owned();
+    assert!(is_proved(&again, "n2") && cseq(&again) == cseq(&bye) + 1);
+    let sent = world.say(provider(), &answer(&again, 200, "far", "", ""));
+    one(&sent, World::at(101), "SIP/2.0 200");
+    world.is_at_rest();
+}

@@ -363,7 +363,7 @@ impl Town {
             let at = match &output {
                 Output::Record(_) => 0,
                 Output::Media(_) => 1,
-                Output::Send(..) | Output::Close(_) | Output::Locate { .. } => 2,
+                Output::Send(..) | Output::Close(_) | Output::Locate { .. } | Output::Connect { .. } => 2,
                 Output::Event(_) => 3,
             };
             if at < stage {
@@ -544,6 +544,8 @@ impl Town {
                 self.closed.push(stream);
                 self.network.close(self.now, stream);
             }
+            // Nobody here is called.
+            Output::Connect { ticket, .. } => self.note(|_| format!("denwa wants connection {ticket}")),
             Output::Event(event) => {
                 self.note(|_| format!("denwa says {event:?}"));
                 if let Event::Guard(News::Banned { source, .. }) = &event {

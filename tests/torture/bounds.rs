@@ -193,7 +193,7 @@ fn a_wrong_password_and_a_used_nonce_are_challenged_again() {
     let sent = exchange.packet(caller(), &replayed);
     let answer = Message::parse(&sent[0].1).unwrap();
     assert_eq!((sent.len(), answer.status()), (1, Some(407)));
-    let challenges: Vec<_> = answer.headers().iter().filter(|h| h.name == Name::Other).collect();
+    let challenges: Vec<_> = answer.headers().iter().filter(|h| h.name == Name::ProxyAuthenticate).collect();
     let stale = challenges.iter().all(|h| find(answer.value(h), b"stale=true").is_some());
     assert!(!challenges.is_empty() && stale, "the password was right, the nonce was used up");
 }

@@ -6,9 +6,7 @@ use super::{Check, Numbers, PlaceSaid, said};
 use crate::config::de::Said;
 use crate::config::file::{MantelaKeys, WebPlace, YesNo};
 use crate::config::mistake::Reason;
-use crate::config::{
-    Extension, Listen, MAX_MANTELA_LISTEN, MAX_PREFIXES, MAX_PUBLIC, Mantela, Number, Transport,
-};
+use crate::config::{Extension, Listen, MAX_MANTELA_LISTEN, MAX_PREFIXES, MAX_PUBLIC, Mantela, Number};
 
 impl Check<'_> {
     /// `mantela.*`. `listen` are the places where SIP is spoken, as `listen_said` says.
@@ -86,6 +84,7 @@ impl Check<'_> {
 
 /// Whether two sockets cannot both be bound.
 fn covers(old: &Listen, new: &Listen) -> bool {
-    (old.transport, old.port) == (Transport::Tcp, new.port)
+    old.transport.is_stream()
+        && old.port == new.port
         && (old.address == new.address || old.address.is_none() || new.address.is_none())
 }

@@ -138,6 +138,7 @@ impl Check<'_> {
             account: account(said(keys.user), said(keys.password)),
             allow: self.networks(&key("allow"), keys.allow),
             max_calls: said(keys.max_calls).map_or(10, |most| most.0),
+            pin: said(keys.pin).map(|pin| pin.0),
             kind: Kind::Peer(Peer {
                 strip: said(keys.strip)
                     .map_or_else(|| prefix.as_ref().map_or(0, |p| p.as_str().len() as u8), |digits| digits.0),
@@ -179,6 +180,7 @@ impl Check<'_> {
             hosts,
             allow: self.networks(&key("allow"), keys.allow),
             max_calls: said(keys.max_calls).map_or(2, |most| most.0),
+            pin: said(keys.pin).map(|pin| pin.0),
             kind: Kind::Trunk(Trunk {
                 register: register.map_or(password.is_some(), |(_, yes)| yes),
                 numbers: self.rung(&key("numbers"), keys.numbers, numbers),

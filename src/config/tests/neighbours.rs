@@ -58,7 +58,7 @@ fn mistakes_about_other_exchanges() {
         ),
         (
             "peer.tokyo = sip:a;transport=sctp",
-            "peer.tokyo: in `sip:a;transport=sctp`, transport is neither udp nor tcp (for example `peer.tokyo = sip:[2001:db8::1]:5060`)",
+            "peer.tokyo: in `sip:a;transport=sctp`, transport is none of udp, tcp and tls (for example `peer.tokyo = sip:[2001:db8::1]:5060`)",
         ),
         (
             "peer.a = sip:a\npeer.a.user = b",

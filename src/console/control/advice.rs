@@ -37,6 +37,7 @@ pub fn advice(status: &Status) -> Vec<String> {
                 .into(),
         );
     }
+    advice.extend(status.tls.iter().filter_map(|certificate| certificate.trouble.clone()));
     let counts = &status.counts;
     if counts.registered == 0 {
         let server = status.domain.as_deref().unwrap_or("this machine's address");
@@ -50,7 +51,9 @@ pub fn advice(status: &Status) -> Vec<String> {
     if counts.outside_s.is_none() && is_reachable && up >= PATIENCE {
         let mut ports: Vec<String> = Vec::new();
         for place in &status.listening {
-            let port = format!("{} {}", place.transport, place.address.port());
+            // What a firewall calls it.
+            let transport = if place.transport == "tls" { "tcp" } else { &place.transport };
+            let port = format!("{transport} {}", place.address.port());
             if !ports.contains(&port) {
                 ports.push(port);
             }

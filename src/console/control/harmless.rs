@@ -102,6 +102,12 @@ mod tests {
             Facts { version: text(), configuration: text(), sandbox: text(), state: text(), ..nasty.facts };
         nasty.domain = Some(text());
         nasty.listening.iter_mut().for_each(|place| place.transport = text());
+        nasty.tls = Some(Certificate {
+            self_signed: true,
+            sha256_fingerprint: text(),
+            not_after_unix: u64::MAX,
+            trouble: Some(text()),
+        });
         nasty.refused.iter_mut().for_each(|refused| refused.reason = text());
         nasty.remarks.push(text());
         let mut phones = extension(NASTY);

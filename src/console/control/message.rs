@@ -185,6 +185,8 @@ pub struct Status {
     pub domain: Option<String>,
     /// Where SIP is spoken.
     pub listening: Vec<Listening>,
+    /// With what TLS is spoken, if it is.
+    pub tls: Option<Certificate>,
     /// The addresses that this machine speaks to the world from.
     pub addresses: Vec<IpAddr>,
     /// The public addresses that phones are told.
@@ -210,10 +212,23 @@ pub struct Status {
 /// A place where SIP is spoken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listening {
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp` or `tls`.
     pub transport: String,
     /// The address, perhaps a wildcard, and the port.
     pub address: SocketAddr,
+}
+
+/// With what TLS is spoken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Whether denwa has made it.
+    pub self_signed: bool,
+    /// SHA-256 of it, as people compare it.
+    pub sha256_fingerprint: String,
+    /// Until when it is valid, in seconds since 1970.
+    pub not_after_unix: u64,
+    /// That it is out of date, or will be soon: a sentence.
+    pub trouble: Option<String>,
 }
 
 /// How the state folder is.

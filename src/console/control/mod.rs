@@ -39,7 +39,9 @@ pub use frame::{FrameError, HEADER, MAX_REPLY, MAX_REQUEST, VERSION, decode, enc
 pub(crate) use harmless::is_obeyed;
 pub use ladder::ladder;
 pub use mask::masked;
-pub use message::{EndedCall, Facts, Listening, Reply, Request, StateFolder, Status, Traced, Which};
+pub use message::{
+    Certificate, EndedCall, Facts, Listening, Reply, Request, StateFolder, Status, Traced, Which,
+};
 pub use neighbours::{for_asterisk, neighbours};
 pub use paint::Paint;
 pub use phones::phones;

@@ -33,6 +33,23 @@ pub fn status(status: &Status, paint: Paint) -> String {
     let listening: Vec<String> =
         status.listening.iter().map(|place| format!("{} {}", place.transport, place.address)).collect();
     row(&mut out, "SIP is spoken on", listening.join(", "));
+    if let Some(certificate) = &status.tls {
+        let until = Utc(certificate.not_after_unix);
+        let valid = format!("valid until {until} UTC");
+        let title = "TLS certificate";
+        match (&certificate.trouble, certificate.self_signed) {
+            (Some(_), _) => row(&mut out, title, paint.bad(valid)),
+            (None, false) => row(&mut out, title, valid),
+            (None, true) => row(&mut out, title, "made by denwa (self-signed), SHA-256 fingerprint:"),
+        }
+        if certificate.self_signed {
+            // In two halves of equal width, since nothing breaks between its octets.
+            let fingerprint = &certificate.sha256_fingerprint;
+            let (first, second) = fingerprint.split_at_checked(48).unwrap_or((fingerprint, ""));
+            row(&mut out, "", first);
+            row(&mut out, "", second);
+        }
+    }
     let in_a_row = |addresses: &[IpAddr]| {
         let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
         addresses.join(", ")

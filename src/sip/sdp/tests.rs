@@ -545,3 +545,19 @@ fn bodies_of_real_phones() {
     }
     assert!(seen > 10, "{seen}");
 }
+
+#[test]
+fn who_is_not_to_be_known_is_not_named() {
+    let body =
+        b"v=0\r\no=- 7 9 IN IP4 10.0.0.7\r\ns=-\r\nc=IN IP4 10.0.0.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let sdp = Sdp::parse(body).unwrap();
+    let ours: IpAddr = "203.0.113.5".parse().unwrap();
+    let hidden = relay(&sdp, ours, &[Some(40_000)], true);
+    let text = String::from_utf8(hidden.clone()).unwrap();
+    assert!(!text.contains("10.0.0.7") && text.contains(" 9 IN IP4 203.0.113.5\r\n"), "{text}");
+    assert_eq!(
+        relay(&Sdp::parse(&hidden).unwrap(), ours, &[Some(40_000)], true),
+        hidden,
+        "and no other twice"
+    );
+}

@@ -194,7 +194,8 @@ impl Model {
         let (stream, source) = (self.made, Prefix::of(address));
         let port = if deed & 128 == 0 { 5060 } else { 60 };
         let local = SocketAddr::new(local(address), port);
-        let opening = self.guard.opened(self.now, stream, local, SocketAddr::new(address, 5060));
+        let opening =
+            self.guard.opened(self.now, stream, Transport::Tcp, local, SocketAddr::new(address, 5060));
         let is_phone = self.bound.contains_key(&source);
         let admitted = self.is_admitted(Transport::Tcp, port, address);
         match opening {

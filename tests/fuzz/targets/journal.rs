@@ -107,6 +107,7 @@ impl Exchange {
                 | Output::Send(..)
                 | Output::Close(_)
                 | Output::Locate { .. }
+                | Output::Connect { .. }
                 | Output::Event(_) => {}
             }
         }

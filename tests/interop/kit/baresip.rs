@@ -140,7 +140,7 @@ impl<'a> Baresip<'a> {
                     self.number,
                     self.password,
                     in_uri(self.server.unwrap_or(ip)),
-                    denwa.port,
+                    if self.transport == Transport::Tls { denwa.tls } else { denwa.port },
                     self.transport,
                     self.wishes,
                 )

@@ -13,10 +13,12 @@ pub const DOMAIN: &str = "denwa.test";
 /// budgets: all that a scenario sends comes from the one address of loopback, and is meant to be read.
 pub const GUARDED: &str = "rate.stranger = 10/s\nrate.strangers = 500/s\nrate.phone = 500/s";
 
-/// A running exchange that serves UDP and TCP on one port of every address.
+/// A running exchange that serves UDP and TCP on one port of every address, and TLS on another, if the settings say
+/// `tls:PORT`.
 pub struct Denwa {
     pub program: Program,
     pub port: u16,
+    pub tls: u16,
 }
 
 impl Denwa {
@@ -38,7 +40,8 @@ impl Denwa {
 
     fn start_by(mut command: Command, scene: &Scene, port: u16, settings: &str) -> Denwa {
         let media = ports::take(100).next_multiple_of(2);
-        let mut text = settings.to_owned();
+        let tls = ports::take(1);
+        let mut text = settings.replace("tls:PORT", &format!("tls:{tls}"));
         for (key, value) in [
             ("domain", DOMAIN.to_owned()),
             ("listen", format!("udp:{port} tcp:{port}")),
@@ -57,7 +60,7 @@ impl Denwa {
         command.arg("run").arg("--config").arg(config);
         let program = Program::start(scene, "denwa", command);
         program.expect(READY);
-        Denwa { program, port }
+        Denwa { program, port, tls }
     }
 
     /// Starts it without a configuration in an empty folder, as newcomers do. It listens on 5060.
@@ -67,7 +70,7 @@ impl Denwa {
         let mut command = machine.command(binary());
         command.current_dir(folder);
         let program = Program::start(scene, "denwa", command);
-        Denwa { program, port: 5060 }
+        Denwa { program, port: 5060, tls: 5061 }
     }
 
     /// How much memory both of its processes have in KiB. What they share counts twice.

@@ -36,6 +36,7 @@ pub enum Family {
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
 }
 
 impl Family {
@@ -53,6 +54,7 @@ impl std::fmt::Display for Transport {
         f.write_str(match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         })
     }
 }

@@ -222,7 +222,7 @@ impl World {
             let at = match &output {
                 Output::Record(_) => 0,
                 Output::Media(_) => 1,
-                Output::Send(..) | Output::Close(_) | Output::Locate { .. } => 2,
+                Output::Send(..) | Output::Close(_) | Output::Locate { .. } | Output::Connect { .. } => 2,
                 Output::Event(_) => 3,
             };
             assert!(at >= stage, "an output out of order: {output:?}");
@@ -236,6 +236,8 @@ impl World {
                 }
                 Output::Locate { .. } => {}
                 Output::Close(stream) => self.closed(stream),
+                // Whoever is asked is not there, and the answer is another input's matter.
+                Output::Connect { .. } => {}
                 Output::Event(event) => self.check_event(&event),
             }
         }

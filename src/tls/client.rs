@@ -1,0 +1,145 @@
+//! Our side of TLS where we open the connection: how the other side proves who it is.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
+};
+use sha2::{Digest, Sha256};
+
+use super::provider;
+
+/// Where systems have the certificates of authorities: Debian, Alpine and their like; the RHEL family.
+pub const BUNDLES: [&str; 2] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"];
+
+/// The most octets of it that are read.
+const MAX_BUNDLE: u64 = 4 << 20;
+
+/// The system's list of authorities, opened before the process enters its cage. It is read when it is needed for the
+/// first time.
+#[derive(Debug, Default)]
+pub struct Authorities(Option<File>);
+
+impl Authorities {
+    /// Opens the list, if there is one.
+    pub fn open() -> Authorities {
+        Authorities(BUNDLES.iter().find_map(|path| File::open(path).ok()))
+    }
+
+    /// Those in a file of the form PEM.
+    pub fn of(file: File) -> Authorities {
+        Authorities(Some(file))
+    }
+
+    fn roots(&mut self) -> Result<RootCertStore, String> {
+        let none = "this machine has no list of certificate authorities: install the package ca-certificates and \
+                    restart denwa, or pin the other side's fingerprint";
+        let file = self.0.take().ok_or(none)?;
+        let mut roots = RootCertStore::empty();
+        // One that cannot be read is nobody's.
+        let certificates = CertificateDer::pem_reader_iter(BufReader::new(file.take(MAX_BUNDLE)));
+        roots.add_parsable_certificates(certificates.flatten());
+        if roots.is_empty() { Err(none.into()) } else { Ok(roots) }
+    }
+}
+
+/// What is needed to open connections.
+#[derive(Default)]
+pub(crate) struct Client {
+    authorities: Authorities,
+    /// For those who are known by an authority.
+    verified: Option<Arc<ClientConfig>>,
+}
+
+impl Client {
+    pub(crate) fn new(authorities: Authorities) -> Client {
+        Client { authorities, verified: None }
+    }
+
+    /// Our side of a new connection to somebody who is called `name`, a host name or an address: an authority says so,
+    /// or `pin` is the SHA-256 of its certificate, which is all that counts then.
+    ///
+    /// # Errors
+    ///
+    /// Why that is not possible, a sentence.
+    pub(crate) fn connect(&mut self, name: &str, pin: Option<[u8; 32]>) -> Result<ClientConnection, String> {
+        let host = name.trim_matches(['[', ']']).to_owned();
+        let server = ServerName::try_from(host).map_err(|_| format!("`{name}` is no host name"))?;
+        let config = match (pin, &self.verified) {
+            (Some(pin), _) => pinned(pin).map_err(|error| error.to_string())?,
+            (None, Some(verified)) => verified.clone(),
+            (None, None) => {
+                let roots = self.authorities.roots()?;
+                let builder =
+                    ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+                let builder = builder.map_err(|error| error.to_string())?;
+                let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+                self.verified.insert(config).clone()
+            }
+        };
+        ClientConnection::new(config, server).map_err(|error| error.to_string())
+    }
+}
+
+fn pinned(pin: [u8; 32]) -> Result<Arc<ClientConfig>, Error> {
+    let provider = provider();
+    let verifier = Arc::new(Pinned { pin, provider: provider.clone() });
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    Ok(Arc::new(builder.with_no_client_auth()))
+}
+
+/// Knows the other side by its certificate, and by nothing that is in it: neither its name nor how long it is valid.
+#[derive(Debug)]
+struct Pinned {
+    pin: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match <[u8; 32]>::from(Sha256::digest(certificate)) == self.pin {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
