@@ -159,7 +159,7 @@ fn what_is_not_ours_is_refused() {
         assert!(refused(&octets[..length], &[]).contains("unexpected end"));
     }
     assert!(refused(&octets, &[]).contains("not all sockets came"));
-    assert!(refused(&[VERSION - 1, 0, 0, 0, 0], &[]).contains("speaks version 3"));
+    assert!(refused(&[VERSION - 1, 0, 0, 0, 0], &[]).contains("speaks version 4"));
     let large = sealed(&vec![0; MAX_BODY + 1]).unwrap();
     assert!(refused(&octets, &[large.as_fd()]).contains("too many"));
     let mut bytes = vec![0; File::from(whole.body.try_clone().unwrap()).metadata().unwrap().len() as usize];
