@@ -41,8 +41,10 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
     let extensions = check.extensions(file.ext, &numbers);
     let groups = check.groups(file.group, &numbers);
     let domain = said(file.domain).map(|domain| domain.0);
-    let mantela =
-        check.mantela(file.mantela, domain.as_deref(), &listen_said, &listen, &extensions, &groups, &numbers);
+    let line_of =
+        |place: &Listen| listen_said.iter().find(|said| said.value == Some(*place)).map(|said| said.line);
+    let spoken: Vec<(Listen, Option<u32>)> = listen.iter().map(|place| (*place, line_of(place))).collect();
+    let mantela = check.mantela(file.mantela, domain.as_deref(), &spoken, &extensions, &groups, &numbers);
     Config {
         domain,
         advertise,

@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Numbers, PlaceSaid, said};
+use super::{Check, Numbers, said};
 use crate::config::de::Said;
 use crate::config::file::{MantelaKeys, WebPlace, YesNo};
 use crate::config::mistake::Reason;
 use crate::config::{Extension, Listen, MAX_MANTELA_LISTEN, MAX_PREFIXES, MAX_PUBLIC, Mantela, Number};
 
 impl Check<'_> {
-    /// `mantela.*`. `listen` are the places where SIP is spoken, as `listen_said` says.
+    /// `mantela.*`. `spoken` is where SIP is spoken, and the lines that say so.
     pub(super) fn mantela(
         &mut self,
         keys: MantelaKeys,
         domain: Option<&str>,
-        listen_said: &[PlaceSaid],
-        listen: &[Listen],
+        spoken: &[(Listen, Option<u32>)],
         extensions: &BTreeMap<Number, Extension>,
         groups: &BTreeMap<Number, Vec<Number>>,
         numbers: &Numbers,
@@ -24,10 +23,7 @@ impl Check<'_> {
         let mut web: Vec<(Listen, u32)> = Vec::new();
         for Said { line, value } in keys.listen {
             let Some(WebPlace(new)) = value else { continue };
-            let line_of =
-                |place: &Listen| listen_said.iter().find(|said| said.value == Some(*place)).map(|s| s.line);
-            let spoken = listen.iter().map(|place| (*place, line_of(place)));
-            let others = spoken.chain(web.iter().map(|(place, line)| (*place, Some(*line))));
+            let others = spoken.iter().copied().chain(web.iter().map(|(place, line)| (*place, Some(*line))));
             match others.into_iter().find(|(old, _)| covers(old, &new)) {
                 Some((old, first)) => {
                     let (word, with) = (new.to_string(), old.to_string());
