@@ -23,6 +23,7 @@ pub mod guard;
 pub mod handover;
 pub mod journal;
 pub mod keeper;
+pub mod mantela;
 pub mod media;
 pub mod net;
 pub mod sandbox;

@@ -123,15 +123,15 @@ fn new_password() -> io::Result<Password> {
 }
 
 /// A change that was made.
-struct Changed {
-    edited: Edited,
+pub(super) struct Changed {
+    pub(super) edited: Edited,
     /// What became of it in an exchange that runs.
-    reloaded: Result<Vec<String>, Box<dyn Error>>,
+    pub(super) reloaded: Result<Vec<String>, Box<dyn Error>>,
 }
 
 /// Changes the file at `path` by a pure function that is given its name and its bytes, and has a running exchange
 /// know of it.
-fn change(
+pub(super) fn change(
     path: &Path,
     edit: impl FnOnce(&str, &[u8]) -> Result<Edited, EditError>,
 ) -> Result<Changed, Box<dyn Error>> {
@@ -154,7 +154,7 @@ fn change(
 }
 
 /// What became of a change in an exchange that runs.
-fn in_words(reloaded: &Result<Vec<String>, Box<dyn Error>>) -> String {
+pub(super) fn in_words(reloaded: &Result<Vec<String>, Box<dyn Error>>) -> String {
     match reloaded {
         Ok(news) => news.join("\n"),
         Err(_) => "The exchange that runs does not know of it.".into(),

@@ -9,6 +9,7 @@ pub(crate) mod init;
 pub(crate) mod keeper;
 pub(crate) mod look;
 pub(crate) mod peer;
+mod peer_add;
 pub(crate) mod route;
 pub(crate) mod watch;
 

@@ -10,6 +10,7 @@ use denwa::console::control::{self, AskError, Reply, Request};
 
 use super::ask::{json, paint, print, unexpected, width, with_exchange};
 use super::configuration;
+use super::peer_add::{Add, add};
 use crate::Done;
 
 /// Other exchanges: friends' (peer.NAME) and providers' (trunk.NAME).
@@ -24,6 +25,7 @@ pub(crate) struct Peer {
 #[argh(subcommand)]
 enum Command {
     Show(Show),
+    Add(Add),
 }
 
 /// How other exchanges are: where they were found, whether they answer, how many calls there are with each.
@@ -56,7 +58,10 @@ pub(crate) struct Show {
 }
 
 pub(crate) fn peer(arguments: Peer) -> Done {
-    let Command::Show(show) = arguments.command;
+    let show = match arguments.command {
+        Command::Show(show) => show,
+        Command::Add(arguments) => return add(arguments),
+    };
     match (show.asterisk, &show.name) {
         (true, Some(name)) => for_asterisk(name, show.config.clone()),
         (true, None) => Err("whose? Name the friend: `denwa peer show NAME --asterisk`".into()),
@@ -100,7 +105,7 @@ fn for_asterisk(name: &str, config: Option<PathBuf>) -> Done {
 }
 
 /// Where others reach us by UDP: the address that is advertised, IPv6 first, else one that is listened on.
-fn here(config: &Config) -> Option<SocketAddr> {
+pub(super) fn here(config: &Config) -> Option<SocketAddr> {
     let place: &Listen = config.listen.iter().find(|place| place.transport == Transport::Udp)?;
     let mut advertised: Vec<IpAddr> = config.advertise.clone();
     advertised.sort_by_key(|address| !address.is_ipv6());

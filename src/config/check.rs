@@ -1,5 +1,6 @@
 //! Whether what a file says makes sense together.
 
+mod mantela;
 mod neighbours;
 
 use std::collections::BTreeMap;
@@ -13,8 +14,8 @@ use super::file::{
 };
 use super::mistake::{Mistakes, Reason};
 use super::{
-    Access, Config, ExpiresRange, Extension, Listen, MAX_EXTENSIONS, MAX_GROUPS, MAX_LISTEN, MAX_MEMBERS,
-    MAX_NETWORKS, Network, NoAnswer, Number, Password, PortRange, TlsFiles, Transport,
+    Access, Config, ExpiresRange, Extension, Listen, Listing, MAX_EXTENSIONS, MAX_GROUPS, MAX_LISTEN,
+    MAX_MEMBERS, MAX_NETWORKS, Network, NoAnswer, Number, Password, PortRange, TlsFiles, Transport,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,8 +38,15 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
         false => check.listen(&listen_said),
     };
     let neighbours = check.neighbours(file.peer, file.trunk, &numbers);
+    let extensions = check.extensions(file.ext, &numbers);
+    let groups = check.groups(file.group, &numbers);
+    let domain = said(file.domain).map(|domain| domain.0);
+    let line_of =
+        |place: &Listen| listen_said.iter().find(|said| said.value == Some(*place)).map(|said| said.line);
+    let spoken: Vec<(Listen, Option<u32>)> = listen.iter().map(|place| (*place, line_of(place))).collect();
+    let mantela = check.mantela(file.mantela, domain.as_deref(), &spoken, &extensions, &groups, &numbers);
     Config {
-        domain: said(file.domain).map(|domain| domain.0),
+        domain,
         advertise,
         advertise_auto,
         media_ports: check
@@ -60,11 +68,12 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
                 |t| t.is_zero() || (SECOND..=DAY / 24).contains(&t),
             )
             .unwrap_or(default.keep_alive),
-        extensions: check.extensions(file.ext, &numbers),
-        groups: check.groups(file.group, &numbers),
+        extensions,
+        groups,
         routes: check.routes(file.route, &numbers, &neighbours),
         neighbours,
         echo: said(file.echo),
+        mantela,
         call_limit: check
             .time(|| "call-limit".into(), file.call_limit, "1s to 30d", |t| (SECOND..=DAY * 30).contains(&t))
             .unwrap_or(default.call_limit),
@@ -393,6 +402,11 @@ impl Check<'_> {
             allow: self.networks(&format!("ext.{number}.allow"), keys.allow),
             max_calls: said(keys.max_calls).map_or(default.max_calls, |most| most.0),
             max_calls_hour: said(keys.max_calls_hour).map_or(default.max_calls_hour, |most| most.0),
+            listing: Listing {
+                is_public: said(keys.public).is_some_and(|YesNo(yes)| yes),
+                terminal: said(keys.r#type).unwrap_or_default(),
+                model: said(keys.model).map(|model| model.0),
+            },
             password: default.password,
         }
     }

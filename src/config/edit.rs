@@ -29,7 +29,7 @@ pub struct Edited {
     pub file: Vec<u8>,
     /// What they mean.
     pub config: Config,
-    /// The extension that the change was about.
+    /// The extension that the change was about, or the name of the peer.
     pub number: Number,
 }
 
@@ -124,7 +124,7 @@ pub fn add_extension(
         return Err(EditError::Taken { number, by, line });
     }
 
-    let at = behind_extensions(file, &lines);
+    let at = behind("ext.", file, &lines);
     let (before, after) = file.split_at(at);
     let end = line_end(before);
     let mut new = String::new();
@@ -224,7 +224,7 @@ fn shown_name(text: &str) -> Result<String, EditError> {
     value::name(text).map(|name| name.0).map_err(EditError::Value)
 }
 
-fn checked(file_name: &str, file: Vec<u8>, number: Number) -> Result<Edited, EditError> {
+pub(super) fn checked(file_name: &str, file: Vec<u8>, number: Number) -> Result<Edited, EditError> {
     let config = Config::parse(file_name, &file).map_err(EditError::Mistakes)?;
     Ok(Edited { file, config, number })
 }
@@ -251,10 +251,10 @@ fn each_line(file: &[u8]) -> impl Iterator<Item = (u32, usize, &[u8])> {
     (1..).zip(placed).map(|(number, (at, line))| (number, at, line))
 }
 
-/// Where the paragraph ends that has the last line of an extension; without one, the end of the file.
-fn behind_extensions(file: &[u8], lines: &[Line<'_>]) -> usize {
-    let of_extension = |line: &&Line<'_>| line.key.starts_with("ext.");
-    let last = lines.iter().filter(of_extension).map(|line| line.number).max();
+/// Where the paragraph ends that has the last line with a key of this kind; without one, the end of the file.
+pub(super) fn behind(kind: &str, file: &[u8], lines: &[Line<'_>]) -> usize {
+    let of_kind = |line: &&Line<'_>| line.key.starts_with(kind);
+    let last = lines.iter().filter(of_kind).map(|line| line.number).max();
     let end = last.and_then(|last| {
         each_line(file).find(|&(number, _, line)| number > last && is_blank(line)).map(|(_, at, _)| at)
     });
@@ -266,7 +266,7 @@ fn is_blank(line: &[u8]) -> bool {
 }
 
 /// How lines end before some place.
-fn line_end(before: &[u8]) -> &'static str {
+pub(super) fn line_end(before: &[u8]) -> &'static str {
     let last = before.iter().rposition(|&byte| byte == b'\n').map(|at| &before[..at]);
     if last.is_some_and(|line| line.ends_with(b"\r")) { "\r\n" } else { "\n" }
 }

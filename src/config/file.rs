@@ -11,8 +11,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::de::Said;
 use super::{
-    Ban, CallRecords, DigestOffer, Identity, Listen, LogLevel, NatMedia, Network, Number, Password,
-    PortRange, Rate, Sandbox, Spot, Target,
+    Ban, CallRecords, DigestOffer, Identifier, Identity, Listen, LogLevel, NatMedia, Network, Number,
+    Password, PortRange, Rate, Sandbox, Spot, Target, Terminal, WebAddress,
 };
 
 /// A key that may be there, and what it says.
@@ -41,6 +41,7 @@ pub(super) struct File {
     pub(super) trunk: Each<TrunkKeys>,
     pub(super) route: Each<Key<Goal>>,
     pub(super) echo: Key<Number>,
+    pub(super) mantela: MantelaKeys,
     pub(super) call_limit: Key<Time>,
     pub(super) media_timeout: Key<Time>,
     pub(super) log: Key<LogLevel>,
@@ -76,6 +77,18 @@ pub(super) struct RateKeys {
     pub(super) phone: Key<Rate>,
 }
 
+/// The keys below `mantela`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct MantelaKeys {
+    pub(super) listen: List<WebPlace>,
+    pub(super) name: Key<Name>,
+    pub(super) identifier: Key<Identifier>,
+    pub(super) prefix: List<Number>,
+    pub(super) unavailable: Key<YesNo>,
+    pub(super) numbers: List<Number>,
+}
+
 /// The keys below `tls`.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
@@ -102,6 +115,9 @@ pub(super) struct ExtensionKeys {
     pub(super) allow: List<Network>,
     pub(super) max_calls: Key<Calls>,
     pub(super) max_calls_hour: Key<CallsAnHour>,
+    pub(super) public: Key<YesNo>,
+    pub(super) r#type: Key<Terminal>,
+    pub(super) model: Key<Name>,
 }
 
 /// `peer.NAME` and the keys below it.
@@ -122,6 +138,8 @@ pub(super) struct PeerKeys {
     #[serde(default)]
     pub(super) trunks: List<Number>,
     pub(super) max_calls: Key<Calls>,
+    pub(super) mantela: Key<WebAddress>,
+    pub(super) identifier: Key<Identifier>,
     pub(super) pin: Key<Pin>,
 }
 
@@ -172,6 +190,10 @@ pub(super) struct Digits(pub(super) u8);
 
 /// A number of minutes, 1 to 44,640.
 pub(super) struct Minutes(pub(super) u32);
+
+/// A place where HTTP is spoken.
+#[derive(Clone, Copy)]
+pub(super) struct WebPlace(pub(super) Listen);
 
 /// A host name or an address in the form that URIs have.
 pub(super) struct Domain(pub(super) String);

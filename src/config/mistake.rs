@@ -176,6 +176,10 @@ pub enum Reason {
     NoUser,
     /// A user without a password, or a password without a user.
     HalfAccount,
+    /// Where a peer's document is without its identifier, or its identifier alone.
+    HalfListed,
+    /// What is served would lack this: the key that says it.
+    NotSaid(&'static str),
     /// A trunk that should register, without a password.
     NothingToRegisterBy,
     /// A peer or trunk that is nowhere in the file.
@@ -418,6 +422,12 @@ impl fmt::Display for Reason {
             }
             Reason::NoUser => f.write_str("who we are there is missing; write sip:USER@HOST"),
             Reason::HalfAccount => f.write_str("a user and a password belong together; one of the two is missing"),
+            Reason::HalfListed => f.write_str("`.mantela` and `.identifier` belong together; one of the two is missing"),
+            Reason::NotSaid("mantela.identifier") => f.write_str(
+                "others tell exchanges apart by an identifier, for which a domain would do that is a name of the \
+                 Internet; add `mantela.identifier`",
+            ),
+            Reason::NotSaid(key) => write!(f, "what is served has to say this too: add `{key}`"),
             Reason::NothingToRegisterBy => f.write_str("nobody can register without a password; add `.password`"),
             Reason::NoSuchNeighbour(label) => write!(f, "there is no {label}"),
             Reason::PrefixTwice { other, first } => {

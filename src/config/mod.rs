@@ -15,6 +15,7 @@
 //! by serde), `value` (how each kind of value is written) and `check` (whether it makes sense
 //! together). Each adds to the same [`Mistakes`], so that a person reads all of them at once.
 
+mod add_peer;
 mod check;
 mod de;
 mod edit;
@@ -23,6 +24,7 @@ mod fill_in;
 mod first_run;
 mod help;
 mod lines;
+mod mantela;
 mod mistake;
 mod nearest;
 mod neighbour;
@@ -45,9 +47,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use add_peer::{NewPeer, add_peer, peer_on_line, prefix_conflicts};
 pub use edit::{EditError, Edited, Meaning, add_extension, remove_extension, set_password};
 pub use fill_in::{FillInError, fill_in};
 pub use first_run::{HERE, STATE_HERE, find, first_run, welcome};
+pub use mantela::{
+    Identifier, Listed, Listing, MAX_MANTELA_LISTEN, MAX_PREFIXES, MAX_PUBLIC, Mantela, Terminal, WebAddress,
+};
 pub use mistake::{MAX_KEPT, Mistake, Mistakes, Reason};
 pub use neighbour::{
     Account, Kind, Label, MAX_HOSTS, MAX_NEIGHBOURS, MAX_ROUTES, Neighbour, Peer, Route, Target, TargetHost,
@@ -118,6 +124,8 @@ pub struct Config {
     pub routes: BTreeMap<Number, Route>,
     /// `echo`: the number of the echo test.
     pub echo: Option<Number>,
+    /// `mantela.*`: what others can read of this exchange. Default nothing.
+    pub mantela: Mantela,
     /// `call-limit`: the longest call, at most 30 days. Default 8 h.
     pub call_limit: Duration,
     /// `media-timeout`: how long promised sound may be missing before the call is ended, at most 1 day.
@@ -175,6 +183,7 @@ impl Default for Config {
             neighbours: BTreeMap::new(),
             routes: BTreeMap::new(),
             echo: None,
+            mantela: Mantela::default(),
             call_limit: Duration::from_secs(8 * 3600),
             media_timeout: Duration::from_secs(60),
             log: LogLevel::Info,
@@ -333,6 +342,8 @@ pub struct Extension {
     pub max_calls: u16,
     /// `.max-calls-hour`: how many calls it may make in an hour, 1 to 100,000. Default 300.
     pub max_calls_hour: u32,
+    /// `.public`, `.type`, `.model`: what [`Config::mantela`] has of it. Default nothing.
+    pub listing: Listing,
 }
 
 impl Extension {
@@ -351,6 +362,7 @@ impl Extension {
             allow: Vec::new(),
             max_calls: 10,
             max_calls_hour: 300,
+            listing: Listing::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Network, Number, Password, Transport};
+use super::{Listed, Network, Number, Password, Transport};
 
 /// The most peers and trunks together.
 pub const MAX_NEIGHBOURS: usize = 256;
@@ -91,6 +91,8 @@ pub struct Peer {
     pub hop: bool,
     /// `.trunks`: by which trunks it may call. Default none.
     pub trunks: Vec<Label>,
+    /// `.mantela` and `.identifier`: what our own document says of it, if it has a prefix. `None`: nothing.
+    pub listed: Option<Listed>,
 }
 
 /// What is particular to a trunk.

@@ -125,6 +125,7 @@ fn the_example_means_what_it_says() {
                     allow: networks("2001:db8::/64 ::/0 0.0.0.0/0"),
                     max_calls: 4,
                     max_calls_hour: 60,
+                    listing: Listing::default(),
                 },
             ),
             (
@@ -361,12 +362,17 @@ fn each_known_key_has_an_example_that_works() {
             "listen.lan = udp:60",
             "peer.tokyo = sip:192.0.2.1",
             "trunk.isp = sip:0312345678@sip.example.jp",
+            "mantela.prefix = 80",
+            "mantela.identifier = b",
+            "echo = 114",
         ];
         // A user and a password need each other.
         lines.extend(match *key {
             "peer.N.user" => Some("peer.tokyo.password = b"),
             "peer.N.password" => Some("peer.tokyo.user = kyoto"),
             "trunk.N.auth-user" => Some("trunk.isp.password = b"),
+            "peer.N.mantela" => Some("peer.tokyo.identifier = b"),
+            "peer.N.identifier" => Some("peer.tokyo.mantela = http://b.example/"),
             _ => None,
         });
         // Each of these needs the other.
@@ -423,4 +429,55 @@ fn where_the_state_is_can_be_told_from_a_file_with_mistakes() {
     std::fs::remove_file(&path).unwrap();
     let mistakes = Config::state_folder(&path).unwrap_err();
     assert_eq!(mistakes.iter().next().unwrap().reason, Reason::Unreadable(io::ErrorKind::NotFound));
+}
+
+#[test]
+fn what_is_published_is_whole_or_a_mistake() {
+    let config = parse(
+        "ext.101 = a\next.101.public = yes\next.101.type = fax\ngroup.600 = 101\ndomain = pbx.example\n\
+         mantela.listen = 8080 127.0.0.1:8081 tcp:[2001:db8::1]:8082\nmantela.prefix = 80 075\n\
+         mantela.numbers = 600\nmantela.unavailable = no",
+    );
+    let at = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+    let tcp = |at: std::net::SocketAddr| Listen {
+        transport: Transport::Tcp,
+        address: Some(at.ip()),
+        port: at.port(),
+    };
+    let expected =
+        vec![place(Transport::Tcp, 8080), tcp(at("127.0.0.1:8081")), tcp(at("[2001:db8::1]:8082"))];
+    assert_eq!(config.mantela.listen, expected);
+    assert_eq!(config.mantela.identifier(config.domain.as_deref()), Identifier::new("pbx.example"));
+    assert_eq!(config.extensions["101"].listing.terminal, Terminal::Fax);
+
+    let whole = "mantela.prefix = 80\nmantela.identifier = x\n";
+    for (text, told) in [
+        (
+            "mantela.listen = 8080\nmantela.identifier = x",
+            "mantela.listen: what is served has to say this too: add `mantela.prefix`",
+        ),
+        ("mantela.listen = 8080\nmantela.prefix = 80", "add `mantela.identifier`"),
+        ("domain = any-word\nmantela.listen = 8080\nmantela.prefix = 80", "add `mantela.identifier`"),
+        (&format!("{whole}mantela.listen = 5060"), "SIP is spoken on `tcp:5060` unless"),
+        (&format!("{whole}listen = tcp:8080\nmantela.listen = 192.0.2.1:8080"), "overlap"),
+        (&format!("{whole}mantela.listen = 8080 8080"), "is there already"),
+        (&format!("{whole}mantela.listen = 1 2 3 4 5"), "too many; 4 are the most"),
+        (&format!("{whole}mantela.listen = udp:8080"), "HTTP is spoken by TCP"),
+        (&format!("{whole}mantela.listen = [::]:8080"), "leave the address out"),
+        ("mantela.numbers = 999", "there is no number 999"),
+        ("mantela.identifier = a b", "takes one word"),
+        ("mantela.identifier = 電話", "is not an identifier"),
+        ("mantela.prefix = 1 2 3 4 5 6 7 8 9", "too many; 8 are the most"),
+        ("ext.101.type = main", "`main` is not"),
+        ("ext.101.public = maybe", "is not `yes` or `no`"),
+        ("peer.a = sip:a\npeer.a.mantela = https://a.example/", "belong together"),
+        ("peer.a = sip:a\npeer.a.identifier = a", "belong together"),
+        (
+            "peer.a = sip:a\npeer.a.identifier = a\npeer.a.mantela = https://u:p@a.example/",
+            "has a user in it",
+        ),
+    ] {
+        let said = mistake(text);
+        assert!(said.contains(told), "{text}: {said}");
+    }
 }

@@ -8,13 +8,13 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::file::{
     Address, Advertised, Banned, Calls, CallsAnHour, Contacts, Digits, Domain, Goal, Minutes, Name, Pin,
-    PlaceName, Records, Time, UserName, Word, YesNo,
+    PlaceName, Records, Time, UserName, WebPlace, Word, YesNo,
 };
 use super::mistake::{Reason, printable};
 use super::network::{bare_address, network};
 use super::{
-    Ban, CallRecords, Listen, MAX_CONTACTS, MAX_HOSTS, Network, Number, Password, PortRange, Rate, Target,
-    TargetHost, Transport,
+    Ban, CallRecords, Identifier, Listen, MAX_CONTACTS, MAX_HOSTS, Network, Number, Password, PortRange,
+    Rate, Target, TargetHost, Transport, WebAddress,
 };
 use crate::sip::{Host, Uri};
 
@@ -52,6 +52,9 @@ written_as! {
     Network: deserialize_str by network;
     Rate: deserialize_str by rate;
     YesNo: deserialize_str by yes_no;
+    WebPlace: deserialize_str by web_place;
+    WebAddress: deserialize_str by WebAddress::parse;
+    Identifier: deserialize_str by identifier;
     UserName: deserialize_str by user_name;
     PlaceName: deserialize_identifier by place_name;
     Password: deserialize_string by password;
@@ -431,6 +434,24 @@ fn listen(word: &str) -> Result<Listen, Why> {
         None if bare_address(place).is_some() => Err(format!("`{word_shown}` has no port after the address")),
         None => Err(format!("`{word_shown}` does not end in a port from 1 to 65535")),
     }
+}
+
+/// `8080`, `192.0.2.1:8080`, `[2001:db8::1]:8080`: TCP is understood, and may be written.
+fn web_place(word: &str) -> Result<WebPlace, Why> {
+    if word.starts_with("udp:") {
+        return Err(format!("`{}` is for UDP, and HTTP is spoken by TCP", shown(word)));
+    }
+    let whole = if word.starts_with("tcp:") { word.to_owned() } else { format!("tcp:{word}") };
+    listen(&whole).map(WebPlace)
+}
+
+fn identifier(word: &str) -> Result<Identifier, Why> {
+    Identifier::new(word).ok_or_else(|| {
+        format!(
+            "`{}` is not an identifier; it takes 1 to 64 letters, digits and signs of ASCII, and no blank",
+            shown(word)
+        )
+    })
 }
 
 fn listen_address(word: &str, literal: &str) -> Result<IpAddr, Why> {

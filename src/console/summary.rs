@@ -31,6 +31,9 @@ impl fmt::Display for Summary<'_> {
                 row(f, "", format_args!("  for {}{but}{}", Allowed(allow), Networks(deny)))?;
             }
         }
+        for (i, listen) in config.mantela.listen.iter().enumerate() {
+            row(f, if i == 0 { "mantela.json is on" } else { "" }, Place(listen))?;
+        }
         if tls::is_spoken(config) {
             match &config.tls {
                 Some(files) => row(f, "TLS certificate", files.cert.display())?,

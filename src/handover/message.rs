@@ -16,7 +16,7 @@ use super::descriptors;
 pub(crate) const READY: u8 = b'r';
 
 /// Another one means that what follows cannot be understood.
-pub(super) const VERSION: u8 = 4;
+pub(super) const VERSION: u8 = 5;
 
 /// A message that says what to serve.
 pub(super) const SERVE: u8 = b's';

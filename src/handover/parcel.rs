@@ -17,11 +17,14 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{INHERIT, Past, RENEW, SERVE, send};
 use super::{Sockets, descriptors};
-use crate::config::{Config, MAX_BYTES, MAX_LISTEN, Sandbox};
+use crate::config::{Config, MAX_BYTES, MAX_LISTEN, MAX_MANTELA_LISTEN, Sandbox};
 use crate::tls::{self, Material};
 
 /// The most sockets for SIP that are handed over: one of each family for each `listen`.
 pub const MAX_SOCKETS: usize = 2 * MAX_LISTEN;
+
+/// The same for HTTP.
+pub const MAX_WEB_SOCKETS: usize = 2 * MAX_MANTELA_LISTEN;
 
 /// The most octets of a body: a configuration, two paths, a user, and room for numbers.
 pub(super) const MAX_BODY: usize = MAX_BYTES + 2 * libc::PATH_MAX as usize + 1024;
@@ -43,6 +46,8 @@ struct Body<'a> {
     tcp: u8,
     /// How many are of TLS.
     tls: u8,
+    /// How many of HTTP come behind these.
+    web: u8,
     /// Whether the last one is the operator's.
     control: bool,
 }
@@ -95,17 +100,23 @@ impl Parcel {
         sockets: Sockets,
     ) -> io::Result<Parcel> {
         let (udp, tcp, tls) = (sockets.udp.len(), sockets.tcp.len(), sockets.tls.len());
-        let all = udp + tcp + tls;
+        let (all, web) = (udp + tcp + tls, sockets.web.len());
         if all > MAX_SOCKETS {
             return Err(io::Error::other(format!("{all} sockets, and {MAX_SOCKETS} are the most")));
+        }
+        if web > MAX_WEB_SOCKETS {
+            return Err(io::Error::other(format!(
+                "{web} sockets of HTTP, and {MAX_WEB_SOCKETS} are the most"
+            )));
         }
         let lasting = Lasting::of(config);
         let path = path.as_os_str().as_bytes();
         let control = sockets.control.is_some();
-        let (udp, tcp, tls) = (udp as u8, tcp as u8, tls as u8);
+        let (udp, tcp, tls, web) = (udp as u8, tcp as u8, tls as u8, web as u8);
         let has_material = material.is_some();
+        let lasting_too = lasting.clone();
         let body =
-            Body { path, file, lasting: lasting.clone(), has_state, has_material, udp, tcp, tls, control };
+            Body { path, file, lasting: lasting_too, has_state, has_material, udp, tcp, tls, web, control };
         let body = postcard::to_allocvec(&body).map_err(io::Error::other)?;
         if body.len() > MAX_BODY {
             return Err(io::Error::other("the configuration and its path are too long"));
@@ -148,7 +159,8 @@ impl Parcel {
         let udp = self.sockets.udp.iter().map(AsFd::as_fd);
         let tcp = self.sockets.tcp.iter().map(AsFd::as_fd);
         let tls = self.sockets.tls.iter().map(AsFd::as_fd);
-        let others = tcp.chain(tls).chain(self.sockets.control.iter().map(AsFd::as_fd));
+        let web = self.sockets.web.iter().map(AsFd::as_fd);
+        let others = tcp.chain(tls).chain(web).chain(self.sockets.control.iter().map(AsFd::as_fd));
         let material = self.material.iter().map(AsFd::as_fd);
         [self.body.as_fd()].into_iter().chain(material).chain(udp).chain(others).collect()
     }
@@ -191,7 +203,8 @@ pub(super) fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
         false => None,
     };
     let (udp, tcp, tls) = (usize::from(body.udp), usize::from(body.tcp), usize::from(body.tls));
-    let sent = udp + tcp + tls + usize::from(body.control);
+    let web = usize::from(body.web);
+    let sent = udp + tcp + tls + web + usize::from(body.control);
     if descriptors.len() != sent {
         return Err(io::Error::other(format!("{} of {sent} sockets came", descriptors.len())));
     }
@@ -199,6 +212,7 @@ pub(super) fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
         udp: descriptors.by_ref().take(udp).map(UdpSocket::from).collect(),
         tcp: descriptors.by_ref().take(tcp).map(TcpListener::from).collect(),
         tls: descriptors.by_ref().take(tls).map(TcpListener::from).collect(),
+        web: descriptors.by_ref().take(web).map(TcpListener::from).collect(),
         control: descriptors.next().map(UnixListener::from),
         ..Sockets::default()
     };

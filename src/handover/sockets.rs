@@ -7,13 +7,15 @@ use std::sync::Arc;
 use super::Standing;
 use crate::tls::{Authorities, Identity};
 
-/// The sockets that SIP is spoken on, those of IPv6 never carry IPv4; and the operator's.
+/// The sockets that SIP is spoken on, those of IPv6 never carry IPv4; those of HTTP, likewise; and the operator's.
 #[derive(Debug, Default)]
 pub struct Sockets {
     /// Bound, nonblocking; those on a wildcard address tell where each datagram was sent to.
     pub udp: Vec<UdpSocket>,
     /// Listening, nonblocking.
     pub tcp: Vec<TcpListener>,
+    /// Where the document of [`mantela`](crate::mantela) is asked for: listening, nonblocking.
+    pub web: Vec<TcpListener>,
     /// Listening for TLS, nonblocking.
     pub tls: Vec<TcpListener>,
     /// With what TLS is spoken; not handed over, but made from what is. `None`: nobody gets in by `tls`.

@@ -24,6 +24,7 @@ fn sockets(udp: usize, tcp: usize) -> Sockets {
     Sockets {
         udp: (0..udp).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect(),
         tcp: (0..tcp).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect(),
+        web: (0..tcp.min(MAX_WEB_SOCKETS)).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect(),
         // Any socket will do.
         control: (tcp != 1).then(|| UnixListener::from(OwnedFd::from(UnixStream::pair().unwrap().0))),
         ..Sockets::default()
@@ -33,7 +34,8 @@ fn sockets(udp: usize, tcp: usize) -> Sockets {
 fn addresses(sockets: &Sockets) -> Vec<String> {
     let udp = sockets.udp.iter().map(|socket| format!("udp {}", socket.local_addr().unwrap()));
     let tcp = sockets.tcp.iter().map(|socket| format!("tcp {}", socket.local_addr().unwrap()));
-    udp.chain(tcp).collect()
+    let web = sockets.web.iter().map(|socket| format!("web {}", socket.local_addr().unwrap()));
+    udp.chain(tcp).chain(web).collect()
 }
 
 /// A parcel with the smallest configuration, or one as long as there can be.
@@ -86,7 +88,7 @@ fn orders_are_answered_by_their_number() {
         let Some(Order::Reload { config, sockets, number: told, .. }) = link.next().unwrap() else {
             panic!()
         };
-        assert_eq!((told, config.extensions.len(), addresses(&sockets).len()), (number, 1, 2));
+        assert_eq!((told, config.extensions.len(), addresses(&sockets).len()), (number, 1, 3));
         link.answer(told, number == 1);
     }
     assert!(link.next().unwrap().is_none());
@@ -157,7 +159,7 @@ fn what_is_not_ours_is_refused() {
         assert!(refused(&octets[..length], &[]).contains("unexpected end"));
     }
     assert!(refused(&octets, &[]).contains("not all sockets came"));
-    assert!(refused(&[VERSION - 1, 0, 0, 0, 0], &[]).contains("speaks version 3"));
+    assert!(refused(&[VERSION - 1, 0, 0, 0, 0], &[]).contains("speaks version 4"));
     let large = sealed(&vec![0; MAX_BODY + 1]).unwrap();
     assert!(refused(&octets, &[large.as_fd()]).contains("too many"));
     let mut bytes = vec![0; File::from(whole.body.try_clone().unwrap()).metadata().unwrap().len() as usize];

@@ -23,6 +23,9 @@ const SEND_BUFFER: usize = 1 << 20;
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 1024;
 
+/// The same of HTTP, where it is a stranger who waits.
+const WEB_BACKLOG: i32 = 64;
+
 /// Opens a socket for each `listen`; one without an address gives one socket of each family that
 /// the machine has. Also raises the number of files that the process may have open to what the
 /// system allows, since each connection takes one.
@@ -38,18 +41,40 @@ pub fn bind(config: &Config) -> Result<Sockets, BindError> {
 /// The same where some sockets are open already: those that are wanted again are the very same.
 pub(super) fn bind_beside(config: &Config, open: &Sockets) -> Result<Sockets, BindError> {
     let mut sockets = Sockets::default();
-    for listen in &config.listen {
+    let sip = config.listen.iter().map(|listen| (listen, Use::Sip));
+    let web = config.mantela.listen.iter().map(|listen| (listen, Use::Web));
+    for (listen, what) in sip.chain(web) {
         match listen.address {
-            Some(address) => sockets.open(*listen, address, open)?,
-            None => sockets.open_both(*listen, open)?,
+            Some(address) => sockets.open(*listen, address, what, open)?,
+            None => sockets.open_both(*listen, what, open)?,
         }
     }
     Ok(sockets)
 }
 
+/// What is spoken at a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// SIP.
+    Sip,
+    /// HTTP.
+    Web,
+}
+
+impl Use {
+    /// The key by which it is wanted.
+    fn key(self) -> &'static str {
+        match self {
+            Use::Sip => "listen",
+            Use::Web => "mantela.listen",
+        }
+    }
+}
+
 /// Why a socket could not be opened, and what to do about it.
 #[derive(Debug)]
 pub struct BindError {
+    what: Use,
     transport: Transport,
     address: SocketAddr,
     error: io::Error,
@@ -85,7 +110,8 @@ impl fmt::Display for BindError {
             Transport::Tls => ("tls", "ss -ltnp"),
         };
         let (address, port) = (self.address, self.address.port());
-        write!(f, "listen = {name}:{address}: {}", self.error)?;
+        let key = self.what.key();
+        write!(f, "{key} = {name}:{address}: {}", self.error)?;
         match self.error.kind() {
             io::ErrorKind::AddrInUse if self.is_ours => write!(
                 f,
@@ -94,17 +120,17 @@ impl fmt::Display for BindError {
             io::ErrorKind::AddrInUse => write!(
                 f,
                 "; another program has {name} port {port} (`{show} 'sport = :{port}'` shows which): \
-                 stop it, or choose another port in `listen`"
+                 stop it, or choose another port in `{key}`"
             ),
             io::ErrorKind::PermissionDenied => write!(
                 f,
                 "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE: \
-                 grant it, or choose a port from 1024 on in `listen`"
+                 grant it, or choose a port from 1024 on in `{key}`"
             ),
             io::ErrorKind::AddrNotAvailable => write!(
                 f,
                 "; this machine has no address {ip} (`ip address` shows those it has): \
-                 correct `listen`, or leave the address out to serve all",
+                 correct `{key}`, or leave the address out to serve all",
                 ip = self.address.ip()
             ),
             _ => Ok(()),
@@ -114,9 +140,9 @@ impl fmt::Display for BindError {
 
 impl Sockets {
     /// One socket on every address of each family. A missing family is told, unless both are.
-    fn open_both(&mut self, listen: Listen, open: &Sockets) -> Result<(), BindError> {
-        let v6 = self.open(listen, IpAddr::V6(Ipv6Addr::UNSPECIFIED), open);
-        let v4 = self.open(listen, IpAddr::V4(Ipv4Addr::UNSPECIFIED), open);
+    fn open_both(&mut self, listen: Listen, what: Use, open: &Sockets) -> Result<(), BindError> {
+        let v6 = self.open(listen, IpAddr::V6(Ipv6Addr::UNSPECIFIED), what, open);
+        let v4 = self.open(listen, IpAddr::V4(Ipv4Addr::UNSPECIFIED), what, open);
         match (v6, v4) {
             (Ok(()), Ok(())) => Ok(()),
             (Ok(()), Err(error)) | (Err(error), Ok(())) if error.is_family_missing() => {
@@ -129,31 +155,36 @@ impl Sockets {
     }
 
     /// One socket on one address; the one of `open`, if there it is.
-    fn open(&mut self, listen: Listen, address: IpAddr, open: &Sockets) -> Result<(), BindError> {
+    fn open(&mut self, listen: Listen, address: IpAddr, what: Use, open: &Sockets) -> Result<(), BindError> {
         let transport = listen.transport;
         let address = SocketAddr::new(address, listen.port);
         let is_it = |local: io::Result<SocketAddr>| local.is_ok_and(|local| local == address);
-        let opened = match transport {
-            Transport::Udp => match open.udp.iter().find(|socket| is_it(socket.local_addr())) {
+        let opened = match (what, transport) {
+            (Use::Web, _) => match open.web.iter().find(|socket| is_it(socket.local_addr())) {
+                Some(socket) => socket.try_clone(),
+                None => open_tcp(address, WEB_BACKLOG),
+            }
+            .map(|socket| self.web.push(socket)),
+            (Use::Sip, Transport::Udp) => match open.udp.iter().find(|socket| is_it(socket.local_addr())) {
                 Some(socket) => socket.try_clone(),
                 None => open_udp(address),
             }
             .map(|socket| self.udp.push(socket)),
-            Transport::Tcp => match open.tcp.iter().find(|socket| is_it(socket.local_addr())) {
+            (Use::Sip, Transport::Tcp) => match open.tcp.iter().find(|socket| is_it(socket.local_addr())) {
                 Some(socket) => socket.try_clone(),
-                None => open_tcp(address),
+                None => open_tcp(address, BACKLOG),
             }
             .map(|socket| self.tcp.push(socket)),
-            Transport::Tls => match open.tls.iter().find(|socket| is_it(socket.local_addr())) {
+            (Use::Sip, Transport::Tls) => match open.tls.iter().find(|socket| is_it(socket.local_addr())) {
                 Some(socket) => socket.try_clone(),
-                None => open_tcp(address),
+                None => open_tcp(address, BACKLOG),
             }
             .map(|socket| self.tls.push(socket)),
         };
         let is_ours = open
             .addresses()
             .any(|(of, at)| of.is_stream() == transport.is_stream() && at.port() == listen.port);
-        opened.map_err(|error| BindError { transport, address, error, is_ours })
+        opened.map_err(|error| BindError { what, transport, address, error, is_ours })
     }
 
     /// What is listened on.
@@ -161,7 +192,8 @@ impl Sockets {
         let udp = self.udp.iter().filter_map(|socket| Some((Transport::Udp, socket.local_addr().ok()?)));
         let tcp = self.tcp.iter().filter_map(|socket| Some((Transport::Tcp, socket.local_addr().ok()?)));
         let tls = self.tls.iter().filter_map(|socket| Some((Transport::Tls, socket.local_addr().ok()?)));
-        udp.chain(tcp).chain(tls)
+        let web = self.web.iter().filter_map(|socket| Some((Transport::Tcp, socket.local_addr().ok()?)));
+        udp.chain(tcp).chain(tls).chain(web)
     }
 }
 
@@ -183,12 +215,12 @@ fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+fn open_tcp(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = new_socket(address, SocketType::STREAM)?;
     // Connections of our predecessor that linger in TIME_WAIT must not keep us from starting.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
+    rustix::net::listen(&socket, backlog)?;
     Ok(socket.into())
 }
 

@@ -7,12 +7,13 @@ use rustix::process::{Resource, getrlimit};
 use crate::cloud;
 use crate::config::Config;
 use crate::dns;
-use crate::handover::MAX_SOCKETS;
+use crate::handover::{MAX_SOCKETS, MAX_WEB_SOCKETS};
 use crate::net::CONNECTIONS_MAX;
 use crate::sandbox::{self, Achieved, Error, Rights, User};
 use crate::tls;
 
-/// Descriptors that belong to no phone: standard ones, epoll, timers, signals, the odd file.
+/// Descriptors that belong to no phone: standard ones, epoll, timers, signals, connections of operators and of HTTP,
+/// the odd file.
 const OTHER_FILES: usize = 64;
 
 /// Makes the state folder and gives it to whom the exchange runs as. Returns a notice where that fails,
@@ -113,5 +114,5 @@ pub(super) fn needs_more_files(config: &Config) -> bool {
 /// The most files and sockets that an exchange has open: what it listens on, connections, the relay's ports.
 fn open_files(config: &Config) -> u64 {
     let ports = usize::from(config.media_ports.last - config.media_ports.first) + 1;
-    (MAX_SOCKETS + CONNECTIONS_MAX + ports + OTHER_FILES) as u64
+    (MAX_SOCKETS + MAX_WEB_SOCKETS + CONNECTIONS_MAX + ports + OTHER_FILES) as u64
 }

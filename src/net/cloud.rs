@@ -20,7 +20,10 @@ impl<M: Machine> Hub<'_, M> {
     fn hear(&mut self, news: News) {
         let now = self.now();
         match news {
-            News::Addresses(addresses) => self.handle(now, Input::Advertised(addresses)),
+            News::Addresses(addresses) => {
+                self.handle(now, Input::Advertised(addresses));
+                self.web.forget();
+            }
             News::Stopping(action, after) => {
                 self.notice(format!(
                     "spot: the cloud {action} this server in {} s; calls end before, and registrations are short from \

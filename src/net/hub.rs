@@ -27,6 +27,7 @@ use super::sys::Inbox;
 use super::trace::Tracer;
 use super::trouble::{Trouble, Troubles};
 use super::udp::{Udp, Unsent};
+use super::web::Web;
 use crate::config::Config;
 use crate::handover::{self, Estate, Standing};
 use crate::journal::{Journal, News, Opened};
@@ -91,6 +92,8 @@ pub(super) struct Hub<'a, M> {
     pub(super) operators: Operators,
     /// Who of them traces.
     pub(super) tracers: Vec<Tracer>,
+    /// What is served by HTTP.
+    pub(super) web: Web,
 }
 
 impl<'a, M: Machine> Hub<'a, M> {
@@ -126,6 +129,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             is_unwritable: false,
             operators,
             tracers: Vec::new(),
+            web: Web::default(),
         }
     }
 
@@ -176,6 +180,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             lent.interval = config.sync;
         }
         self.handle(now, Input::Reload(config));
+        self.web.forget();
         self.flush(now);
         self.udp.retain(|udp| kept(udp.bound()));
     }

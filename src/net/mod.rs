@@ -42,6 +42,7 @@ pub mod sys;
 mod trace;
 mod trouble;
 mod udp;
+mod web;
 
 use std::cell::RefCell;
 use std::io::{self, Read};
@@ -197,6 +198,7 @@ pub fn run(
     let mut listening = Listening::new(
         |bound| executor.spawn(receive(&hub, &inbox, bound)),
         |listener, transport| executor.spawn(serve::accept(&hub, listener, transport)),
+        |listener| executor.spawn(web::accept(&hub, listener)),
     );
     hub.borrow_mut().inherit(std::mem::take(&mut sockets.standing));
     listening.start(&hub, sockets)?;
@@ -227,6 +229,7 @@ pub fn run(
         executor.spawn(cloud::listen(&hub, news)).detach();
     }
 
+    let mut guests = web::Guests::default();
     let work = async {
         loop {
             // A few tasks of each at a time, so that a flood here lets timers and others in.
@@ -238,6 +241,9 @@ pub fn run(
                 }
                 for (id, socket) in hub.borrow_mut().operators.newcomers.drain(..) {
                     crowd.spawn(operators::serve(&hub, id, socket)).detach();
+                }
+                for socket in hub.borrow_mut().web.newcomers.drain(..) {
+                    guests.admit(crowd.spawn(web::serve(&hub, socket)));
                 }
             }
             for _ in 0..TURNS {
@@ -393,6 +399,7 @@ async fn obey<M: Machine>(
     listening: &mut Listening<
         impl Fn(SocketAddr) -> Task<()>,
         impl Fn(Async<TcpListener>, Transport) -> Task<()>,
+        impl Fn(Async<TcpListener>) -> Task<()>,
     >,
     mut reporting: Task<()>,
     start_reporting: impl Fn() -> io::Result<Task<()>>,

@@ -7,8 +7,8 @@ use crate::config::de::Said;
 use crate::config::file::{Address, Each, Goal, Key, List, PeerKeys, TrunkKeys, Word};
 use crate::config::mistake::Reason;
 use crate::config::{
-    Account, Kind, Label, MAX_HOSTS, MAX_MEMBERS, MAX_NEIGHBOURS, MAX_ROUTES, Neighbour, Number, Password,
-    Peer, Route, Trunk,
+    Account, Identifier, Kind, Label, Listed, MAX_HOSTS, MAX_MEMBERS, MAX_NEIGHBOURS, MAX_ROUTES, Neighbour,
+    Number, Password, Peer, Route, Trunk, WebAddress,
 };
 
 /// Numbers to which somebody must answer ([`Trunk::emergency`]).
@@ -118,6 +118,11 @@ impl Check<'_> {
         if let (Some(line), None) | (None, Some(line)) = (user, password) {
             self.wrong(line, label.as_str(), Reason::HalfAccount);
         }
+        let mantela = keys.mantela.as_ref().map(|said| said.line);
+        let identifier = keys.identifier.as_ref().map(|said| said.line);
+        if let (Some(line), None) | (None, Some(line)) = (mantela, identifier) {
+            self.wrong(line, label.as_str(), Reason::HalfListed);
+        }
         let key = |key: &str| format!("{label}.{key}");
         let prefix = said(keys.prefix);
         let mut may_call = Vec::new();
@@ -142,6 +147,7 @@ impl Check<'_> {
                 numbers: keys.numbers.map(|said| self.known(&key("numbers"), said, numbers)),
                 hop: said(keys.hop).is_some_and(|yes| yes.0),
                 trunks: may_call,
+                listed: listed(said(keys.mantela), said(keys.identifier)),
             }),
         }
     }
@@ -191,7 +197,7 @@ impl Check<'_> {
     }
 
     /// Numbers of ours, of any meaning.
-    fn known(&mut self, key: &str, listed: List<Number>, numbers: &Numbers) -> Vec<Number> {
+    pub(super) fn known(&mut self, key: &str, listed: List<Number>, numbers: &Numbers) -> Vec<Number> {
         let mut known = Vec::new();
         for Said { line, value } in listed {
             let Some(number) = value else { continue };
@@ -220,6 +226,10 @@ impl Check<'_> {
 
 fn label(kind: &str, name: &Said<Number>) -> Option<Label> {
     Label::new(&format!("{kind}.{}", name.value.as_ref()?))
+}
+
+fn listed(mantela: Option<WebAddress>, identifier: Option<Identifier>) -> Option<Listed> {
+    Some(Listed { mantela: mantela?, identifier: identifier? })
 }
 
 fn account(user: Option<Word>, password: Option<Password>) -> Option<Account> {

@@ -25,7 +25,7 @@ fn each_mistake_is_told_in_one_line() {
         (
             "ext.101.color = red",
             "ext.101.color: unknown key; what can stand here is: name, max-contacts, busy, no-answer, \
-             offline, identity, digest, nat-media, allow, max-calls, max-calls-hour",
+             offline, identity, digest, nat-media, allow, max-calls, max-calls-hour, public, type, model",
         ),
         ("alow = 192.0.2.1", "alow: unknown key; did you mean `allow`?"),
         ("rates.phone = 1/s", "rates.phone: unknown key; did you mean `rate.phone`?"),

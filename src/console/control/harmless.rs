@@ -41,7 +41,7 @@ fn clean(tree: &mut Value, has_lines: bool) {
 
 /// Whether a terminal does something else than show it. Beyond control characters these are the separators of
 /// lines and paragraphs, and what overrides, embeds or isolates a direction (Unicode annex 9).
-fn is_obeyed(c: char) -> bool {
+pub(crate) fn is_obeyed(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -36,6 +36,7 @@ pub use ask::{AskError, Client};
 pub use bans::bans;
 pub use calls::calls;
 pub use frame::{FrameError, HEADER, MAX_REPLY, MAX_REQUEST, VERSION, decode, encode, length};
+pub(crate) use harmless::is_obeyed;
 pub use ladder::ladder;
 pub use mask::masked;
 pub use message::{
