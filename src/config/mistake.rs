@@ -182,6 +182,8 @@ pub enum Reason {
     NotSaid(&'static str),
     /// A trunk that should register, without a password.
     NothingToRegisterBy,
+    /// A peer that is known by its address alone, and may call at our cost.
+    CostsWithoutPassword,
     /// A peer or trunk that is nowhere in the file.
     NoSuchNeighbour(String),
     /// What is dialled would go two ways.
@@ -429,6 +431,9 @@ impl fmt::Display for Reason {
             ),
             Reason::NotSaid(key) => write!(f, "what is served has to say this too: add `{key}`"),
             Reason::NothingToRegisterBy => f.write_str("nobody can register without a password; add `.password`"),
+            Reason::CostsWithoutPassword => f.write_str(
+                "whoever may call at your cost must have a password: an address alone can be forged",
+            ),
             Reason::NoSuchNeighbour(label) => write!(f, "there is no {label}"),
             Reason::PrefixTwice { other, first } => {
                 write!(f, "this prefix is that of {other} on line {first} already")

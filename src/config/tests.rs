@@ -369,6 +369,7 @@ fn each_known_key_has_an_example_that_works() {
         // A user and a password need each other.
         lines.extend(match *key {
             "peer.N.user" => Some("peer.tokyo.password = b"),
+            "peer.N.trunks" => Some("peer.tokyo.user = kyoto\npeer.tokyo.password = b"),
             "peer.N.password" => Some("peer.tokyo.user = kyoto"),
             "trunk.N.auth-user" => Some("trunk.isp.password = b"),
             "peer.N.mantela" => Some("peer.tokyo.identifier = b"),

@@ -60,6 +60,8 @@ struct Host {
     trouble: Option<String>,
     /// Connections in a row that could not be opened.
     failures: u32,
+    /// Its timer runs.
+    is_watched: bool,
     /// With whom a trunk registers.
     registration: Registration,
 }
@@ -106,6 +108,7 @@ impl Neighbours {
                         stale: Instant::default(),
                         trouble: None,
                         failures: 0,
+                        is_watched: false,
                         registration: Registration::default(),
                     }
                 }));
@@ -263,14 +266,12 @@ impl Switch {
         for address in self.neighbours.reload(&self.config) {
             self.io.teach(Lesson::Unbound(address));
         }
-        let new: Vec<HostId> = self
-            .neighbours
-            .by_label
-            .values()
-            .flat_map(|state| &state.hosts)
-            .filter(|host| host.ways.is_empty() && host.trouble.is_none())
-            .map(|host| host.id)
-            .collect();
+        let hosts = self.neighbours.by_label.values_mut().flat_map(|state| &mut state.hosts);
+        let mut new = Vec::new();
+        for host in hosts.filter(|host| !host.is_watched) {
+            host.is_watched = true;
+            new.push(host.id);
+        }
         for id in new {
             self.look_for(id);
             self.io.arm(PROBE, Timer::Neighbour(id));

@@ -282,7 +282,7 @@ mod tests {
         trunk.other = sip:u@192.0.2.1\ntrunk.other.numbers = 101 102\n\
         peer.tokyo = sip:[2001:db8::1]\npeer.tokyo.prefix = 8023\npeer.tokyo.hop = yes\n\
         peer.osaka = sip:192.0.2.9\npeer.osaka.prefix = 806\npeer.osaka.add = 9\npeer.osaka.trunks = isp\n\
-        peer.osaka.numbers = 600\n\
+        peer.osaka.user = u\npeer.osaka.password = p\npeer.osaka.numbers = 600\n\
         route.0 = trunk.isp trunk.other\nroute.117 = peer.tokyo\nroute.0909 = trunk.isp\nroute.03x = trunk.other\n\
         route.0120 = reject Not from here\nroute.7 = group.600\n";
 

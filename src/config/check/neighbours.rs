@@ -125,6 +125,9 @@ impl Check<'_> {
         }
         let key = |key: &str| format!("{label}.{key}");
         let prefix = said(keys.prefix);
+        if let (Some(first), None) = (keys.trunks.first(), password) {
+            self.wrong(first.line, &key("trunks"), Reason::CostsWithoutPassword);
+        }
         let mut may_call = Vec::new();
         for Said { line, value } in keys.trunks {
             let Some(name) = value else { continue };

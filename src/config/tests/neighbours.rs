@@ -68,7 +68,19 @@ fn mistakes_about_other_exchanges() {
             "peer.a = sip:a\npeer.a.numbers = 999",
             "peer.a.numbers: there is no number 999: no extension, no group, and not the echo test",
         ),
-        ("peer.a = sip:a\npeer.a.trunks = isp", "peer.a.trunks: there is no trunk.isp"),
+        (
+            "peer.a = sip:a
+peer.a.user = u
+peer.a.password = p
+peer.a.trunks = isp",
+            "peer.a.trunks: there is no trunk.isp",
+        ),
+        (
+            "trunk.isp = sip:u@h
+peer.a = sip:a
+peer.a.trunks = isp",
+            "peer.a.trunks: whoever may call at your cost must have a password: an address alone can be forged",
+        ),
         (
             "peer.a = sip:a\npeer.a.prefix = 8\npeer.b = sip:b\npeer.b.prefix = 8",
             "peer.b.prefix: this prefix is that of peer.a.prefix on line 4 already",
