@@ -11,7 +11,7 @@ use denwa::mantela::{self, Document, Fetched, PATH, Proposal, Wishes, propose};
 
 use super::edit::{Changed, change, in_words};
 use super::peer::here;
-use super::{configuration, random};
+use super::{configuration, find_advertised, random};
 use crate::Done;
 
 /// Join a friend's exchange: read the mantela.json that it publishes, show what that comes to, and add it to the
@@ -71,8 +71,9 @@ pub(super) fn add(add: Add) -> Done {
         confirm(&path)?;
     }
     // It may have changed while somebody was thinking.
-    let Changed { edited, reloaded } =
+    let Changed { mut edited, reloaded } =
         change(&path, |file_name, file| config::add_peer(file_name, file, &peer))?;
+    find_advertised(&mut edited.config);
     let text = format!(
         "peer.{} is in {}. {}\n\n{}",
         peer.name,

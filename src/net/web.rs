@@ -1,4 +1,4 @@
-//! The document of [`mantela`](crate::mantela), for whoever asks by HTTP.
+//! The document of [`mantela`], for whoever asks by HTTP.
 //!
 //! It is for strangers, and must not be felt by any call:
 //!
