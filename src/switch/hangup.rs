@@ -168,7 +168,7 @@ impl Switch {
         if leg.party == Party::Inside {
             return;
         }
-        let Some((call_id, from, to_value)) = call.addresses(dialog, to) else { return };
+        let Some(names) = call.names(dialog, to) else { return };
         let flow = self.flow_of(leg);
         let (they, we) = (&d.ends[index(to)], &d.ends[index(other(to))]);
         let routes: &[&[u8]] = if they.routes.is_empty() { &[] } else { &[&they.routes] };
@@ -177,9 +177,9 @@ impl Switch {
             uri: &they.target,
             via: via(&self.config, &flow, &branch).as_bytes(),
             routes,
-            from: &from,
-            to: &to_value,
-            call_id: &call_id,
+            from: &names.from,
+            to: &names.to,
+            call_id: &names.call_id,
             cseq: we.cseq.saturating_add(CSEQ_AHEAD).saturating_add(call.ahead(dialog, to)),
             headers,
         }

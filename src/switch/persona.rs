@@ -57,6 +57,13 @@ pub(super) struct Alias {
     pub(super) rack: Option<u32>,
 }
 
+/// What a dialog is called on one of its legs.
+pub(super) struct Names {
+    pub(super) call_id: Box<[u8]>,
+    pub(super) from: Vec<u8>,
+    pub(super) to: Vec<u8>,
+}
+
 impl Call {
     /// How the first INVITE of a leg is called there; `None`: as it came. `callee` is To for phones, without tag.
     pub(super) fn alias_of_invite(&self, leg: usize, invite: &Message<'_>, callee: &str) -> Option<Alias> {
@@ -78,7 +85,7 @@ impl Call {
         let d = self.dialogs.get(dialog)?;
         match &reader.persona {
             Some(persona) => {
-                let (call_id, from, to) = self.addresses(dialog, to)?;
+                let Names { call_id, from, to } = self.names(dialog, to)?;
                 let acknowledged = rack(request).and_then(|(_, number)| u32::try_from(decimal(number)?).ok());
                 let rack = acknowledged.map(|number| match number == persona.invite.0 {
                     true => persona.invite.1,
@@ -101,15 +108,18 @@ impl Call {
     }
 
     /// Call-ID, From and To of what is sent to a side of a dialog.
-    pub(super) fn addresses(&self, dialog: usize, to: Side) -> Option<(Box<[u8]>, Vec<u8>, Vec<u8>)> {
+    pub(super) fn names(&self, dialog: usize, to: Side) -> Option<Names> {
         let d = self.dialogs.get(dialog)?;
         let (they, we) = (&d.ends[index(to)], &d.ends[index(other(to))]);
         Some(match &self.leg(dialog, to)?.persona {
             Some(persona) => {
                 let (from, to) = (tagged(&persona.ours, &we.tag), tagged(&persona.theirs, &they.tag));
-                (persona.call_id.clone(), from, to)
+                Names { call_id: persona.call_id.clone(), from, to }
             }
-            None => (self.call_id.clone(), we.address.to_vec(), they.address.to_vec()),
+            None => {
+                let (from, to) = (we.address.to_vec(), they.address.to_vec());
+                Names { call_id: self.call_id.clone(), from, to }
+            }
         })
     }
 

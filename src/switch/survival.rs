@@ -252,9 +252,8 @@ impl Switch {
             self.is_reached_at(leg.flow.local.ip());
         }
         self.live += 1;
-        match call.legs.first().and_then(Leg::extension) {
-            Some(extension) => self.usage.resume(extension),
-            None => {}
+        if let Some(extension) = call.legs.first().and_then(Leg::extension) {
+            self.usage.resume(extension);
         }
         let mut call = call;
         let labels: BTreeSet<Label> = call.legs.iter().filter_map(Leg::neighbour).cloned().collect();

@@ -41,7 +41,7 @@ fn a_call(world: &mut World, number: &str, callee: std::net::SocketAddr, asks: b
         if call >= CALLS / 10 {
             spent += world.spent;
         }
-        world.wait(Duration::from_millis(500));
+        world.wait(Duration::from_millis(50));
     }
     spent.as_secs_f64() * 1e6 / f64::from(CALLS - CALLS / 10)
 }
@@ -51,7 +51,7 @@ fn a_call(world: &mut World, number: &str, callee: std::net::SocketAddr, asks: b
 fn cost_of_a_call_by_a_trunk_beside_one_between_phones() {
     let text = "trunk.isp = sip:u@203.0.113.20\ntrunk.isp.password = p\ntrunk.isp.register = no\nroute.0 = trunk.isp\n\
         trunk.isp.max-calls = 900\ntrunk.isp.max-calls-extension = 900\ntrunk.isp.max-calls-hour = 90000\n\
-        trunk.isp.max-minutes-day = 40000\ncall-records = off\next.101.max-calls-hour = 100000\n";
+        trunk.isp.max-minutes-day = 40000\nregister-expires = 60s 7d\next.101.max-calls-hour = 100000\n";
     let provider = "203.0.113.20:5060".parse().unwrap();
     let (mut world, _) = World::new(text, &[101, 102]);
     world.alive = vec![provider, World::at(101), World::at(102)];

@@ -99,7 +99,7 @@ fn it_has_as_many_calls_as_it_may() {
         one(&call_in(&mut world, tokyo(), "101", call), World::at(101), "INVITE");
     }
     let sent = call_in(&mut world, tokyo(), "101", "c");
-    assert_eq!(status(&one(&sent, tokyo(), "SIP/2.0 4")), 403);
+    assert_eq!(status(one(&sent, tokyo(), "SIP/2.0 4")), 403);
     // And so have we.
     let (sent, _) = world.dial(101, "8023555");
     one(&sent, World::at(101), "SIP/2.0 503");
