@@ -2,7 +2,7 @@
 
 use crate::kit::Family::{V4, V6};
 use crate::kit::Transport::Udp;
-use crate::kit::{Baresip, Denwa, Family, Phone, Scene, in_uri, ports};
+use crate::kit::{Baresip, Denwa, Family, Machine, Phone, Scene, in_uri, ports};
 
 /// Two exchanges that know each other, each in a scene of its own.
 struct Pair {
@@ -120,4 +120,57 @@ fn a_friend_is_known_by_its_certificate() {
     study.hang_up();
     kitchen.is_hung_up();
     pair.kyoto.program.expect("101 → 8023201 ended");
+}
+
+/// Whether the other end of an IPv6 link can be reached: while it is cut, packets go to a card that nobody has.
+fn link(machine: &Machine, other: &str, is_whole: bool) {
+    let mut words = vec!["-6", "neigh", if is_whole { "del" } else { "replace" }, other, "dev", "eth0"];
+    if !is_whole {
+        words.extend(["lladdr", "02:00:00:00:00:ff", "nud", "permanent"]);
+    }
+    assert!(machine.command("ip").args(words).status().unwrap().success());
+}
+
+#[test]
+#[ignore = "needs baresip and network namespaces"]
+fn a_call_goes_on_when_the_link_between_exchanges_was_cut() {
+    let scenes = ["-kyoto", "-tokyo"].map(Scene::called);
+    let machines = [Machine::new(), Machine::new()];
+    machines[0].cable("eth0", &machines[1], "eth0", 1500);
+    for (machine, address) in machines.iter().zip(["2001:db8::1", "2001:db8::2"]) {
+        machine.address("eth0", &format!("{address}/64"));
+    }
+    let kyoto = "ext.101 = correct-horse\next.101.digest = md5\nlisten = udp:5060\n\
+        peer.tokyo = sip:[2001:db8::2]\npeer.tokyo.prefix = 8023\n";
+    let tokyo = "ext.201 = battery-staple\next.201.digest = md5\nlisten = udp:5060\n\
+        peer.kyoto = sip:[2001:db8::1]\npeer.kyoto.prefix = 8075\n";
+    let tokyo = Denwa::start_on(&machines[1], &scenes[1], &format!("{tokyo}{}", shared()));
+    let kyoto = Denwa::start_on(&machines[0], &scenes[0], &format!("{kyoto}{SHARED}"));
+    kyoto.program.expect("peer.tokyo answers at [2001:db8::2]:5060");
+    let (kyoto, tokyo) = (Denwa { port: 5060, ..kyoto }, Denwa { port: 5060, ..tokyo });
+    let at = |address: &str| address.parse().unwrap();
+    let kitchen = Baresip::new("101", "correct-horse").tone(440.0).over(Udp);
+    let study = Baresip::new("201", "battery-staple").tone(1000.0).over(Udp);
+    // The phones are in the house of their exchange, and know IPv4 alone.
+    let mut kitchen = kitchen.at(&machines[0], at("127.0.0.1"), at("127.0.0.1")).register(&scenes[0], &kyoto);
+    let mut study = study.at(&machines[1], at("127.0.0.1"), at("127.0.0.1")).register(&scenes[1], &tokyo);
+
+    kitchen.dial("8023201");
+    study.answer();
+    kitchen.hears(&study);
+    study.hears(&kitchen);
+    link(&machines[0], "2001:db8::2", false);
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    link(&machines[0], "2001:db8::2", true);
+    kitchen.new_recording();
+    study.new_recording();
+    kitchen.hears(&study);
+    study.hears(&kitchen);
+
+    // What is said while it is cut is said again: both hang up.
+    link(&machines[0], "2001:db8::2", false);
+    kitchen.hang_up();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    link(&machines[0], "2001:db8::2", true);
+    study.is_hung_up();
 }
