@@ -7,10 +7,11 @@ use super::fork::{BranchState, ELSEWHERE, Fork};
 use super::forward::{Backward, all_routes, contact_uri, routes_behind, token_uri};
 use super::io::Timer;
 use super::negotiation::Negotiation;
+use super::persona::timer_for;
 use super::registrar::join;
 use super::timer::T1_64;
 use super::token::Token;
-use crate::config::Number;
+use crate::config::{Label, Number};
 use crate::media::Side;
 use crate::sip::{Message, Name};
 
@@ -120,6 +121,14 @@ impl Switch {
                 d.confirmed = true;
                 d.ends[0].target = target;
             }
+            // Ways that were tried before are free again.
+            let talks: Vec<Label> =
+                [0, leg].iter().filter_map(|at| call.legs.get(*at)?.neighbour().cloned()).collect();
+            let (kept, free) =
+                std::mem::take(&mut call.neighbours).into_iter().partition(|l| talks.contains(l));
+            call.neighbours = kept;
+            let free: Vec<Label> = free;
+            free.iter().for_each(|label| self.neighbours.ended(label));
             let replaced = call.replaces.and_then(|id| self.calls.get_mut(&id));
             if let Some(replaced) = replaced {
                 replaced.replaced = true;
@@ -168,7 +177,11 @@ impl Switch {
             None => format!("Record-Route: <{record_route}>\r\n"),
         };
         let is_aliased = caller.persona.is_some() || callee.persona.is_some();
-        let routes = is_aliased.then(|| [ours.as_bytes(), &recorded(&fork.skeleton)].concat());
+        let timer = match caller.persona {
+            Some(_) if (200..300).contains(&status) => timer_for(&fork.skeleton, response),
+            _ => Vec::new(),
+        };
+        let routes = is_aliased.then(|| [ours.as_bytes(), &recorded(&fork.skeleton), &timer].concat());
         let back = Backward {
             record_route: (!is_aliased).then_some((theirs.as_slice(), record_route.as_str())),
             routes: routes.as_deref(),

@@ -58,6 +58,10 @@ impl Switch {
             return self.answer(server, reply, request, status, b"");
         }
         if method == Method::Refer {
+            // A phone that follows it would dial with its own rights for somebody who has none.
+            if call.leg(dialog, from).is_some_and(|leg| leg.neighbour().is_some()) {
+                return self.answer(server, reply, request, 403, b"");
+            }
             call.referred = true;
         }
         if call.leg(dialog, other(from)).is_some_and(|leg| leg.party == Party::Inside) {
@@ -165,9 +169,9 @@ impl Switch {
             alias: alias.as_ref(),
             ..Onward::untouched()
         };
-        let is_invite = request.method() == Some(Method::Invite);
-        if let Some(call) = self.calls.get_mut(&id).filter(|_| is_invite) {
-            call.invited(reader, request.cseq().map_or(0, |cseq| cseq.number));
+        let method = request.method().unwrap_or(Method::Other);
+        if let Some(call) = self.calls.get_mut(&id).filter(|_| method != Method::Ack) {
+            call.sent(reader, method, request.cseq().map_or(0, |cseq| cseq.number));
         }
         match fork {
             Some(fork) => self.branch_out(fork, request, flow, onward, reader, None),

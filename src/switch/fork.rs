@@ -236,10 +236,7 @@ impl Switch {
         let method = request.method().unwrap_or(Method::Other);
         self.servers.set_fork(server, id);
         let skeleton = match (method, kind) {
-            (Method::Invite, Kind::Call(_) | Kind::InDialog { .. }) => skeleton(
-                request,
-                &[Name::Via, Name::RecordRoute, Name::From, Name::To, Name::CallId, Name::CSeq],
-            ),
+            (Method::Invite, Kind::Call(_) | Kind::InDialog { .. }) => skeleton(request, &ANSWER),
             _ => Box::default(),
         };
         self.forks.insert(
@@ -346,12 +343,12 @@ impl Switch {
         let client = u64::from_be_bytes(payload) >> 24;
         match self.clients.response(&mut self.io, client, response) {
             Some(Owner::Fork(fork, branch)) => self.fork_response(fork, branch, response),
-            Some(Owner::Hangup(call)) if response.status().is_some_and(|status| status >= 200) => {
-                self.hung_up(call);
+            Some(Owner::Hangup(bye, call)) if response.status().is_some_and(|status| status >= 200) => {
+                self.goodbye_answered(bye, call, Some(response));
             }
             Some(Owner::Register(host)) => self.registration_answered(host, Some(response)),
             Some(Owner::Probe(host, way)) => self.probed(host, way, true),
-            Some(Owner::Hangup(_) | Owner::Nobody) => {}
+            Some(Owner::Hangup(..) | Owner::Nobody) => {}
             None => {
                 self.registrar.answered(self.io.now, client);
             }
@@ -362,7 +359,7 @@ impl Switch {
     pub(super) fn client_timed_out(&mut self, owner: Owner) {
         match owner {
             Owner::Nobody => {}
-            Owner::Hangup(call) => self.hung_up(call),
+            Owner::Hangup(bye, call) => self.goodbye_answered(bye, call, None),
             Owner::Register(host) => self.registration_answered(host, None),
             Owner::Probe(host, way) => self.probed(host, way, false),
             Owner::Fork(fork, branch) => self.with_fork(fork, |switch, fork| {
@@ -612,6 +609,18 @@ impl Switch {
         self.calls.get(&call).is_some_and(|call| call.phase == Phase::Ringing)
     }
 }
+
+/// The header fields of an INVITE that are needed to answer it, by another exchange's words too.
+const ANSWER: [Name; 8] = [
+    Name::Via,
+    Name::RecordRoute,
+    Name::From,
+    Name::To,
+    Name::CallId,
+    Name::CSeq,
+    Name::Require,
+    Name::SessionExpires,
+];
 
 /// The header fields that the CANCEL and the ACK of an INVITE share with it (RFC 3261 §9.1, §17.1.1.3).
 const HOP: [Name; 7] =

@@ -99,6 +99,7 @@ struct PersonaForm<'a> {
     theirs: Text<'a>,
     ahead: u32,
     invite: (u32, u32),
+    highest: u32,
 }
 
 /// The dialog that an answered call is. The others are over, or will be.
@@ -402,6 +403,7 @@ impl<'a> LegForm<'a> {
                 theirs: Text(&persona.theirs),
                 ahead: persona.ahead,
                 invite: persona.invite,
+                highest: persona.highest,
             }),
             binding: leg.binding,
             flow: leg.flow.kept(),
@@ -423,6 +425,7 @@ impl<'a> LegForm<'a> {
                 theirs: form.theirs.0.into(),
                 ahead: form.ahead,
                 invite: form.invite,
+                highest: form.highest,
             })
         });
         let learn = known.is_some_and(|extension| extension.nat_media == NatMedia::Learn);

@@ -7,7 +7,7 @@ use super::persona::{Alias, rack};
 use super::secret::Sealed;
 use crate::config::Config;
 use crate::sip::digest::Credentials;
-use crate::sip::{Edit, Message, Name, NameAddr, Uri, decimal, put_top_via};
+use crate::sip::{Edit, Message, Name, NameAddr, Uri, decimal, put_top_via, split};
 
 /// Where denwa is, seen by whoever is at the other end of a flow: `advertise` of the family, or
 /// the address that the flow came to.
@@ -195,7 +195,8 @@ impl Onward<'_> {
 }
 
 impl Alias {
-    /// Writes what a request is called here over what it was called there, and takes the way out that it came.
+    /// Writes what a request is called here over what it was called there, and takes the way out that it came, and what
+    /// tells of other people's phones. A phone of ours does not answer by itself because a stranger wants it to.
     fn apply(&self, edit: &mut Edit<'_>, request: &Message<'_>) {
         for header in request.headers() {
             let value = request.value(header);
@@ -203,6 +204,17 @@ impl Alias {
                 Name::Via | Name::Route | Name::RecordRoute => edit.remove(header.line()),
                 Name::From => edit.replace(request.span(value), &[&self.from]),
                 Name::To => edit.replace(request.span(value), &[&self.to]),
+                Name::Require if self.for_phone => {
+                    let others = split(value, b',').filter(|option| !option.eq_ignore_ascii_case(b"timer"));
+                    match super::registrar::join(others) {
+                        others if others.is_empty() => edit.remove(header.line()),
+                        others => edit.replace(request.span(value), &[&others]),
+                    }
+                }
+                Name::AlertInfo | Name::CallInfo | Name::AnswerMode if self.for_phone => {
+                    edit.remove(header.line())
+                }
+                Name::ReferredBy | Name::Diversion | Name::UserAgent => edit.remove(header.line()),
                 Name::CallId => edit.replace(request.span(value), &[&self.call_id]),
                 Name::CSeq => {
                     let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();

@@ -11,10 +11,9 @@ use super::io::Timer;
 use super::stopping::{REASON, REASON_LINE, RETRY_AFTER};
 use super::timer::T1_64;
 use super::token::Token;
-use super::transaction::Owner;
 use crate::media::Side;
 use crate::sip::originate::{Originate, OwnMethod};
-use crate::sip::{Message, Method, Name};
+use crate::sip::{Message, Name};
 
 /// How far ahead of what a side used denwa's own BYE counts: so that a request of that side which
 /// is still on its way does not outrun it.
@@ -184,7 +183,8 @@ impl Switch {
             headers,
         }
         .print();
-        self.clients.start(&mut self.io, client, Method::Bye, flow, bytes, Owner::Hangup(id));
+        let label = leg.neighbour().cloned();
+        self.say_goodbye(client, label, flow, bytes, id);
         self.hangs_up(id);
     }
 
@@ -206,6 +206,7 @@ impl Switch {
     pub(super) fn end_loser(&mut self, fork: &mut Fork, id: u64, leg: usize, response: &Message<'_>) {
         let Some(call) = self.calls.get(&id) else { return };
         let Some(callee) = call.legs.get(leg) else { return };
+        let label = callee.neighbour().cloned();
         let token =
             Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, call.call_id_of(leg));
         let flow = self.flow_of(callee);
@@ -244,6 +245,7 @@ impl Switch {
             cseq: cseq.saturating_add(CSEQ_AHEAD),
             ..ack
         };
-        self.clients.start(&mut self.io, client, Method::Bye, flow, bye.print(), Owner::Nobody);
+        let bye = bye.print();
+        self.say_goodbye(client, label, flow, bye, 0);
     }
 }

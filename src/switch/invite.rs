@@ -49,6 +49,12 @@ impl Switch {
             Party::Phone(number) => (number.clone(), None),
             Party::Inside => return,
         };
+        // The call that is to be replaced is known here, and by another name there (RFC 3891 §3).
+        if let Goal::Number(Destination::Neighbours(_)) = &goal
+            && request.first(Name::Replaces).is_some()
+        {
+            return self.answer(server, reply, request, 481, b"");
+        }
         if let Goal::Number(Destination::Closed(why)) = &goal {
             self.refused(&reply, request, &dialled, why, true);
             let reason = format!("Reason: SIP;cause=403;text=\"{why}\"\r\n");
@@ -79,19 +85,22 @@ impl Switch {
         if self.calls.len() >= super::MAX_CALLS || !self.clients.has_room() {
             return self.answer(server, reply, request, 503, b"Retry-After: 10\r\n");
         }
-        if self.takes_no_calls() && emergency(&dialled).is_none() {
+        let is_phone = matches!(party, Party::Phone(_));
+        if self.takes_no_calls() && !(is_phone && emergency(&dialled).is_some()) {
             self.refused(&reply, request, &dialled, "this server is being stopped (spot)", true);
             return self.answer(server, reply, request, 503, RETRY_AFTER);
         }
         let began = match &party {
             Party::Phone(number) => self.usage.begin(&self.config, self.io.now, number),
-            Party::Neighbour(label) if self.neighbours.begin(&self.config, label) => Ok(()),
+            Party::Neighbour(label) if self.neighbours.begin(&self.config, label, false) => Ok(()),
             Party::Neighbour(label) => Err(format!("too many calls at once ({label}.max-calls)")),
             Party::Inside => return,
         };
         match began {
             // Where it is routed, that somebody calls too much is no reason to refuse this call.
-            Err(_) if emergency(&dialled).is_some() => self.usage.begin_in_any_case(self.io.now, &caller),
+            Err(_) if is_phone && emergency(&dialled).is_some() => {
+                self.usage.begin_in_any_case(self.io.now, &caller);
+            }
             Err(why) => {
                 self.refused(&reply, request, caller.as_str(), &why, true);
                 let reason = format!("Reason: SIP;cause=403;text=\"{why}\"\r\n");
@@ -175,12 +184,15 @@ impl Switch {
             let shown = format!("\"Anonymous\" <sip:anonymous@{host}>");
             return (anonymous, Some(shown.into_bytes().into()));
         }
-        let Some(number) = Number::new(&format!("{prefix}{number}")) else {
+        // Nobody there may pass for somebody here.
+        let is_ours = prefix.is_empty() && Destination::of(&self.config, &number) != Destination::Unknown;
+        let Some(number) = Number::new(&format!("{prefix}{number}")).filter(|_| !is_ours) else {
             let shown = format!("<sip:anonymous@{host}>");
             return (anonymous, Some(shown.into_bytes().into()));
         };
         let display = from.map_or(&b""[..], |from| from.display);
-        let display = if display.len() > MAX_DISPLAY { b"" } else { display };
+        let is_shown = display.len() <= MAX_DISPLAY && !display.iter().any(|b| b.is_ascii_control());
+        let display = if is_shown { display } else { b"" };
         let blank: &[u8] = if display.is_empty() { b"" } else { b" " };
         let uri = format!("<sip:{}@{host}>", escape(number.as_str()));
         let shown = [display, blank, uri.as_bytes()].concat();

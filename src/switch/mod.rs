@@ -60,7 +60,7 @@ mod usage;
 pub mod view;
 mod view_neighbours;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 pub use crate::time::Instant;
@@ -101,6 +101,8 @@ pub struct Switch {
     /// Calls that have not ended.
     live: usize,
     ports: PortAllocator,
+    /// BYEs of our own to other exchanges that are not answered; as many as transactions at most.
+    farewells: BTreeMap<transaction::ClientId, proof::Farewell>,
     usage: usage::Usage,
     /// What of providers' lines was used.
     toll: toll::Toll,
@@ -132,6 +134,7 @@ impl Switch {
         Switch {
             io: Io::new(config.log >= LogLevel::Debug),
             ports: PortAllocator::new(config.media_ports),
+            farewells: BTreeMap::new(),
             usage: usage::Usage::default(),
             toll: toll::Toll::default(),
             auth: auth::Authenticator::new(&config),

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Switch;
+use super::call::Phase;
 use super::event::{Event, Output};
 use super::flow::{Flow, StreamId, Transport};
 use super::forward::{face, via};
 use super::io::Timer;
 use super::transaction::Owner;
-use super::trunk::{Registration, Standing};
+use super::trunk::{Registrant, Registration, Standing};
 use crate::config::{Config, Label, Neighbour, Network, Target, TargetHost};
 use crate::guard::{Lesson, Networks};
 use crate::sip::Method;
@@ -60,6 +61,8 @@ struct Host {
     trouble: Option<String>,
     /// Connections in a row that could not be opened.
     failures: u32,
+    /// How many ways there have been.
+    made: u8,
     /// Its timer runs.
     is_watched: bool,
     /// With whom a trunk registers.
@@ -69,6 +72,8 @@ struct Host {
 /// One way to a host.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
+    /// What it is called as long as it is there; of a host, no two at a time are called the same.
+    id: u8,
     pub(super) flow: Flow,
     pub(super) health: Health,
     /// When it was asked, if it has not answered yet.
@@ -108,6 +113,7 @@ impl Neighbours {
                         stale: Instant::default(),
                         trouble: None,
                         failures: 0,
+                        made: 0,
                         is_watched: false,
                         registration: Registration::default(),
                     }
@@ -120,6 +126,21 @@ impl Neighbours {
         }
         gone.extend(old.values().flat_map(State::addresses));
         gone
+    }
+
+    /// Forgets registrations that were made as somebody else, or are not wanted any more; the hosts of those.
+    fn new_accounts(&mut self, config: &Config) -> Vec<HostId> {
+        let mut changed = Vec::new();
+        for (label, state) in &mut self.by_label {
+            let who = config.neighbours.get(label).and_then(Registrant::of);
+            for host in &mut state.hosts {
+                if host.registration.registrant != who {
+                    host.registration = Registration::of(who.clone());
+                    changed.push(host.id);
+                }
+            }
+        }
+        changed
     }
 
     /// Whether a source is one of theirs.
@@ -187,12 +208,12 @@ impl Neighbours {
         format!("{label}: {}", hosts.map(why).collect::<Vec<_>>().join("; "))
     }
 
-    /// Counts a call, if there may be one more.
-    pub(super) fn begin(&mut self, config: &Config, label: &Label) -> bool {
+    /// Counts a call, if there may be one more, or it is not to be refused.
+    pub(super) fn begin(&mut self, config: &Config, label: &Label, in_any_case: bool) -> bool {
         let most = config.neighbours.get(label).map_or(0, |neighbour| neighbour.max_calls);
         match self.by_label.get_mut(label) {
-            Some(state) if state.calls < most => {
-                state.calls += 1;
+            Some(state) if state.calls < most || in_any_case => {
+                state.calls = state.calls.saturating_add(1);
                 true
             }
             _ => false,
@@ -241,6 +262,15 @@ impl Neighbours {
     }
 }
 
+impl Host {
+    /// How soon a connection is tried again that failed, or did not last.
+    fn again(&mut self) -> Duration {
+        let again = (RECONNECT * 2u32.pow(self.failures.min(8))).min(PROBE);
+        self.failures = self.failures.saturating_add(1);
+        again
+    }
+}
+
 impl State {
     fn ways(&self) -> impl Iterator<Item = &Way> {
         self.hosts.iter().flat_map(|host| &host.ways)
@@ -263,8 +293,19 @@ fn allowed(neighbour: &Neighbour) -> Vec<Network> {
 impl Switch {
     /// Goes over to the neighbours of the configuration, and looks for those that are new.
     pub(super) fn meet_neighbours(&mut self) {
+        let live = self.calls.values().filter(|call| call.phase != Phase::Over);
+        let mut counted: BTreeMap<Label, u16> = BTreeMap::new();
+        for label in live.flat_map(|call| &call.neighbours) {
+            *counted.entry(label.clone()).or_default() += 1;
+        }
         for address in self.neighbours.reload(&self.config) {
             self.io.teach(Lesson::Unbound(address));
+        }
+        for (label, state) in &mut self.neighbours.by_label {
+            state.calls = counted.get(label).copied().unwrap_or(0);
+        }
+        for id in self.neighbours.new_accounts(&self.config) {
+            self.register_with(id);
         }
         let hosts = self.neighbours.by_label.values_mut().flat_map(|state| &mut state.hosts);
         let mut new = Vec::new();
@@ -302,7 +343,10 @@ impl Switch {
                     };
                     match before.iter().find(same) {
                         Some(known) => host.ways.push(known.clone()),
-                        None => host.ways.push(Way { flow, health: Health::Unknown, asked: None }),
+                        None => {
+                            host.made = host.made.wrapping_add(1);
+                            host.ways.push(Way { id: host.made, flow, health: Health::Unknown, asked: None });
+                        }
                     }
                 }
                 let now: Vec<IpAddr> = host.ways.iter().map(|way| way.flow.source()).collect();
@@ -351,11 +395,11 @@ impl Switch {
             TargetHost::Name(name) => name.clone(),
         };
         let mut wanted = Vec::new();
-        for (at, way) in host.ways.iter_mut().enumerate() {
+        for way in &mut host.ways {
             if way.flow.is_dead() && way.asked.is_none() {
                 way.asked = Some(now);
                 wanted.push(Output::Connect {
-                    ticket: ticket(id, at),
+                    ticket: ticket(id, way.id),
                     transport: way.flow.transport,
                     remote: way.flow.remote,
                     name: name.clone(),
@@ -369,13 +413,16 @@ impl Switch {
     /// A connection stands.
     pub(super) fn connected(&mut self, ticket: u64, flow: Flow) {
         let (id, at) = of_ticket(ticket);
-        let way = self.neighbours.host(id).and_then(|(_, host)| host.ways.get_mut(at));
+        let way =
+            self.neighbours.host(id).and_then(|(_, host)| host.ways.iter_mut().find(|way| way.id == at));
         let Some(way) = way.filter(|way| way.flow.remote == flow.remote && way.flow.is_dead()) else {
             return self.io.close(flow.stream);
         };
         (way.flow, way.asked) = (flow, None);
         if let Some((_, host)) = self.neighbours.host(id) {
-            (host.trouble, host.failures) = (None, 0);
+            host.trouble = None;
+            // The provider knows us by a connection that is gone.
+            host.registration.renew(self.io.now);
         }
         self.probe(id);
         self.register_with(id);
@@ -386,12 +433,11 @@ impl Switch {
         let (id, at) = of_ticket(ticket);
         let Some((label, host)) = self.neighbours.host(id) else { return };
         let (label, target) = (label.clone(), host.target.to_string());
-        let Some(way) = host.ways.get_mut(at).filter(|way| way.flow.is_dead()) else { return };
+        let Some(way) = host.ways.iter_mut().find(|way| way.id == at && way.flow.is_dead()) else { return };
         (way.asked, way.health) = (None, Health::Down);
         let trouble = format!("{}: {why}", way.flow.remote);
         // Soon at first: exchanges that know each other may be started one after the other.
-        let again = (RECONNECT * 2u32.pow(host.failures.min(8))).min(PROBE);
-        host.failures = host.failures.saturating_add(1);
+        let again = host.again();
         self.io.arm(again, Timer::Connect(id));
         if host.trouble.replace(trouble.clone()).as_ref() != Some(&trouble) {
             self.io.tell(Event::Notice(format!("{label} cannot be reached at {target}: {trouble}")));
@@ -402,12 +448,14 @@ impl Switch {
     pub(super) fn neighbour_hung_up(&mut self, stream: StreamId) {
         let is_it = |way: &&mut Way| way.flow.is_reliable() && way.flow.stream == stream;
         let hosts = self.neighbours.by_label.values_mut().flat_map(|state| &mut state.hosts);
-        let found =
-            hosts.filter_map(|host| host.ways.iter_mut().find(is_it).map(|way| (host.id, way))).next();
-        if let Some((id, way)) = found {
+        for host in hosts {
+            let Some(way) = host.ways.iter_mut().find(is_it) else { continue };
             way.flow.stream = StreamId(0);
             (way.asked, way.health) = (None, Health::Unknown);
-            self.connect(id);
+            // Whoever closes each connection at once is not to be asked all day.
+            let again = host.again();
+            let id = host.id;
+            return self.io.arm(again, Timer::Connect(id));
         }
     }
 
@@ -417,10 +465,10 @@ impl Switch {
         let Some((_, host)) = self.neighbours.host(id) else { return };
         let target = host.target.clone();
         let mut asked = Vec::new();
-        for (at, way) in host.ways.iter_mut().enumerate() {
+        for way in &mut host.ways {
             if way.asked.is_none() && !way.flow.is_dead() {
                 way.asked = Some(now);
-                asked.push((at, way.flow));
+                asked.push((way.id, way.flow));
             }
         }
         for (at, flow) in asked {
@@ -441,19 +489,22 @@ impl Switch {
                 headers: &[],
             }
             .print();
-            let owner = Owner::Probe(id, at as u16);
+            let owner = Owner::Probe(id, at);
             self.clients.start(&mut self.io, client, Method::Options, flow, bytes, owner);
         }
     }
 
     /// A probe was answered, or nobody will.
-    pub(super) fn probed(&mut self, id: HostId, at: u16, is_answered: bool) {
+    pub(super) fn probed(&mut self, id: HostId, at: u8, is_answered: bool) {
         let now = self.io.now;
         let Some((label, host)) = self.neighbours.host(id) else { return };
         let is_up = |host: &Host| host.ways.iter().any(|way| matches!(way.health, Health::Up(_)));
         let (label, was_up, target) = (label.clone(), is_up(host), host.target.to_string());
         let is_first = host.ways.iter().all(|way| way.health == Health::Unknown);
-        let Some(way) = host.ways.get_mut(usize::from(at)) else { return };
+        if is_answered {
+            host.failures = 0;
+        }
+        let Some(way) = host.ways.iter_mut().find(|way| way.id == at) else { return };
         let Some(asked) = way.asked.take() else { return };
         way.health = if is_answered { Health::Up(now - asked) } else { Health::Down };
         let (remote, is_up) = (way.flow.remote, is_up(host));
@@ -467,12 +518,12 @@ impl Switch {
 }
 
 /// What a connection is called that is being opened.
-fn ticket(id: HostId, at: usize) -> u64 {
-    u64::from(id.0) << 8 | at as u64 & 0xff
+fn ticket(id: HostId, way: u8) -> u64 {
+    u64::from(id.0) << 8 | u64::from(way)
 }
 
-fn of_ticket(ticket: u64) -> (HostId, usize) {
-    (HostId((ticket >> 8) as u32), (ticket & 0xff) as usize)
+fn of_ticket(ticket: u64) -> (HostId, u8) {
+    (HostId((ticket >> 8) as u32), (ticket & 0xff) as u8)
 }
 
 /// Whether a way is by datagrams, where nobody tells that nobody is there.

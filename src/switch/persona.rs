@@ -22,6 +22,8 @@ pub(super) struct Persona {
     pub(super) ahead: u32,
     /// The last INVITE that was sent there: its CSeq number inside and outside.
     pub(super) invite: (u32, u32),
+    /// The highest CSeq number that was sent there.
+    pub(super) highest: u32,
 }
 
 impl Persona {
@@ -33,7 +35,13 @@ impl Persona {
             theirs: bare(invite.first(Name::From).unwrap_or_default()),
             ahead: 0,
             invite: (0, 0),
+            highest: 0,
         }
+    }
+
+    /// Whether the caller wants to be nobody there.
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.ours.ends_with(b"@anonymous.invalid>")
     }
 
     /// The CSeq number with which a request leaves.
@@ -55,6 +63,8 @@ pub(super) struct Alias {
     pub(super) cseq: u32,
     /// That of the INVITE in RAck.
     pub(super) rack: Option<u32>,
+    /// It goes to a phone: what only another exchange could want of it is taken out.
+    pub(super) for_phone: bool,
 }
 
 /// What a dialog is called on one of its legs.
@@ -73,7 +83,9 @@ impl Call {
             (None, Some(shown)) => (&self.call_id, shown, callee.as_bytes().to_vec()),
             (None, None) => return None,
         };
-        Some(Alias { call_id: call_id.clone(), from: tagged(from, invite.from_tag()), to, cseq, rack: None })
+        let for_phone = self.legs.get(leg)?.persona.is_none();
+        let from = tagged(from, invite.from_tag());
+        Some(Alias { call_id: call_id.clone(), from, to, cseq, rack: None, for_phone })
     }
 
     /// How a request inside a dialog is called on the leg of a side; `None`: as it came.
@@ -91,7 +103,8 @@ impl Call {
                     true => persona.invite.1,
                     false => number,
                 });
-                Some(Alias { call_id, from, to, cseq: persona.outside(number, method), rack })
+                let cseq = persona.outside(number, method);
+                Some(Alias { call_id, from, to, cseq, rack, for_phone: false })
             }
             None if sender.persona.is_some() => {
                 let (they, we) = (&d.ends[index(to)], &d.ends[index(other(to))]);
@@ -101,6 +114,7 @@ impl Call {
                     to: they.address.to_vec(),
                     cseq: number,
                     rack: None,
+                    for_phone: true,
                 })
             }
             None => None,
@@ -128,11 +142,27 @@ impl Call {
         self.leg(dialog, to).and_then(|leg| leg.persona.as_ref()).map_or(0, |persona| persona.ahead)
     }
 
-    /// An INVITE was sent to a leg, with this CSeq number inside.
-    pub(super) fn invited(&mut self, leg: usize, inside: u32) {
+    /// A request was sent to a leg, with this CSeq number inside.
+    pub(super) fn sent(&mut self, leg: usize, method: Method, inside: u32) {
         if let Some(persona) = self.legs.get_mut(leg).and_then(|leg| leg.persona.as_mut()) {
-            persona.invite = (inside, inside.saturating_add(persona.ahead));
+            let outside = persona.outside(inside, method);
+            persona.highest = persona.highest.max(outside);
+            if method == Method::Invite {
+                persona.invite = (inside, outside);
+            }
         }
+    }
+
+    /// It is sent again with credentials: the CSeq number that it has now, which none had before.
+    pub(super) fn sent_again(&mut self, leg: usize, method: Method, inside: u32) -> Option<u32> {
+        let persona = self.legs.get_mut(leg)?.persona.as_mut()?;
+        let outside = persona.highest.checked_add(1)?;
+        persona.highest = outside;
+        persona.ahead = persona.ahead.max(outside.saturating_sub(inside));
+        if method == Method::Invite {
+            persona.invite = (inside, outside);
+        }
+        Some(outside)
     }
 }
 
@@ -141,6 +171,7 @@ impl Call {
 pub(super) fn restore(response: &Message<'_>, request: &Message<'_>) -> Vec<u8> {
     let mut edit = Edit::new(response);
     let mut is_ours = true;
+    let is_refusal = response.status().is_some_and(|status| status >= 400);
     for header in response.headers() {
         let value = response.value(header);
         let put = |edit: &mut Edit<'_>, name: Name| {
@@ -158,6 +189,8 @@ pub(super) fn restore(response: &Message<'_>, request: &Message<'_>) -> Vec<u8> 
                 }
             }
             Name::Via => edit.remove(header.line()),
+            // A refusal tells nobody where it was made.
+            Name::Contact | Name::RecordRoute | Name::Warning if is_refusal => edit.remove(header.line()),
             Name::From => put(&mut edit, Name::From),
             Name::CallId => put(&mut edit, Name::CallId),
             Name::CSeq => put(&mut edit, Name::CSeq),
@@ -192,4 +225,17 @@ fn bare(value: &[u8]) -> Box<[u8]> {
     let Some(address) = NameAddr::parse(value) else { return value.into() };
     let blank: &[u8] = if address.display.is_empty() { b"" } else { b" " };
     [address.display, blank, b"<", address.uri, b">"].concat().into()
+}
+
+/// Header lines that tell another exchange what it required of a session's timer, where the phone that took its call
+/// knows nothing of it: it refreshes the session itself (RFC 4028 §9). Nothing if it required nothing, or the phone
+/// has said so.
+pub(super) fn timer_for(invite: &[u8], response: &Message<'_>) -> Vec<u8> {
+    let Ok(invite) = Message::parse(invite) else { return Vec::new() };
+    let is_required = invite.list(Name::Require).any(|option| option.eq_ignore_ascii_case(b"timer"));
+    let seconds = invite.first(Name::SessionExpires).and_then(|value| split(value, b';').next());
+    match seconds.filter(|_| is_required && response.first(Name::SessionExpires).is_none()) {
+        Some(seconds) => [b"Require: timer\r\nSession-Expires: ", seconds, b";refresher=uac\r\n"].concat(),
+        None => Vec::new(),
+    }
 }

@@ -6,6 +6,7 @@
 use super::Switch;
 use super::call::{Leg, other};
 use super::event::Event;
+use super::flow::Flow;
 use super::fork::{BranchState, Fork, Kind, hop_skeleton};
 use super::transaction::{ClientId, Owner};
 use crate::config::{Account, Label};
@@ -22,7 +23,52 @@ pub(super) struct Again {
     pub(super) cseq: u32,
 }
 
+/// A BYE of our own to another exchange, until it is answered.
+#[derive(Debug)]
+pub(super) struct Farewell {
+    label: Label,
+    flow: Flow,
+    bytes: Vec<u8>,
+    proofs: u8,
+}
+
 impl Switch {
+    /// Sends a BYE of our own. Where an exchange asks who we are, it is sent again: otherwise the call would go on there,
+    /// and cost. `call` is 0 where nobody waits for its end.
+    pub(super) fn say_goodbye(
+        &mut self,
+        client: ClientId,
+        label: Option<Label>,
+        flow: Flow,
+        bytes: Vec<u8>,
+        call: u64,
+    ) {
+        if let Some(label) = label {
+            self.farewells.insert(client, Farewell { label, flow, bytes: bytes.clone(), proofs: 0 });
+        }
+        self.clients.start(&mut self.io, client, Method::Bye, flow, bytes, Owner::Hangup(client, call));
+    }
+
+    /// A BYE of our own was answered, or nobody will.
+    pub(super) fn goodbye_answered(&mut self, client: ClientId, call: u64, response: Option<&Message<'_>>) {
+        let farewell = self.farewells.remove(&client);
+        let asked = response.filter(|response| matches!(response.status(), Some(401 | 407)));
+        if let (Some(mut farewell), Some(response)) = (farewell, asked)
+            && let Some(bytes) =
+                self.with_credentials(&farewell.label, &farewell.bytes, farewell.proofs, response)
+            && let Some(cseq) = Message::parse(&bytes).ok().and_then(|bye| bye.cseq()?.number.checked_add(1))
+            && let Some(Again { client, bytes, .. }) = self.as_new_branch(&bytes, cseq)
+        {
+            let flow = farewell.flow;
+            farewell.bytes.clone_from(&bytes);
+            farewell.proofs += 1;
+            self.farewells.insert(client, farewell);
+            let owner = Owner::Hangup(client, call);
+            return self.clients.start(&mut self.io, client, Method::Bye, flow, bytes, owner);
+        }
+        self.hung_up(call);
+    }
+
     /// A branch is asked for credentials. False: not by another exchange, but by a phone. The caller never sees the
     /// challenge of an exchange: the request is sent again, or has failed.
     pub(super) fn challenged(&mut self, fork: &mut Fork, branch: usize, response: &Message<'_>) -> bool {
@@ -38,16 +84,16 @@ impl Switch {
         let Some(label) = of.legs.get(leg).and_then(Leg::neighbour).cloned() else { return false };
         let is_wanted = !matches!(b.state, BranchState::Unwanted(_)) && !fork.answered;
         let (sent, proofs) = (b.sent.clone(), b.proofs);
-        let again = self.with_credentials(&label, &sent, proofs, response).filter(|_| is_wanted);
-        match again.and_then(|(bytes, cseq)| self.as_new_branch(&bytes, cseq)) {
-            Some(Again { client, bytes, cseq }) => {
-                let call = self.calls.get_mut(&call);
-                if let Some(persona) = call.and_then(|call| call.legs.get_mut(leg)?.persona.as_mut()) {
-                    persona.ahead = persona.ahead.saturating_add(1);
-                    if fork.method == Method::Invite {
-                        persona.invite.1 = cseq;
-                    }
-                }
+        let proved = self.with_credentials(&label, &sent, proofs, response).filter(|_| is_wanted);
+        let asked = if fork.request.is_empty() { &fork.skeleton[..] } else { &fork.request };
+        let inside =
+            Message::parse(asked).ok().and_then(|request| request.cseq()).map_or(0, |cseq| cseq.number);
+        let cseq = match (&proved, self.calls.get_mut(&call)) {
+            (Some(_), Some(call)) => call.sent_again(leg, fork.method, inside),
+            _ => None,
+        };
+        match proved.zip(cseq).and_then(|(bytes, cseq)| self.as_new_branch(&bytes, cseq)) {
+            Some(Again { client, bytes, .. }) => {
                 let Some(b) = fork.branches.get_mut(branch) else { return true };
                 if !b.skeleton.is_empty() {
                     b.skeleton = hop_skeleton(&bytes);
@@ -61,9 +107,12 @@ impl Switch {
                 if let Some(b) = fork.branches.get_mut(branch) {
                     b.state = BranchState::Done;
                 }
-                if is_wanted {
+                // Of one that was sent before a restart nothing is left that could be sent again.
+                if is_wanted && !sent.is_empty() {
                     let sentence = format!("{label} does not take our user and password ({label}.password)");
                     self.io.tell(Event::Notice(sentence));
+                }
+                if is_wanted {
                     fork.fail(500, Vec::new());
                     self.branch_failed(fork);
                 }
@@ -72,15 +121,15 @@ impl Switch {
         true
     }
 
-    /// A request of ours with the credentials that a response asks for, and the CSeq number that it gets now. `None`:
-    /// there are none, they were refused, or the challenge cannot be answered.
+    /// A request of ours with the credentials that a response asks for. `None`: there are none, they were refused, or
+    /// the challenge cannot be answered.
     pub(super) fn with_credentials(
         &mut self,
         label: &Label,
         sent: &[u8],
         proofs: u8,
         response: &Message<'_>,
-    ) -> Option<(Vec<u8>, u32)> {
+    ) -> Option<Vec<u8>> {
         let Account { user, password } = self.config.neighbours.get(label)?.account.clone()?;
         let (asks, answers) = match response.status()? {
             401 => (Name::WwwAuthenticate, Name::Authorization),
@@ -106,8 +155,7 @@ impl Switch {
         request.lines(answers).for_each(|header| edit.remove(header.line()));
         let end = request.lines(Name::CSeq).next()?.line().end;
         edit.insert(end, &[name, value.as_bytes(), b"\r\n"]);
-        let cseq = request.cseq()?.number.checked_add(1)?;
-        Some((edit.finish(), cseq))
+        Some(edit.finish())
     }
 
     /// A request as one that was never sent: with a branch and a CSeq number of its own.

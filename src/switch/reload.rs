@@ -7,7 +7,7 @@ use super::call::{Leg, Phase};
 use super::event::{Cause, Event, Gone};
 use super::fork::{BranchState, NO_REASON};
 use super::io::Timer;
-use crate::config::{Config, LogLevel, Number, Spot};
+use crate::config::{Config, Label, LogLevel, Number, Spot};
 use crate::media::Side;
 
 impl Switch {
@@ -92,8 +92,13 @@ impl Switch {
     fn silence_removed(&mut self, id: u64, fork: u64) {
         self.with_fork(fork, |switch, fork| {
             let mut silenced = false;
+            fork.next.retain(|onto| switch.config.neighbours.contains_key(&onto.label));
             for branch in &mut fork.branches {
-                if !branch.number.as_ref().is_some_and(|number| switch.is_removed(number)) {
+                let leg = switch.calls.get(&id).and_then(|call| call.legs.get(branch.leg));
+                let is_gone = |label: &Label| !switch.config.neighbours.contains_key(label);
+                if !branch.number.as_ref().is_some_and(|number| switch.is_removed(number))
+                    && !leg.and_then(Leg::neighbour).is_some_and(is_gone)
+                {
                     continue;
                 }
                 let before = branch.state;

@@ -191,6 +191,12 @@ impl Switch {
         if request.method() == Some(Method::Register) || (!is_exact && from.is_some_and(is_ours)) {
             return None;
         }
+        let is_open =
+            |label: &&&Label| self.config.neighbours.get(**label).is_some_and(Neighbour::is_known_by_address);
+        // Of two that share an address, the one with a password must not pass for the other.
+        if near.iter().filter(is_open).count() < near.len() {
+            return None;
+        }
         near.into_iter()
             .find(|label| self.config.neighbours.get(*label).is_some_and(Neighbour::is_known_by_address))
     }

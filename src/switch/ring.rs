@@ -13,7 +13,7 @@ use super::route::Destination;
 use super::token::{MAX_LEGS, Token};
 use crate::config::{Config, Number};
 use crate::media::Side;
-use crate::sip::{Message, Name, NameAddr, Uri, split};
+use crate::sip::{Message, Method, Name, NameAddr, Uri, split};
 
 impl Switch {
     /// Rings what a destination means, and where nobody is, what it forwards to. False: nobody rings.
@@ -138,7 +138,7 @@ impl Switch {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.legs.len() < MAX_LEGS) else { return };
         let index = call.legs.len();
         call.legs.push(leg.clone());
-        call.invited(index, request.cseq().map_or(0, |cseq| cseq.number));
+        call.sent(index, Method::Invite, request.cseq().map_or(0, |cseq| cseq.number));
         let Some(call) = self.calls.get(&id) else { return };
         let caller = &call.legs[0];
         let flow = leg.flow;
@@ -150,7 +150,7 @@ impl Switch {
             Token { call: id, leg: index as u8, contact: true }.seal(&self.secret, call.call_id_of(index));
         let mask = masked.then(|| token_uri(&self.config, &flow, &mask, false));
         let identity = match &leg.persona {
-            Some(_) if is_private(request) => Vec::new(),
+            Some(persona) if persona.is_anonymous() => Vec::new(),
             Some(persona) => asserted(&persona.ours),
             None => {
                 self.identity_of(call.name_of_caller(&self.config).as_deref(), &call.from, &flow, request)

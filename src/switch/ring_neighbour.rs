@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Switch;
 use super::call::{Leg, Party};
+use super::emergency::emergency;
 use super::event::Cause;
 use super::fork::{BranchState, Fork, Kind, NO_REASON, Onto};
 use super::forward::escape;
@@ -17,6 +18,9 @@ use crate::sip::Message;
 
 /// How long a way that may be silent has to answer anything at all, where there is another one.
 const HURRY: Duration = Duration::from_secs(1);
+
+/// From of a caller who wants to be nobody (RFC 3323 §4.1.1.3).
+const ANONYMOUS: &[u8] = b"\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 
 /// How many hops an INVITE to a peer may still take: exchanges that route it on to each other must come to an end
 /// (RFC 3261 §16.3, step 3).
@@ -56,12 +60,15 @@ impl Switch {
     ) -> bool {
         while let Some(onto) = fork.next.pop_front() {
             let is_counted = self.calls.get(&id).is_some_and(|call| call.neighbours.contains(&onto.label));
-            if !is_counted && !self.neighbours.begin(&self.config, &onto.label) {
+            // Whoever is in need is refused by no limit.
+            let is_emergency = emergency(&onto.number).is_some();
+            if !is_counted && !self.neighbours.begin(&self.config, &onto.label, is_emergency) {
                 troubles.push(format!("{}: too many calls at once ({0}.max-calls)", onto.label));
                 fork.next.retain(|next| next.label != onto.label);
                 continue;
             }
             let limit = match self.may_spend(id, &onto.label) {
+                _ if is_emergency => None,
                 Ok(limit) => limit,
                 Err(why) => {
                     if !is_counted {
@@ -128,7 +135,8 @@ impl Switch {
             None => onto.target.host.to_string(),
         };
         let ours = match &self.config.neighbours.get(&onto.label)?.kind {
-            _ if is_private(request) => b"\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_vec(),
+            NeighbourKind::Peer(_) if self.dialled(request).starts_with("184") => ANONYMOUS.to_vec(),
+            _ if is_private(request) => ANONYMOUS.to_vec(),
             NeighbourKind::Trunk(trunk) => {
                 let number = trunk.caller_id.as_ref().map_or(trunk.user.as_str(), |number| number.as_str());
                 named(None, number, &host)
@@ -144,6 +152,7 @@ impl Switch {
             theirs: named(None, &onto.number, &host).into(),
             ahead: 0,
             invite: (0, 0),
+            highest: 0,
         })
     }
 
@@ -172,7 +181,8 @@ impl Switch {
         self.with_fork(fork, |switch, fork| {
             let Kind::Call(call) = fork.kind else { return };
             let Some(silent) = fork.branches.get_mut(usize::from(branch)) else { return };
-            if silent.state != BranchState::Trying || fork.answered {
+            // One that asked for a password has said something.
+            if silent.state != BranchState::Trying || silent.proofs > 0 || fork.answered {
                 return;
             }
             silent.state = BranchState::Unwanted(NO_REASON);

@@ -7,11 +7,14 @@ use crate::config::{Config, Kind, Label, Number, Peer, Route};
 
 /// Kinds of numbers in Japan by what they begin with: why they are closed, or that they are not.
 /// The longest counts. A route opens what its pattern names.
-const KINDS: [(&str, Option<&str>); 12] = [
+const KINDS: [(&str, Option<&str>); 15] = [
     ("00", Some("numbers of other carriers (00XY) are closed")),
     ("010", Some("international numbers are closed")),
     ("+", Some("international numbers are closed")),
     ("0120", None),
+    ("020", Some("020 numbers are closed")),
+    ("060", Some("mobile numbers are closed")),
+    ("122", Some("numbers of other carriers (122) are closed")),
     ("0180", Some("0180 numbers cost extra and are closed")),
     ("050", None),
     ("0570", Some("0570 numbers cost extra and are closed")),
@@ -110,7 +113,10 @@ impl Destination {
             Some(Kind::Trunk(_)) => peer.trunks.contains(to),
             None => false,
         };
-        match outward(config, hops.unwrap_or(dialled)) {
+        let wanted = hops.unwrap_or(dialled);
+        match outward(config, wanted) {
+            // Whoever is in need there is not here, where help would be sent.
+            _ if is_emergency(&national(wanted).1) => Destination::Unknown,
             Destination::Neighbours(all) => match all.into_iter().filter(may_take).collect::<Vec<_>>() {
                 granted if granted.is_empty() => Destination::Unknown,
                 granted => Destination::Neighbours(granted),
@@ -120,16 +126,18 @@ impl Destination {
     }
 }
 
-/// What says whether the caller's number is shown (184, 186), and the number itself as it is dialled in Japan.
+/// What says whether the caller's number is shown (184, 186), and the number itself as it is dialled in Japan, without
+/// what people write between digits (RFC 3966 §5.1.1).
 fn national(dialled: &str) -> (&str, String) {
-    let (shows, bare) = match ["184", "186"].iter().find(|code| dialled.starts_with(**code)) {
-        Some(code) => dialled.split_at(code.len()),
-        None => ("", dialled),
-    };
-    match bare.strip_prefix("+81") {
-        Some(rest) => (shows, format!("0{rest}")),
-        None => (shows, bare.to_owned()),
+    let code = ["184", "186"].into_iter().find(|code| dialled.starts_with(code)).unwrap_or_default();
+    let mut number: String = dialled.chars().filter(|c| !"-.() ".contains(*c)).collect();
+    while let Some(rest) = ["184", "186"].iter().find_map(|code| number.strip_prefix(code)) {
+        number = rest.to_owned();
     }
+    if let Some(rest) = number.strip_prefix("+81") {
+        number = format!("0{rest}");
+    }
+    (code, number)
 }
 
 /// What a dialled number means, for people: a line for what decides, and one for each thing that would happen.
@@ -188,7 +196,15 @@ pub fn explain(config: &Config, from: &str, dialled: &str) -> Vec<String> {
 
 /// Where a number leads that is not ours.
 fn outward(config: &Config, dialled: &str) -> Destination {
-    let (shows, national) = national(dialled);
+    let (mut shows, mut national) = national(dialled);
+    // In some networks these are services of their own.
+    if let Some(Match { named: 3.., .. }) = longest(config, dialled).filter(|_| !shows.is_empty()) {
+        (shows, national) = ("", dialled.to_owned());
+    }
+    // What is asked for stands in a request to somebody else: it must be nothing but a number.
+    if Number::new(&national).is_none() {
+        return Destination::Unknown;
+    }
     let Some(found) = longest(config, &national) else { return Destination::Unknown };
     match found.goal {
         Goal::Route(Route::Reject(why)) if why.is_empty() => {
@@ -197,14 +213,17 @@ fn outward(config: &Config, dialled: &str) -> Destination {
         Goal::Route(Route::Reject(why)) => Destination::Closed(why.clone()),
         Goal::Route(Route::Group(group)) => Destination::of(config, group.as_str()),
         Goal::Peer(label, peer) => match beyond(&national, peer) {
-            Some(number) => Destination::Neighbours(vec![(label.clone(), number)]),
-            None => Destination::Unknown,
+            Some(number) if !is_emergency(&national) && !is_emergency(&number) => {
+                Destination::Neighbours(vec![(label.clone(), number)])
+            }
+            Some(_) | None => Destination::Unknown,
         },
         Goal::Route(Route::Neighbours(labels)) => {
             let mut closed = None;
             let mut open = Vec::new();
             for label in labels {
                 match config.neighbours.get(label).map(|neighbour| &neighbour.kind) {
+                    Some(Kind::Trunk(_)) if !is_plain(&national) => {}
                     Some(Kind::Trunk(trunk)) => match closed_at(&national, found.named, trunk.emergency) {
                         None => open.push((label.clone(), format!("{shows}{national}"))),
                         Some(why) => closed = Some(why),
@@ -268,6 +287,11 @@ fn closed_at(number: &str, named: usize, takes_emergencies: bool) -> Option<&'st
     }
 }
 
+/// Whether a telephone network can make no more of it than we do.
+fn is_plain(number: &str) -> bool {
+    number.bytes().all(|b| b.is_ascii_digit() || b"+*#".contains(&b))
+}
+
 fn is_emergency(number: &str) -> bool {
     super::emergency::emergency(number) == Some(number)
 }
@@ -321,6 +345,12 @@ mod tests {
             ("8023201", "peer.tokyo:201"),
             ("8023", "unknown"),
             ("806201", "peer.osaka:9201"),
+            ("0-9012345678", "closed: mobile numbers are closed (route.09012345678 would open it)"),
+            ("0(45)234-5678", "trunk.isp:0452345678 trunk.other:0452345678"),
+            ("18418609012345678", "closed: mobile numbers are closed (route.09012345678 would open it)"),
+            ("0452345678 SIP/2.0\r\nX: y", "unknown"),
+            ("0452345678@h", "unknown"),
+            ("8023110", "unknown"),
             ("117", "peer.tokyo:117"),
             ("71", "2 phones"),
             ("110", "unknown"),
@@ -349,6 +379,7 @@ mod tests {
             (&osaka, "0452345678", "trunk.isp:0452345678"),
             (&osaka, "8023201", "unknown"),
             (&osaka, "110", "unknown"),
+            (&osaka, "184119", "unknown"),
             (&isp, "0312345678", "ext.101"),
             (&isp, "anything", "ext.101"),
             (&other, "", "2 phones"),

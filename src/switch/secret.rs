@@ -28,6 +28,8 @@ pub(super) enum Purpose {
     Key,
     /// Which algorithms somebody is offered.
     Offer,
+    /// The contact that is registered with a provider.
+    Contact,
 }
 
 impl Purpose {
@@ -122,6 +124,11 @@ impl Secret {
         self.made += 1;
         let made = self.mac_by(self.own, Purpose::Tag, &[&self.made.to_be_bytes()]);
         base32(made.to_be_bytes().into_iter())
+    }
+
+    /// The user of the contact that is registered by a name: always the same, and nobody can guess it.
+    pub(super) fn contact(&self, name: &str) -> heapless::Vec<u8, 26> {
+        base32(self.mac(Purpose::Contact, &[name.as_bytes()]).to_be_bytes().into_iter())
     }
 
     /// A tag that is always the same for the same parts: for answers that leave no state behind.

@@ -12,7 +12,7 @@ use crate::config::{Config, Kind, Label, Trunk};
 use crate::journal::{self, Record};
 use crate::time::Instant;
 
-/// What of each trunk was used lately; at most one entry for each that there is.
+/// What of each trunk was used lately; at most one entry for each that there was since the start.
 #[derive(Default)]
 pub(super) struct Toll(BTreeMap<Label, Spent>);
 
@@ -85,7 +85,9 @@ impl Switch {
         }
         let left = left_today(
             trunk,
-            spent.map_or(0, |spent| spent.seconds.within(now)) + self.seconds_under_way(label),
+            spent
+                .map_or(0, |spent| spent.seconds.within(now))
+                .saturating_add(self.seconds_promised(id, label)),
         );
         if left.is_zero() {
             let most = trunk.max_minutes_day;
@@ -120,11 +122,12 @@ impl Switch {
         }
     }
 
-    /// How long calls by a trunk have lasted that go on.
-    fn seconds_under_way(&self, label: &Label) -> u32 {
-        let live = self.calls.values().filter(|call| call.phase != Phase::Over);
-        let by_it = live.filter_map(|call| outgoing(call, self.io.now)).filter(|(by, _)| *by == label);
-        by_it.map(|(_, seconds)| seconds).fold(0, u32::saturating_add)
+    /// How long calls by a trunk may last that are under way, all in all, but for this one.
+    fn seconds_promised(&self, id: u64, label: &Label) -> u32 {
+        let live = self.calls.values().filter(|call| call.phase != Phase::Over && call.id != id);
+        let limits = live.filter(|call| call.neighbours.contains(label)).filter_map(|call| call.limit);
+        let seconds: u64 = limits.map(|limit| limit.as_secs()).sum();
+        u32::try_from(seconds).unwrap_or(u32::MAX)
     }
 }
 

@@ -12,7 +12,7 @@ use super::neighbour::HostId;
 use super::persona::tagged;
 use super::proof::Again;
 use super::transaction::Owner;
-use crate::config::{Kind, Label, Trunk};
+use crate::config::{Account, Kind, Label, Neighbour, Trunk};
 use crate::sip::originate::{Originate, OwnMethod};
 use crate::sip::{Message, Method, Name, NameAddr, Uri, decimal, reason_phrase};
 use crate::time::Instant;
@@ -35,6 +35,8 @@ const REFUSED: Duration = Duration::from_secs(300);
 pub(super) struct Registration {
     /// How it stands.
     pub(super) standing: Standing,
+    /// As whom.
+    pub(super) registrant: Option<Registrant>,
     call_id: Box<[u8]>,
     tag: Box<[u8]>,
     cseq: u32,
@@ -52,6 +54,38 @@ pub(super) struct Registration {
     next: Instant,
 }
 
+impl Registration {
+    /// One that is still to be made.
+    pub(super) fn of(registrant: Option<Registrant>) -> Registration {
+        Registration { registrant, ..Registration::default() }
+    }
+
+    /// It is to be made anew, whatever is under way.
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.next = now;
+        self.sent.clear();
+    }
+}
+
+/// As whom we register: at another one's place nothing of a registration counts.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Registrant {
+    user: String,
+    account: Account,
+}
+
+impl Registrant {
+    /// That of a trunk that registers.
+    pub(super) fn of(neighbour: &Neighbour) -> Option<Registrant> {
+        match (&neighbour.kind, &neighbour.account) {
+            (Kind::Trunk(Trunk { register: true, user, .. }), Some(account)) => {
+                Some(Registrant { user: user.clone(), account: account.clone() })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// How a registration stands.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) enum Standing {
@@ -67,7 +101,7 @@ pub(super) enum Standing {
 impl Switch {
     /// What of a trunk makes its calls known wherever they come from: the user of the contact that we register.
     fn contact_user(&self, label: &Label) -> String {
-        let user = self.secret.tag(&[b"contact", label.as_str().as_bytes()]);
+        let user = self.secret.contact(label.as_str());
         String::from_utf8_lossy(&user).into_owned()
     }
 
@@ -96,10 +130,8 @@ impl Switch {
             return;
         };
         let (user, target) = (user.clone(), target.clone());
-        let Some(flow) = self.neighbours.any_way(&label) else {
-            let why = self.neighbours.trouble(&label);
-            return self.registration_failed(id, why, Duration::ZERO);
-        };
+        // It is tried as soon as there is one.
+        let Some(flow) = self.neighbours.any_way(&label) else { return };
         let contact = self.contact_user(&label);
         let fresh = [self.secret.fresh(), self.secret.fresh()];
         let client = self.next_client();
@@ -170,7 +202,9 @@ impl Switch {
             }
             (401 | 407, Some(response)) => {
                 let again = self.with_credentials(&label, &sent, proofs, response);
-                match again.and_then(|(bytes, cseq)| self.as_new_branch(&bytes, cseq)).zip(flow) {
+                let cseq =
+                    Message::parse(&sent).ok().and_then(|request| request.cseq()?.number.checked_add(1));
+                match again.zip(cseq).and_then(|(bytes, cseq)| self.as_new_branch(&bytes, cseq)).zip(flow) {
                     Some((Again { client, bytes, cseq }, flow)) => {
                         if let Some((_, _, registration)) = self.neighbours.registration(id) {
                             registration.sent.clone_from(&bytes);

@@ -202,5 +202,5 @@ fn whatever_comes_nobody_is_told_what_is_not_his_business_and_nothing_is_left() 
         }
         (proved, talked) = (proved + day.proved, talked + day.talked);
     }
-    assert!(proved > 5_000 && talked > 1_000, "days on which little happens: {proved} {talked}");
+    assert!(proved > 3_000 && talked > 1_000, "days on which little happens: {proved} {talked}");
 }

@@ -73,7 +73,7 @@ impl World {
     pub fn say(&mut self, from: SocketAddr, text: &str) -> Sent {
         let flow = Flow {
             transport: Transport::Udp,
-            local: HERE.parse().unwrap(),
+            local: if from.is_ipv6() { "[2001:db8::1]:5060" } else { HERE }.parse().unwrap(),
             remote: from,
             stream: StreamId(0),
         };

@@ -6,6 +6,7 @@
 
 mod cost;
 mod days;
+mod defence;
 mod kit;
 mod peers;
 mod trunks;

@@ -353,7 +353,7 @@ fn refused(world: &mut World, phone: u8) -> String {
 
 #[test]
 fn an_extension_has_so_many_calls_by_a_trunk_and_no_more() {
-    let text = format!("{TRUNK}trunk.isp.max-calls = 9\n");
+    let text = format!("{TRUNK}trunk.isp.max-calls = 9\ntrunk.isp.max-minutes-day = 900\n");
     let (mut world, _) = World::new(&text, &[101, 102]);
     let (first, _) = talk(&mut world, 101, "0451234567");
     talk(&mut world, 101, "0451234567");
@@ -419,4 +419,32 @@ fn a_call_goes_on_through_a_restart_and_is_still_proved() {
     let sent = world.say(provider(), &answer(&again, 200, "far", "", ""));
     one(&sent, World::at(101), "SIP/2.0 200");
     world.is_at_rest();
+}
+
+#[test]
+fn a_home_gateway_asks_for_nobody_and_for_timers_that_the_phone_does_not_know() {
+    let text = "trunk.hgw = sip:3@[2001:db8::9]\ntrunk.hgw.numbers = 101\n";
+    let (mut world, _) = World::new(text, &[101]);
+    let gateway: SocketAddr = "[2001:db8::9]:5060".parse().unwrap();
+    let body = sdp(gateway, 8000);
+    let invite = format!(
+        "INVITE sip:[2001:db8::1] SIP/2.0\r\nv: SIP/2.0/UDP {gateway};branch=z9hG4bKg\r\nMax-Forwards: 70\r\n\
+         f: <sip:09011112222@[2001:db8::9]>;tag=g\r\nt: <sip:3@[2001:db8::1]>\r\ni: g1\r\nCSeq: 1 INVITE\r\n\
+         m: <sip:[2001:db8::9]>\r\nRequire: 100rel, timer\r\nk: timer\r\nx: 300;refresher=uac\r\nMin-SE: 300\r\n\
+         Alert-Info: <urn:x>;info=alert-autoanswer\r\nCall-Info: <x>;answer-after=0\r\nAnswer-Mode: Auto\r\n\
+         c: application/sdp\r\nl: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let sent = world.say(gateway, &invite);
+    let rung = one(&sent, World::at(101), "INVITE").to_owned();
+    assert_eq!(header(&rung, "Require"), "100rel", "{rung}");
+    assert!(!rung.to_lowercase().contains("answer"), "no phone answers by itself: {rung}");
+    let contact = "Contact: <sip:101@198.51.100.101:5060>\r\n";
+    let ok = answer(&rung, 200, "kitchen", contact, &sdp(World::at(101), 4000));
+    for _ in 0..2 {
+        let sent = world.say(World::at(101), &ok);
+        let answered = one(&sent, gateway, "SIP/2.0 200");
+        assert_eq!(header(answered, "Require"), "timer", "{answered}");
+        assert_eq!(header(answered, "Session-Expires"), "300;refresher=uac");
+    }
 }

@@ -107,7 +107,7 @@ pub fn for_asterisk(name: &str, neighbour: &Neighbour, here: &str, match_host: &
         Some(Account { user, password }) => format!(
             "auth = {name}\noutbound_auth = {name}\n\n[{name}]\ntype = auth\nauth_type = userpass\n\
              username = {user}\npassword = {}\n",
-            password.reveal()
+            password.reveal().replace(';', "\\;")
         ),
         None => String::new(),
     };
@@ -122,6 +122,7 @@ pub fn for_asterisk(name: &str, neighbour: &Neighbour, here: &str, match_host: &
          [{name}]\ntype = identify\nendpoint = {name}\nmatch = {match_host}\n\n\
          ; extensions.conf, in the context of your phones\n{hop}\
          exten => _{prefix}.,1,Dial(PJSIP/${{EXTEN:{digits}}}@{name})\n\n\
-         ; extensions.conf: what they may dial here\n[from-{name}]\ninclude => default\n"
+         ; extensions.conf: what they may dial here, for example your phone 201\n[from-{name}]\n\
+         ; exten => 201,1,Dial(PJSIP/201)\n"
     )
 }

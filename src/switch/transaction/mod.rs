@@ -68,9 +68,9 @@ pub(super) enum Owner {
     /// A branch of a fork.
     Fork(u64, u16),
     /// A call that denwa ends itself by this BYE.
-    Hangup(u64),
+    Hangup(ClientId, u64),
     /// Whoever wants to know whether a host of another exchange is there, and by which of the ways to it.
-    Probe(HostId, u16),
+    Probe(HostId, u8),
     /// Whoever registers with the provider at a host.
     Register(HostId),
     /// Nobody: CANCEL, and the BYE of an answer that came too late.
