@@ -12,6 +12,10 @@
 //! `token` that denwa wrote into Record-Route, and `dialog` sends them on. `negotiation` and
 //! `relaying` follow offers and answers and tell the relay; `hangup` ends what has to end. `reload`
 //! goes over to another configuration; `survival` is about the next process, which goes on where this one ends.
+//!
+//! A leg may lead to another exchange: `reach` finds those, `route` says which numbers are theirs, `ring_neighbour` calls
+//! them, and a `persona` is what a call is named there. `proof` answers when they ask who we are, `trunk` registers
+//! with providers, and `toll` knows what their lines may cost.
 
 mod admission;
 mod annals;
@@ -37,6 +41,7 @@ mod neighbour;
 mod operate;
 mod persona;
 mod proof;
+mod reach;
 mod recent;
 mod register;
 mod registrar;
