@@ -236,7 +236,7 @@ fn outward(config: &Config, dialled: &str) -> Destination {
             }
             match (open.is_empty(), closed) {
                 (false, _) => Destination::Neighbours(open),
-                (true, Some(why)) => Destination::Closed(format!("{why} (route.{national} would open it)")),
+                (true, Some(why)) => Destination::Closed(why),
                 (true, None) => Destination::Unknown,
             }
         }
@@ -272,18 +272,20 @@ fn matches(pattern: &str, number: &str) -> Option<usize> {
     pattern.bytes().zip(start.bytes()).all(fits).then_some(named)
 }
 
-/// Why a number is closed to a trunk by a route that names so many of its digits.
-fn closed_at(number: &str, named: usize, takes_emergencies: bool) -> Option<&'static str> {
+/// Why a number is closed to a trunk by a route that names so many of its digits, and what would open it.
+fn closed_at(number: &str, named: usize, takes_emergencies: bool) -> Option<String> {
     if is_emergency(number) {
-        return (!takes_emergencies).then_some("emergency calls are not taken there");
+        return (!takes_emergencies).then(|| "emergency calls are not taken there".into());
     }
     let kind =
         KINDS.iter().filter(|(start, _)| number.starts_with(start)).max_by_key(|(start, _)| start.len());
     match kind {
-        Some((start, Some(why))) if start.len() > named => Some(why),
+        Some((start, Some(why))) if start.len() > named => {
+            Some(format!("{why} (route.{start} would open them)"))
+        }
         Some(_) => None,
         None if number.starts_with('0') || named > 0 => None,
-        None => Some("numbers of an unknown kind are closed"),
+        None => Some("numbers of an unknown kind are closed".into()),
     }
 }
 
@@ -337,17 +339,17 @@ mod tests {
             ("+81452345678", "trunk.isp:0452345678 trunk.other:0452345678"),
             ("1840452345678", "trunk.isp:1840452345678 trunk.other:1840452345678"),
             ("0312345678", "trunk.other:0312345678"),
-            ("09012345678", "closed: mobile numbers are closed (route.09012345678 would open it)"),
+            ("09012345678", "closed: mobile numbers are closed (route.090 would open them)"),
             ("09091234567", "trunk.isp:09091234567"),
             ("08001234567", "trunk.isp:08001234567 trunk.other:08001234567"),
             ("0120123456", "closed: Not from here"),
-            ("0101202", "closed: international numbers are closed (route.0101202 would open it)"),
+            ("0101202", "closed: international numbers are closed (route.010 would open them)"),
             ("8023201", "peer.tokyo:201"),
             ("8023", "unknown"),
             ("806201", "peer.osaka:9201"),
-            ("0-9012345678", "closed: mobile numbers are closed (route.09012345678 would open it)"),
+            ("0-9012345678", "closed: mobile numbers are closed (route.090 would open them)"),
             ("0(45)234-5678", "trunk.isp:0452345678 trunk.other:0452345678"),
-            ("18418609012345678", "closed: mobile numbers are closed (route.09012345678 would open it)"),
+            ("18418609012345678", "closed: mobile numbers are closed (route.090 would open them)"),
             ("0452345678 SIP/2.0\r\nX: y", "unknown"),
             ("0452345678@h", "unknown"),
             ("8023110", "unknown"),
@@ -405,7 +407,7 @@ mod tests {
         );
         assert_eq!(
             told("101", "09012345678"),
-            "route.0\nis refused (403): mobile numbers are closed (route.09012345678 would open it)"
+            "route.0\nis refused (403): mobile numbers are closed (route.090 would open them)"
         );
         assert_eq!(told("101", "119"), "nothing matches\nis refused (403): no emergency calls from here");
         assert_eq!(told("peer.osaka", "101"), "nothing matches\nis refused (404): no such number");
