@@ -377,7 +377,7 @@ mod tests {
             (&tokyo, "0312345678", "unknown"),
             (&osaka, "101", "unknown"),
             (&osaka, "600", "2 phones"),
-            (&osaka, "0600", "trunk.isp:0600"),
+            (&osaka, "0400", "trunk.isp:0400"),
             (&osaka, "0452345678", "trunk.isp:0452345678"),
             (&osaka, "8023201", "unknown"),
             (&osaka, "110", "unknown"),

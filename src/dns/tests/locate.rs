@@ -5,7 +5,7 @@ use super::*;
 use crate::dns::Reason;
 
 const ZONE: &str = "
-    example.net 300 NAPTR 50 50 s SIPS+D2T _sips._tcp.example.net
+    example.net 300 NAPTR 50 50 s SIP+D2S _sip._sctp.example.net
     example.net 300 NAPTR 90 50 s SIP+D2T _sip._tcp.example.net
     example.net 300 NAPTR 90 60 S sip+d2u _other._udp.example.net
     example.net 300 NAPTR 91 10 s SIP+D2U _never._udp.example.net
@@ -47,6 +47,19 @@ fn a_domain_says_by_naptr_and_srv_where_it_is() {
         ],
         "each once"
     );
+}
+
+#[test]
+fn a_domain_that_prefers_tls_gets_it() {
+    let zone = "
+        example.net 300 NAPTR 50 50 s SIPS+D2T _sips._tcp.example.net
+        example.net 300 NAPTR 90 50 s SIP+D2U _sip._udp.example.net
+        _sips._tcp.example.net 600 SRV 0 1 5071 one.example.net
+        _sip._udp.example.net 600 SRV 0 1 5060 one.example.net
+        one.example.net 900 A 192.0.2.1";
+    assert_eq!(located(zone, "example.net"), ["tls 192.0.2.1:5071"]);
+    assert_eq!(located(zone, "example.net;tls"), ["tls 192.0.2.1:5071"]);
+    assert_eq!(located("a.example.net 60 A 192.0.2.3", "a.example.net;tls"), ["tls 192.0.2.3:5061"]);
 }
 
 #[test]

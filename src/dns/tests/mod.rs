@@ -17,10 +17,11 @@ use super::{DnsError, Host, Located, Resolver, Target};
 use crate::config::Transport;
 use server::Server;
 
-/// A target: `HOST`, `HOST:PORT`, either with `;tcp` or `;udp` behind.
+/// A target: `HOST`, `HOST:PORT`, either with `;tcp`, `;tls` or `;udp` behind.
 fn target(text: &str) -> Target {
     let (place, transport) = match text.split_once(';') {
         Some((place, "tcp")) => (place, Some(Transport::Tcp)),
+        Some((place, "tls")) => (place, Some(Transport::Tls)),
         Some((place, _)) => (place, Some(Transport::Udp)),
         None => (text, None),
     };
