@@ -1,6 +1,6 @@
 //! A change of the file: one more peer, in a paragraph of its own behind the others.
 
-use super::edit::{EditError, Edited, behind, checked, line_end};
+use super::edit::{EditError, Edited, behind, blank_line_behind, checked, line_end};
 use super::lines::{self, Line};
 use super::mistake::{Mistakes, printable};
 use super::{Account, Config, Label, Listed, Number, Target};
@@ -57,13 +57,7 @@ pub fn add_peer(file_name: &str, file: &[u8], peer: &NewPeer) -> Result<Edited, 
     }
     let (before, after) = file.split_at(behind("peer.", file, &lines));
     let end = line_end(before);
-    let mut new = String::new();
-    if !before.is_empty() {
-        if !before.ends_with(b"\n") {
-            new += end;
-        }
-        new += end;
-    }
+    let mut new = blank_line_behind(before, end);
     peer.lines().iter().for_each(|line| new += &format!("{line}{end}"));
     checked(file_name, [before, new.as_bytes(), after].concat(), peer.name.clone())
 }

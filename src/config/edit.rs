@@ -127,13 +127,7 @@ pub fn add_extension(
     let at = behind("ext.", file, &lines);
     let (before, after) = file.split_at(at);
     let end = line_end(before);
-    let mut new = String::new();
-    if !before.is_empty() {
-        if !before.ends_with(b"\n") {
-            new += end;
-        }
-        new += end;
-    }
+    let mut new = blank_line_behind(before, end);
     let key = format!("ext.{number}");
     let width = key.len() + ".digest".len();
     let values = [("", Some(password.reveal())), (".name", name.as_deref()), (".digest", Some("md5"))];
@@ -263,6 +257,15 @@ pub(super) fn behind(kind: &str, file: &[u8], lines: &[Line<'_>]) -> usize {
 
 fn is_blank(line: &[u8]) -> bool {
     line.trim_ascii().is_empty()
+}
+
+/// What separates new lines from those before them by a blank one; nothing where there are none.
+pub(super) fn blank_line_behind(before: &[u8], end: &str) -> String {
+    match before {
+        [] => String::new(),
+        [.., b'\n'] => end.to_owned(),
+        _ => end.repeat(2),
+    }
 }
 
 /// How lines end before some place.

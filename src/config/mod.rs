@@ -230,6 +230,14 @@ impl Config {
         Err(mistakes)
     }
 
+    /// What is particular to a neighbour that is a trunk.
+    pub fn trunk(&self, label: &Label) -> Option<&Trunk> {
+        match &self.neighbours.get(label)?.kind {
+            Kind::Trunk(trunk) => Some(trunk),
+            Kind::Peer(_) => None,
+        }
+    }
+
     /// Whether what comes to this address and port of ours is heard, as far as [`Config::listen`] goes.
     pub fn listens(&self, transport: Transport, at: SocketAddr) -> bool {
         self.listen.iter().any(|place| {

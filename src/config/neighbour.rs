@@ -159,13 +159,20 @@ impl fmt::Display for TargetHost {
     }
 }
 
+impl Target {
+    /// Host and port, as they stand in the URI of whoever is there (RFC 3261 §19.1.1, `hostport`).
+    pub fn host_port(&self) -> String {
+        match self.port {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Target {
     /// As it stands in a URI, behind the `@`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.host.fmt(f)?;
-        if let Some(port) = self.port {
-            write!(f, ":{port}")?;
-        }
+        f.write_str(&self.host_port())?;
         match self.transport {
             None | Some(Transport::Udp) => Ok(()),
             Some(transport) => write!(f, ";transport={transport}"),

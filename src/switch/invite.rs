@@ -160,13 +160,10 @@ impl Switch {
     /// What was dialled, as people know it: a provider asks for a contact that is nobody else's business.
     fn asked_for(&self, party: &Party, dialled: &str) -> Option<Number> {
         let trunk = match party {
-            Party::Neighbour(label) => self.config.neighbours.get(label).map(|neighbour| &neighbour.kind),
+            Party::Neighbour(label) => self.config.trunk(label),
             Party::Phone(_) | Party::Inside => None,
         };
-        match trunk {
-            Some(NeighbourKind::Trunk(trunk)) => Number::new(&trunk.user),
-            _ => Number::new(dialled),
-        }
+        Number::new(trunk.map_or(dialled, |trunk| &trunk.user))
     }
 
     /// Who calls from another exchange: the number by which it can be called back, if there is one, and From as our

@@ -130,10 +130,7 @@ impl Switch {
     fn persona_for(&mut self, id: u64, request: &Message<'_>, onto: &Onto) -> Option<Persona> {
         let call_id = self.secret.fresh();
         let call = self.calls.get(&id)?;
-        let host = match onto.target.port {
-            Some(port) => format!("{}:{port}", onto.target.host),
-            None => onto.target.host.to_string(),
-        };
+        let host = onto.target.host_port();
         let ours = match &self.config.neighbours.get(&onto.label)?.kind {
             NeighbourKind::Peer(_) if self.dialled(request).starts_with("184") => ANONYMOUS.to_vec(),
             _ if is_private(request) => ANONYMOUS.to_vec(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Switch;
 use super::call::{Call, Leg, Phase};
 use super::recent::{DAY, HOUR, Recent};
-use crate::config::{Config, Kind, Label, Trunk};
+use crate::config::{Config, Label, Trunk};
 use crate::journal::{self, Record};
 use crate::time::Instant;
 
@@ -60,10 +60,7 @@ impl Switch {
     ///
     /// What there is too much of, in words that name the key.
     pub(super) fn may_spend(&self, id: u64, label: &Label) -> Result<Option<Duration>, String> {
-        let Some(Kind::Trunk(trunk)) = self.config.neighbours.get(label).map(|neighbour| &neighbour.kind)
-        else {
-            return Ok(None);
-        };
+        let Some(trunk) = self.config.trunk(label) else { return Ok(None) };
         let now = self.io.now;
         let spent = self.toll.0.get(label);
         if spent.is_some_and(|spent| spent.calls.within(now) >= trunk.max_calls_hour) {
@@ -98,8 +95,7 @@ impl Switch {
 
     /// A call goes out by a neighbour.
     pub(super) fn spend_call(&mut self, label: &Label) {
-        let is_trunk = matches!(self.config.neighbours.get(label).map(|n| &n.kind), Some(Kind::Trunk(_)));
-        if is_trunk {
+        if self.config.trunk(label).is_some() {
             self.toll.0.entry(label.clone()).or_default().calls.add(self.io.now, 1);
             self.note_spent(label);
         }
@@ -110,7 +106,7 @@ impl Switch {
         let now = self.io.now;
         let Some((label, seconds)) = self.calls.get(&id).and_then(|call| outgoing(call, now)) else { return };
         let label = label.clone();
-        if matches!(self.config.neighbours.get(&label).map(|n| &n.kind), Some(Kind::Trunk(_))) {
+        if self.config.trunk(&label).is_some() {
             self.toll.0.entry(label.clone()).or_default().seconds.add(now, seconds);
             self.note_spent(&label);
         }

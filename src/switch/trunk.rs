@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::Switch;
 use super::event::Event;
 use super::flow::Flow;
-use super::forward::escape;
-use super::forward::{own_uri, via};
+use super::forward::{escape, own_uri, via};
 use super::io::Timer;
 use super::neighbour::HostId;
 use super::persona::tagged;
@@ -108,7 +107,7 @@ impl Switch {
     /// The trunk to whose registered contact a URI leads.
     pub(super) fn trunk_of_contact(&self, uri: &Uri<'_>) -> Option<&Label> {
         let user = uri.user?;
-        let registers = |label: &&Label| matches!(self.config.neighbours.get(*label).map(|n| &n.kind), Some(Kind::Trunk(trunk)) if trunk.register);
+        let registers = |label: &&Label| self.config.trunk(label).is_some_and(|trunk| trunk.register);
         self.config
             .neighbours
             .keys()
@@ -124,11 +123,7 @@ impl Switch {
         if now < registration.next || !registration.sent.is_empty() {
             return;
         }
-        let Some(Kind::Trunk(Trunk { register: true, user, .. })) =
-            self.config.neighbours.get(&label).map(|neighbour| &neighbour.kind)
-        else {
-            return;
-        };
+        let Some(Trunk { register: true, user, .. }) = self.config.trunk(&label) else { return };
         let (user, target) = (user.clone(), target.clone());
         // It is tried as soon as there is one.
         let Some(flow) = self.neighbours.any_way(&label) else { return };
@@ -142,10 +137,7 @@ impl Switch {
         }
         registration.cseq += 1;
         (registration.proofs, registration.is_longer) = (0, false);
-        let host = match target.port {
-            Some(port) => format!("{}:{port}", target.host),
-            None => target.host.to_string(),
-        };
+        let host = target.host_port();
         let us = format!("<sip:{}@{host}>", escape(&user));
         let expires = registration.expires.unwrap_or(EXPIRES).as_secs().to_string();
         let contact = format!("<{}>", own_uri(&self.config, &flow, &contact));
