@@ -32,13 +32,17 @@ pub struct Originate<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
 }
 
-/// The methods of such requests; none of them has a body here.
+/// The methods of such requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnMethod {
     /// For a 2xx (RFC 3261 §13.2.2.4).
     Ack,
     /// Ends a dialog (RFC 3261 §15).
     Bye,
+    /// Asks for a call, or for a change of one (RFC 3261 §13, §14).
+    Invite,
+    /// Tells how far a transfer is (RFC 3515 §2.4.4).
+    Notify,
     /// Asks whether somebody is still there (RFC 3261 §11).
     Options,
     /// Tells a registrar where we are (RFC 3261 §10.2).
@@ -48,9 +52,16 @@ pub enum OwnMethod {
 impl Originate<'_> {
     /// The request's bytes, with `Max-Forwards: 70` and `Content-Length: 0`.
     pub fn print(&self) -> Vec<u8> {
+        self.print_with("", b"")
+    }
+
+    /// The same with a body of a type, if it is not empty.
+    pub fn print_with(&self, kind: &str, body: &[u8]) -> Vec<u8> {
         let method = match self.method {
             OwnMethod::Ack => rsip::Method::Ack,
             OwnMethod::Bye => rsip::Method::Bye,
+            OwnMethod::Invite => rsip::Method::Invite,
+            OwnMethod::Notify => rsip::Method::Notify,
             OwnMethod::Options => rsip::Method::Options,
             OwnMethod::Register => rsip::Method::Register,
         };
@@ -67,11 +78,16 @@ impl Originate<'_> {
         for (name, value) in self.headers {
             headers.push(rsip::Header::Other((*name).into(), text(value)));
         }
-        headers.push(headers::ContentLength::new("0").into());
+        if !body.is_empty() {
+            headers.push(headers::ContentType::new(kind).into());
+        }
+        headers.push(headers::ContentLength::new(body.len().to_string()).into());
 
         let uri = uri(text(self.uri));
         let request = rsip::Request { method, uri, version: Version::V2, headers, body: Vec::new() };
-        bytes(&request.to_string())
+        let mut printed = bytes(&request.to_string());
+        printed.extend_from_slice(body);
+        printed
     }
 }
 
@@ -135,10 +151,21 @@ mod tests {
             User-Agent: denwa\r\n\
             Content-Length: 0\r\n\r\n";
         assert_eq!(String::from_utf8(bye.print()).unwrap(), expected);
-        for method in [OwnMethod::Ack, OwnMethod::Options, OwnMethod::Register] {
+        for method in
+            [OwnMethod::Ack, OwnMethod::Invite, OwnMethod::Notify, OwnMethod::Options, OwnMethod::Register]
+        {
             let printed = Originate { method, ..bye }.print();
             assert_eq!(check_request(&Message::parse(&printed).unwrap()), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_body_is_written_as_it_is() {
+        let printed = BYE.print_with("application/sdp", b"v=0\r\ns=caf\xe9\r\n");
+        let message = Message::parse(&printed).unwrap();
+        assert_eq!(message.body(), b"v=0\r\ns=caf\xe9\r\n");
+        assert!(message.has_sdp());
+        assert_eq!(message.first(Name::ContentLength), Some(b"13".as_slice()));
     }
 
     #[test]

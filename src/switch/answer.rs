@@ -139,6 +139,9 @@ impl Switch {
             true => self.sdp_from_callee(fork, id, dialog, response),
             false => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
         };
+        if first {
+            self.outside_came_over(id, dialog);
+        }
         self.back_to_caller(fork, id, leg, status, response, body);
         if first {
             self.apply_media(id, dialog);
@@ -239,6 +242,7 @@ impl Switch {
                 target: fork.contact.clone().unwrap_or_default(),
                 routes: join(request.list(Name::RecordRoute)).into(),
                 cseq: request.cseq().map_or(0, |c| c.number),
+                ahead: 0,
             },
             (None, Some(first)) => first,
             (None, None) => return None,
@@ -249,6 +253,7 @@ impl Switch {
             target,
             routes: if is_agent { all_routes(came) } else { routes_behind(came, &token) }.into(),
             cseq: 0,
+            ahead: 0,
         };
         call.dialogs.push(Dialog {
             leg,

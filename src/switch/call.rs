@@ -9,6 +9,7 @@ use super::flow::Flow;
 use super::negotiation::Negotiation;
 use super::persona::Persona;
 use super::registrar::BindingId;
+use super::transfer::Transfer;
 use crate::config::{Label, Number};
 use crate::media::{Counters, Lock, Side};
 use crate::time::Instant;
@@ -111,6 +112,9 @@ pub(super) struct DialogEnd {
     pub(super) routes: Box<[u8]>,
     /// The highest CSeq number that it used.
     pub(super) cseq: u32,
+    /// How far the CSeq numbers of what another exchange says are ahead when it is sent to this phone: denwa has
+    /// said something in between.
+    pub(super) ahead: u32,
 }
 
 /// How far a call is.
@@ -170,6 +174,10 @@ pub(super) struct Call {
     pub(super) shown: Option<Box<[u8]>>,
     /// The call that this one takes over if it is answered.
     pub(super) replaces: Option<u64>,
+    /// What it is made for, if a phone has asked for it to be made.
+    pub(super) transfer: Option<Transfer>,
+    /// The call that is made to take its party at another exchange over.
+    pub(super) heir: Option<u64>,
     /// A REFER was seen: its NOTIFYs may come after the BYE (RFC 5589 §6).
     pub(super) referred: bool,
     /// What was rung one after the other, to see forwards that go round in circles.
@@ -228,7 +236,17 @@ impl Call {
             .position(|d| {
                 (leg == 0 || d.leg == leg) && *d.ends[me].tag == *own && *d.ends[they].tag == *others
             })
+            .or_else(|| self.taken_over(leg, own, others))
             .map(|at| (at, side))
+    }
+
+    /// The dialog that somebody at another exchange is in who speaks to us as to whoever was there before.
+    fn taken_over(&self, leg: usize, own: &[u8], others: &[u8]) -> Option<usize> {
+        let (_, at) = self.talked?;
+        let (d, persona) = (self.dialogs.get(at)?, self.legs.get(leg)?.persona.as_ref()?);
+        let me = &d.ends[usize::from(leg != 0)];
+        ((leg == 0 || d.leg == leg) && *me.tag == *own && persona.tag.as_deref() == Some(others))
+            .then_some(at)
     }
 
     /// The relay has told who speaks.

@@ -53,7 +53,15 @@ impl Switch {
             end.cseq = end.cseq.max(number);
         }
         if call.phase == Phase::Over && !(call.referred && method == Method::Notify) {
+            if method == Method::Bye {
+                self.ends_heir(place);
+            }
             // A BYE that crosses another one is as good as answered.
+            let status = if method == Method::Bye { 200 } else { 481 };
+            return self.answer(server, reply, request, status, b"");
+        }
+        if call.leg(dialog, from).is_some_and(|leg| leg.party == Party::Inside) {
+            // It has left the call to the one that it asked for.
             let status = if method == Method::Bye { 200 } else { 481 };
             return self.answer(server, reply, request, status, b"");
         }
@@ -63,7 +71,14 @@ impl Switch {
                 return self.answer(server, reply, request, 403, b"");
             }
             call.referred = true;
+            if call.leg(dialog, other(from)).is_some_and(|leg| leg.neighbour().is_some()) {
+                return self.transfer(server, reply, request, place);
+            }
         }
+        if method == Method::Bye && self.leaves_to_heir(place) {
+            return self.answer(server, reply, request, 200, b"");
+        }
+        let Some(call) = self.calls.get(&id) else { return };
         if call.leg(dialog, other(from)).is_some_and(|leg| leg.party == Party::Inside) {
             return self.inside(server, reply, request, place);
         }
@@ -119,7 +134,7 @@ impl Switch {
     }
 
     /// Sends a request to the other side of its dialog, as a branch of a fork or, an ACK, without.
-    fn onward_in_dialog(
+    pub(super) fn onward_in_dialog(
         &mut self,
         fork: Option<&mut Fork>,
         reply: Flow,
@@ -190,6 +205,18 @@ impl Switch {
                 };
                 self.io.send(flow, onward.apply(request));
             }
+        }
+    }
+
+    /// Whom a Refer-To names, by the number of ours that one would dial.
+    pub(super) fn referred(&self, bare: &[u8], headers: &[u8]) -> Option<String> {
+        let uri = Uri::parse(bare)?;
+        match self.is_ours(&uri.host) {
+            true if uri.user.is_some_and(|user| Token::peek(user).is_none()) => uri.number(),
+            _ => match self.registrar.owner_of(&uri, self.io.now) {
+                Some(owner) => Some(owner.as_str().to_owned()),
+                None => Some(self.replaced_extension(headers)?.as_str().to_owned()),
+            },
         }
     }
 

@@ -81,6 +81,7 @@ impl Switch {
                     target,
                     routes: join(request.list(Name::RecordRoute)).into(),
                     cseq: request.cseq().map_or(0, |c| c.number),
+                    ahead: 0,
                 },
                 DialogEnd { tag: tag.as_slice().into(), address: to.into(), ..DialogEnd::default() },
             ],
@@ -128,7 +129,9 @@ impl Switch {
         match request.method().unwrap_or(Method::Other) {
             Method::Bye => {
                 self.answer_inside(server, reply, request, respond(200));
-                self.call_over(place.call, Cause::CallerHungUp);
+                let is_caller = place.from == Side::A;
+                let cause = if is_caller { Cause::CallerHungUp } else { Cause::CalleeHungUp };
+                self.call_over(place.call, cause);
             }
             method @ (Method::Invite | Method::Update) => {
                 if method == Method::Update && !request.has_sdp() {

@@ -44,6 +44,8 @@ pub(super) struct Fork {
     breadth: usize,
     /// The best final response so far that is no 2xx.
     pub(super) best: Option<Best>,
+    /// denwa itself asks: what is answered is for nobody else.
+    pub(super) own: bool,
     /// A final response was passed on.
     pub(super) answered: bool,
     /// Which; 0 for none.
@@ -160,6 +162,7 @@ impl Fork {
             branches,
             breadth: 0,
             best: None,
+            own: false,
             answered: false,
             status: 0,
             acknowledged: false,
@@ -252,6 +255,7 @@ impl Switch {
                 branches: Vec::new(),
                 breadth: breadth(request),
                 best: None,
+                own: false,
                 answered: false,
                 status: 0,
                 acknowledged: false,
@@ -483,8 +487,13 @@ impl Switch {
         response: &Message<'_>,
         back: &Backward<'_>,
     ) {
-        let bytes = back.apply(response);
-        self.servers.respond(&mut self.io, fork.server, status, bytes);
+        match fork.own {
+            true => self.own_response(fork, status, Some(response)),
+            false => {
+                let bytes = back.apply(response);
+                self.servers.respond(&mut self.io, fork.server, status, bytes);
+            }
+        }
         if status >= 200 {
             (fork.answered, fork.status) = (true, status);
             fork.request = Vec::new();
@@ -497,7 +506,9 @@ impl Switch {
             return;
         }
         let request = std::mem::take(&mut fork.request);
-        if let Ok(request) = Message::parse(&request) {
+        if fork.own {
+            self.own_response(fork, status, None);
+        } else if let Ok(request) = Message::parse(&request) {
             let tag = self.secret.tag(&[request.call_id(), request.from_tag(), &fork.id.to_be_bytes()]);
             let response =
                 Response { headers, ..Response::new(status, &tag, fork.reply.remote) }.print(&request);

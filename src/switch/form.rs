@@ -22,7 +22,7 @@ use crate::media::{Lock, Side};
 use crate::time::Instant;
 
 /// Another one means that what follows is read differently; nothing of another version is read.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Room for the form of a call or an INVITE as most phones make them, in octets.
 const USUAL_FORM: usize = 2_048;
@@ -32,7 +32,7 @@ const MAX_FORM: usize = 60_000;
 
 /// CSeq numbers are on record rounded up, so that not each request in a dialog has to be written down. What
 /// denwa sends itself is far ahead of them.
-const CSEQ_STEP: u32 = 256;
+pub(super) const CSEQ_STEP: u32 = 256;
 
 /// Octets as somebody wrote them, written and read all at once.
 #[derive(Clone, Copy, Hash)]
@@ -100,6 +100,8 @@ struct PersonaForm<'a> {
     ahead: u32,
     invite: (u32, u32),
     highest: u32,
+    #[serde(borrow)]
+    tag: Option<Text<'a>>,
 }
 
 /// The dialog that an answered call is. The others are over, or will be.
@@ -128,6 +130,7 @@ struct EndForm<'a> {
     #[serde(borrow)]
     routes: Text<'a>,
     cseq: u32,
+    ahead: u32,
 }
 
 /// What denwa keeps of a call that it answered itself.
@@ -148,6 +151,8 @@ pub(super) struct InviteForm<'a> {
     reply: journal::Flow,
     #[serde(borrow)]
     skeleton: Text<'a>,
+    /// denwa itself has sent it.
+    own: bool,
     /// The final status that was passed on; 0 for none.
     status: u16,
     offer: Option<Cow<'a, Lines>>,
@@ -222,6 +227,7 @@ pub(super) fn of_invite(fork: &Fork) -> Option<InviteForm<'_>> {
         },
         reply: fork.reply.kept(),
         skeleton: Text(&fork.skeleton),
+        own: fork.own,
         status: fork.status,
         offer: fork.offer.as_ref().map(Cow::Borrowed),
         contact: fork.contact.as_deref().map(Text),
@@ -347,6 +353,8 @@ pub(super) fn call(form: CallForm<'_>, config: &Config, standing: &Standing, id:
         ending: None,
         replaced: form.replaced,
         replaces: None,
+        transfer: None,
+        heir: None,
         referred: form.referred,
         limit: form.limit_s.map(|limit| Duration::from_secs(limit.into())),
         neighbours: Vec::new(),
@@ -385,6 +393,7 @@ pub(super) fn invite(form: InviteForm<'_>, standing: &Standing, id: u64, call: u
     };
     let branches = form.branches.iter().map(|branch| branch.branch(standing)).collect();
     let mut fork = Fork::restored(id, kind, standing.flow(form.reply), form.skeleton.0, branches);
+    fork.own = form.own;
     fork.status = form.status;
     fork.answered = form.status != 0;
     fork.offer = form.offer.map(Cow::into_owned);
@@ -404,6 +413,7 @@ impl<'a> LegForm<'a> {
                 ahead: persona.ahead,
                 invite: persona.invite,
                 highest: persona.highest,
+                tag: persona.tag.as_deref().map(Text),
             }),
             binding: leg.binding,
             flow: leg.flow.kept(),
@@ -426,6 +436,7 @@ impl<'a> LegForm<'a> {
                 ahead: form.ahead,
                 invite: form.invite,
                 highest: form.highest,
+                tag: form.tag.map(|tag| tag.0.into()),
             })
         });
         let learn = known.is_some_and(|extension| extension.nat_media == NatMedia::Learn);
@@ -447,6 +458,7 @@ impl<'a> TalkForm<'a> {
                 target: Text(&end.target),
                 routes: Text(&end.routes),
                 cseq: end.cseq.checked_next_multiple_of(CSEQ_STEP).unwrap_or(u32::MAX),
+                ahead: end.ahead,
             }),
             agreed: negotiation.agreed.as_ref().map(Cow::Borrowed),
             offered: negotiation.offered.as_ref().map(|(by, lines)| (*by == Side::A, Cow::Borrowed(lines))),
@@ -466,6 +478,7 @@ impl<'a> TalkForm<'a> {
                 target: end.target.0.into(),
                 routes: end.routes.0.into(),
                 cseq: end.cseq,
+                ahead: end.ahead,
             }),
             confirmed: true,
             negotiation: Negotiation {
@@ -540,6 +553,7 @@ mod tests {
             inside: None,
             reply: flow(5061),
             skeleton: Text(skeleton),
+            own: false,
             status,
             offer: None,
             contact: None,

@@ -215,6 +215,7 @@ impl Alias {
                     edit.remove(header.line())
                 }
                 Name::ReferredBy | Name::Diversion | Name::UserAgent => edit.remove(header.line()),
+                Name::Replaces if !self.for_phone => edit.remove(header.line()),
                 Name::CallId => edit.replace(request.span(value), &[&self.call_id]),
                 Name::CSeq => {
                     let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Switch;
-use super::call::{Leg, MAX_DIALOGS, Party, Phase, index, other};
+use super::call::{Leg, MAX_DIALOGS, Party, Phase, index};
 use super::event::{Cause, Event};
 use super::fork::{Fork, NO_REASON};
 use super::forward::{all_routes, contact_uri, routes_behind, via};
@@ -45,12 +45,17 @@ impl Switch {
             cause => cause,
         };
         let record = call.record(now, wall, cause);
+        let heir = call.heir;
         self.note_call(id, cause);
         self.spend_time(id);
         let reports = self.retire(id);
         match self.calls.get_mut(&id).filter(|_| reports) {
             Some(call) => call.record = Some(record),
             None => self.io.tell(Event::CallEnded(record)),
+        }
+        // Nobody is left who could be given over to whoever rings.
+        if let Some(heir) = heir.filter(|heir| self.is_ringing(*heir)) {
+            self.end_call(heir, cause);
         }
     }
 
@@ -169,7 +174,7 @@ impl Switch {
         }
         let Some(names) = call.names(dialog, to) else { return };
         let flow = self.flow_of(leg);
-        let (they, we) = (&d.ends[index(to)], &d.ends[index(other(to))]);
+        let they = &d.ends[index(to)];
         let routes: &[&[u8]] = if they.routes.is_empty() { &[] } else { &[&they.routes] };
         let bytes = Originate {
             method: OwnMethod::Bye,
@@ -179,7 +184,7 @@ impl Switch {
             from: &names.from,
             to: &names.to,
             call_id: &names.call_id,
-            cseq: we.cseq.saturating_add(CSEQ_AHEAD).saturating_add(call.ahead(dialog, to)),
+            cseq: call.cseq_for(dialog, to).saturating_add(CSEQ_AHEAD),
             headers,
         }
         .print();

@@ -22,7 +22,7 @@ use crate::sip::{Message, Name, Response, Uri, split};
 const MAX_DISPLAY: usize = 128;
 
 /// Where a new call goes.
-enum Goal {
+pub(super) enum Goal {
     /// To what a number means.
     Number(Destination),
     /// To the very phone that has the dialog named in Replaces (RFC 3891).
@@ -41,7 +41,10 @@ impl Switch {
     ) {
         let dialled = self.dialled(request);
         let goal = match request.first(Name::Replaces).and_then(|value| self.replaced(value)) {
-            Some((call, dialog, side)) => Goal::Takeover { call, dialog, side },
+            Some((call, dialog, side)) if self.may_take_over(&party, call, dialog, side) => {
+                Goal::Takeover { call, dialog, side }
+            }
+            Some(_) => return self.answer(server, reply, request, 481, b""),
             None => Goal::Number(self.destination(&party, &dialled)),
         };
         let (caller, shown) = match &party {
@@ -120,6 +123,11 @@ impl Switch {
         if let Some(call) = self.calls.get_mut(&id) {
             call.fork = fork;
         }
+        self.set_off(fork, id, request, goal, pop);
+    }
+
+    /// Calls whoever a call is for.
+    pub(super) fn set_off(&mut self, fork: u64, id: u64, request: &Message<'_>, goal: Goal, pop: usize) {
         self.with_fork(fork, |switch, fork| {
             if let Err(status) = switch.take_offer(id, fork, request) {
                 let retry: &[u8] = if status == 503 { b"Retry-After: 10\r\n" } else { b"" };
@@ -147,7 +155,7 @@ impl Switch {
     }
 
     /// Where a dialled number leads; an emergency number that is routed also with 184 or 186 in front.
-    fn destination(&self, party: &Party, dialled: &str) -> Destination {
+    pub(super) fn destination(&self, party: &Party, dialled: &str) -> Destination {
         if let Party::Neighbour(label) = party {
             return Destination::asked_by(&self.config, label, dialled);
         }
@@ -243,12 +251,22 @@ impl Switch {
                     () => None,
                 }
             })?;
-            call.leg(dialog, side)?.extension()?;
             Some((call.id, dialog, side))
         })
     }
 
-    fn open_call(
+    /// Whether somebody may talk to a side of a dialog instead of whoever does. What a phone of ours has at another
+    /// exchange is for phones of ours.
+    fn may_take_over(&self, party: &Party, call: u64, dialog: usize, side: Side) -> bool {
+        let leg = self.calls.get(&call).and_then(|call| call.leg(dialog, side));
+        match leg.map(|leg| &leg.party) {
+            Some(Party::Phone(_)) => true,
+            Some(Party::Neighbour(_)) => matches!(party, Party::Phone(_)),
+            Some(Party::Inside) | None => false,
+        }
+    }
+
+    pub(super) fn open_call(
         &mut self,
         reply: &Flow,
         request: &Message<'_>,
@@ -297,6 +315,8 @@ impl Switch {
                 neighbours: leg_neighbour,
                 shown,
                 replaces: None,
+                transfer: None,
+                heir: None,
                 referred: false,
                 visited: Vec::new(),
                 inside: None,

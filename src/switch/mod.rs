@@ -15,7 +15,8 @@
 //!
 //! A leg may lead to another exchange: `reach` finds those, `route` says which numbers are theirs, `ring_neighbour` calls
 //! them, and a `persona` is what a call is named there. `proof` answers when they ask who we are, `trunk` registers
-//! with providers, and `toll` knows what their lines may cost.
+//! with providers, and `toll` knows what their lines may cost. What a phone asks of another exchange's caller by REFER,
+//! `transfer` does.
 
 mod admission;
 mod annals;
@@ -60,6 +61,7 @@ mod timer;
 mod token;
 mod toll;
 mod transaction;
+mod transfer;
 mod trunk;
 mod usage;
 pub mod view;

@@ -24,6 +24,8 @@ pub(super) struct Persona {
     pub(super) invite: (u32, u32),
     /// The highest CSeq number that was sent there.
     pub(super) highest: u32,
+    /// Our tag, where it is not that of whoever is on the other side: a call that was transferred.
+    pub(super) tag: Option<Box<[u8]>>,
 }
 
 impl Persona {
@@ -36,6 +38,7 @@ impl Persona {
             ahead: 0,
             invite: (0, 0),
             highest: 0,
+            tag: None,
         }
     }
 
@@ -44,11 +47,13 @@ impl Persona {
         self.ours.ends_with(b"@anonymous.invalid>")
     }
 
-    /// The CSeq number with which a request leaves.
+    /// The CSeq number with which a request leaves. Whoever took a call over from somebody else counts from where that
+    /// one was.
     fn outside(&self, inside: u32, method: Method) -> u32 {
         match method {
             Method::Ack if inside == self.invite.0 => self.invite.1,
-            _ => inside.saturating_add(self.ahead),
+            Method::Ack => inside.saturating_add(self.ahead),
+            _ => inside.saturating_add(self.ahead).max(self.highest.saturating_add(1)),
         }
     }
 }
@@ -78,9 +83,11 @@ impl Call {
     /// How the first INVITE of a leg is called there; `None`: as it came. `callee` is To for phones, without tag.
     pub(super) fn alias_of_invite(&self, leg: usize, invite: &Message<'_>, callee: &str) -> Option<Alias> {
         let cseq = invite.cseq().map_or(0, |cseq| cseq.number);
-        let (call_id, from, to) = match (&self.legs.get(leg)?.persona, &self.shown) {
-            (Some(persona), _) => (&persona.call_id, &persona.ours, persona.theirs.to_vec()),
-            (None, Some(shown)) => (&self.call_id, shown, callee.as_bytes().to_vec()),
+        let (call_id, from, to, cseq) = match (&self.legs.get(leg)?.persona, &self.shown) {
+            (Some(persona), _) => {
+                (&persona.call_id, &persona.ours, persona.theirs.to_vec(), persona.outside(cseq, Method::Ack))
+            }
+            (None, Some(shown)) => (&self.call_id, shown, callee.as_bytes().to_vec(), cseq),
             (None, None) => return None,
         };
         let for_phone = self.legs.get(leg)?.persona.is_none();
@@ -108,12 +115,13 @@ impl Call {
             }
             None if sender.persona.is_some() => {
                 let (they, we) = (&d.ends[index(to)], &d.ends[index(other(to))]);
+                let rack = rack(request).and_then(|(_, number)| u32::try_from(decimal(number)?).ok());
                 Some(Alias {
                     call_id: self.call_id.clone(),
                     from: we.address.to_vec(),
                     to: they.address.to_vec(),
-                    cseq: number,
-                    rack: None,
+                    cseq: number.saturating_add(they.ahead),
+                    rack: rack.map(|number| number.saturating_add(they.ahead)),
                     for_phone: true,
                 })
             }
@@ -127,7 +135,8 @@ impl Call {
         let (they, we) = (&d.ends[index(to)], &d.ends[index(other(to))]);
         Some(match &self.leg(dialog, to)?.persona {
             Some(persona) => {
-                let (from, to) = (tagged(&persona.ours, &we.tag), tagged(&persona.theirs, &they.tag));
+                let our_tag = persona.tag.as_deref().unwrap_or(&we.tag);
+                let (from, to) = (tagged(&persona.ours, our_tag), tagged(&persona.theirs, &they.tag));
                 Names { call_id: persona.call_id.clone(), from, to }
             }
             None => {
@@ -137,9 +146,15 @@ impl Call {
         })
     }
 
-    /// How far the CSeq numbers of what is sent to a side are ahead.
-    pub(super) fn ahead(&self, dialog: usize, to: Side) -> u32 {
-        self.leg(dialog, to).and_then(|leg| leg.persona.as_ref()).map_or(0, |persona| persona.ahead)
+    /// The lowest CSeq number that nothing which was sent to a side of a dialog can have reached.
+    pub(super) fn cseq_for(&self, dialog: usize, to: Side) -> u32 {
+        let Some(d) = self.dialogs.get(dialog) else { return 0 };
+        let used = d.ends[index(other(to))].cseq;
+        match self.leg(dialog, to).and_then(|leg| leg.persona.as_ref()) {
+            Some(persona) => used.saturating_add(persona.ahead).max(persona.highest),
+            None => used.saturating_add(d.ends[index(to)].ahead),
+        }
+        .saturating_add(1)
     }
 
     /// A request was sent to a leg, with this CSeq number inside.

@@ -2,6 +2,7 @@
 
 use super::Switch;
 use super::call::{Call, Leg, Party};
+use super::dialog::Place;
 use super::event::Cause;
 use super::flow::Flow;
 use super::fork::{Fork, Kind, NO_REASON};
@@ -114,7 +115,9 @@ impl Switch {
         let flow = self.flow_of(&leg);
         let owner = leg.extension().cloned();
         let leg = Leg { flow, ..leg };
-        let Some(owner) = owner else { return false };
+        let Some(owner) = owner else {
+            return self.ask_for_outside(fork, id, request, Place { call, dialog, from: side }, pop);
+        };
         if let Some(taker) = self.calls.get_mut(&id) {
             taker.replaces = Some(call);
         }
@@ -191,7 +194,7 @@ impl Switch {
     }
 
     /// What our numbers are at, for whoever is reached by a flow.
-    fn host_for(&self, flow: &Flow) -> String {
+    pub(super) fn host_for(&self, flow: &Flow) -> String {
         match &self.config.domain {
             Some(domain) => domain.clone(),
             None => super::forward::face(&self.config, flow).to_string(),

@@ -150,6 +150,7 @@ impl Switch {
             ahead: 0,
             invite: (0, 0),
             highest: 0,
+            tag: None,
         })
     }
 

@@ -274,7 +274,9 @@ impl Switch {
         let Ok(request) = Message::parse(&fork.request) else { return };
         fork.server = self.server_key(&fork.reply, &request, b"INVITE");
         let is_success = (200..300).contains(&fork.status);
-        self.servers.restore(&mut self.io, fork.server, fork.reply, id, is_success);
+        if !fork.own {
+            self.servers.restore(&mut self.io, fork.server, fork.reply, id, is_success);
+        }
         for (at, branch) in fork.branches.iter_mut().enumerate() {
             let Some(leg) = self.calls.get(&call).and_then(|call| call.legs.get(branch.leg)) else {
                 continue;
@@ -327,6 +329,11 @@ impl Switch {
                 self.io.arm_for(since + T1_64, Timer::Unacknowledged(id));
             }
             false => self.acknowledged(id),
+        }
+        // Whoever asked for a transfer has left, and nobody is called any more.
+        if self.calls.get(&id).is_some_and(|call| call.is_left(dialog)) {
+            self.acknowledged(id);
+            return self.end_call(id, Cause::Restarted);
         }
         self.apply_media(id, dialog);
         let locks = self.calls.get(&id).map(|call| call.locks.clone());

@@ -9,4 +9,5 @@ mod days;
 mod defence;
 mod kit;
 mod peers;
+mod transfers;
 mod trunks;
