@@ -297,8 +297,8 @@ impl Switch {
         self.io.arm_for(fork.patience, Timer::TimerC(id));
         self.forks.insert(id, fork);
         self.with_fork(id, |switch, fork| {
-            // Who asked may not have heard it.
-            if let Some(status) = refused {
+            // Who asked may not have heard it, if it was not denwa.
+            if let Some(status) = refused.filter(|_| !fork.own) {
                 switch.answer_fork(fork, status, b"");
             }
         });

@@ -71,7 +71,7 @@ impl Switch {
             return self.answer(server, reply, request, 491, b"");
         }
         let Some(asker) = call.leg(dialog, from).and_then(Leg::extension).cloned() else { return };
-        let (goal, number, replaces) = match self.goal_of(&asker, request) {
+        let (goal, number, replaces) = match self.goal_of(of, &asker, request) {
             Ok(found) => found,
             Err((status, why)) => {
                 let dialled = request
@@ -98,6 +98,7 @@ impl Switch {
     /// Whom a REFER names: what that means by the rights of the phone that asks, the number, and a Replaces value.
     fn goal_of(
         &self,
+        of: u64,
         asker: &Number,
         request: &Message<'_>,
     ) -> Result<(Goal, Number, Vec<u8>), (u16, &'static str)> {
@@ -110,6 +111,9 @@ impl Switch {
         let replaces = replaces.filter_map(|header| header.strip_prefix(b"Replaces=")).next().map(unescape);
         if let Some(value) = replaces {
             let (call, dialog, side) = self.replaced(&value).ok_or((481, "the other call is over"))?;
+            if call == of {
+                return Err((400, "a call cannot take its own place"));
+            }
             let call_there = self.calls.get(&call).ok_or((481, "the other call is over"))?;
             let dialled = if side == Side::A { &call_there.from } else { &call_there.to };
             let number = call_there.leg(dialog, side).and_then(Leg::extension).unwrap_or(dialled).clone();
@@ -238,13 +242,15 @@ impl Switch {
     pub(super) fn outside_came_over(&mut self, id: u64, dialog: usize) {
         let Some(taker) = self.calls.get(&id) else { return };
         let persona = taker.leg(dialog, Side::B).and_then(|leg| leg.persona.as_ref());
-        let (true, Some(of)) = (persona.is_some_and(|persona| persona.tag.is_some()), taker.replaces) else {
+        let (Some(persona), Some(of)) = (persona.filter(|persona| persona.tag.is_some()), taker.replaces)
+        else {
             return;
         };
+        let outside = persona.call_id.clone();
         let Some(call) = self.calls.get_mut(&of) else { return };
         let Phase::Up { dialog: before, .. } = call.phase else { return };
-        let is_outside = |side| call.leg(before, side).is_some_and(|leg| leg.neighbour().is_some());
-        let kept = if is_outside(Side::A) { Side::B } else { Side::A };
+        let kept =
+            if call.call_id_of(call.leg_index(before, Side::A)) == &*outside { Side::B } else { Side::A };
         let routes = call.dialogs.get(before).map(|d| d.ends[index(other(kept))].routes.clone());
         let Some(given) = given(call, before, kept) else { return };
         if let Some(at) = given.counted {

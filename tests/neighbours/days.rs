@@ -21,6 +21,11 @@ fn far() -> [SocketAddr; 3] {
     ["203.0.113.9:5060", "203.0.113.20:5060", "203.0.113.21:5060"].map(|at| at.parse().unwrap())
 }
 
+/// By which tag somebody answers.
+fn tag(who: SocketAddr) -> String {
+    format!("tag-of-{}", who.ip().to_string().rsplit('.').next().unwrap())
+}
+
 struct Day {
     world: World,
     seed: u64,
@@ -33,6 +38,8 @@ struct Day {
     /// Requests that were proved to the others, and calls that were answered there, for a phone here.
     proved: u32,
     talked: u32,
+    /// Phones that were told that somebody has answered whom they have named.
+    given: u32,
 }
 
 impl Day {
@@ -61,9 +68,11 @@ impl Day {
                 assert_eq!(count(head, "Record-Route"), 0, "{message}");
                 assert!(!head.contains("198.51.100."), "where a phone is: {message}");
                 assert!(!head.contains("realm=\"pbx.test\""), "a phone's proof: {message}");
+                assert!(!message.starts_with("REFER"), "what denwa does itself: {message}");
                 self.proved += u32::from(head.contains("uthorization: Digest"));
             }
             if is_phone {
+                self.given += u32::from(message.starts_with("NOTIFY") && message.contains("SIP/2.0 200 OK"));
                 assert!(!head.contains("isp.example"), "another's challenge: {message}");
                 assert!(!head.contains("203.0.113."), "where another exchange is: {message}");
             }
@@ -98,7 +107,7 @@ impl Day {
             false => &[200, 200, 200, 401, 407, 423, 481, 500, 100],
         };
         let status = self.pick(choices).unwrap();
-        let tag = ["far", "fork"][self.roll(2)];
+        let tag = format!("{}{}", ["", "fork"][self.roll(2)], tag(who));
         let nonce = self.roll(1_000);
         let stale = ["", ", stale=true"][self.roll(2)];
         let challenge =
@@ -118,8 +127,30 @@ impl Day {
         if matches!(status, 401 | 407) && !far().contains(&who) {
             return;
         }
-        let text = answer(&request, status, tag, &more, &body);
+        let text = answer(&request, status, &tag, &more, &body);
         self.say(who, &text);
+    }
+
+    /// Whoever was called last answers.
+    fn answer_the_last(&mut self) {
+        if let Some((who, invite)) = self.invites.last().cloned() {
+            let contact = format!("Contact: <sip:x@{who}>\r\n");
+            self.say(who, &answer(&invite, 200, &tag(who), &contact, &sdp(who, 7_000)));
+        }
+    }
+
+    /// A REFER names somebody, or the other side of a call.
+    fn referring(&mut self, request: String) -> String {
+        let number = ["102", "101", "114", "8023555", "0451234567", "nobody"][self.roll(6)];
+        let answers = self.answers.clone();
+        let replaced = self.pick(&answers).filter(|_| self.roll(2) == 0);
+        let replaces = replaced.map_or(String::new(), |(_, ok)| {
+            let tag = |name| header(&ok, name).split(";tag=").nth(1).unwrap_or_default();
+            let (to, from) = (tag("To"), tag("From"));
+            format!("?Replaces={}%3Bto-tag%3D{to}%3Bfrom-tag%3D{from}", header(&ok, "Call-ID"))
+        });
+        let named = format!("Refer-To: <sip:{number}@pbx.test{replaces}>\r\nMax-Forwards");
+        if request.starts_with("REFER") { request.replacen("Max-Forwards", &named, 1) } else { request }
     }
 
     fn deed(&mut self) {
@@ -147,15 +178,26 @@ impl Day {
             8 | 9 => {
                 let answers = self.answers.clone();
                 let Some((who, ok)) = self.pick(&answers) else { return };
-                let (method, cseq) = [("ACK", cseq(&ok)), ("BYE", 8_000), ("INFO", 7_000)][self.roll(3)];
-                self.say(who, &in_dialog(&ok, method, cseq, who));
+                let (method, cseq) =
+                    [("ACK", cseq(&ok)), ("BYE", 8_000), ("INFO", 7_000), ("REFER", 7_500)][self.roll(4)];
+                let request = in_dialog(&ok, method, cseq, who);
+                let request = self.referring(request);
+                self.say(who, &request);
+                if method == "REFER" && self.roll(2) == 0 {
+                    self.answer_the_last();
+                }
             }
             10 => {
                 let invites = self.invites.clone();
                 let Some((who, invite)) = self.pick(&invites) else { return };
-                let method = ["BYE", "INFO", "UPDATE"][self.roll(3)];
+                let method = ["BYE", "INFO", "UPDATE", "REFER"][self.roll(4)];
                 let cseq = 1 + self.roll(50) as u32;
-                self.say(who, &back_in_dialog(&invite, "far", method, cseq, who));
+                let request = back_in_dialog(&invite, &tag(who), method, cseq, who);
+                let request = self.referring(request);
+                self.say(who, &request);
+                if method == "REFER" && self.roll(2) == 0 {
+                    self.answer_the_last();
+                }
             }
             11 | 12 => {
                 let time = Duration::from_millis([20, 600, 1_100, 5_000, 21_000, 40_000][self.roll(6)]);
@@ -173,7 +215,7 @@ impl Day {
 
 #[test]
 fn whatever_comes_nobody_is_told_what_is_not_his_business_and_nothing_is_left() {
-    let (mut proved, mut talked) = (0, 0);
+    let (mut proved, mut talked, mut given) = (0, 0, 0);
     for seed in 1..=DAYS {
         let (mut world, sent) = World::new(TOWN, &[101, 102]);
         world.alive = far().to_vec();
@@ -186,6 +228,7 @@ fn whatever_comes_nobody_is_told_what_is_not_his_business_and_nothing_is_left() 
             answers: Vec::new(),
             proved: 0,
             talked: 0,
+            given: 0,
         };
         day.see(sent);
         let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -200,7 +243,8 @@ fn whatever_comes_nobody_is_told_what_is_not_his_business_and_nothing_is_left() 
             eprintln!("on day {seed}");
             std::panic::resume_unwind(why);
         }
-        (proved, talked) = (proved + day.proved, talked + day.talked);
+        (proved, talked, given) = (proved + day.proved, talked + day.talked, given + day.given);
     }
-    assert!(proved > 3_000 && talked > 1_000, "days on which little happens: {proved} {talked}");
+    let happened = format!("days on which little happens: {proved} {talked} {given}");
+    assert!(proved > 3_000 && talked > 1_000 && given > 100, "{happened}");
 }
