@@ -102,7 +102,9 @@ impl Switch {
             ..Response::new(200, &tag, fork.reply.remote)
         };
         let bytes = response.print(request);
-        self.servers.respond(&mut self.io, fork.server, 200, bytes.clone());
+        if !fork.own {
+            self.servers.respond(&mut self.io, fork.server, 200, bytes.clone());
+        }
         (fork.answered, fork.status) = (true, 200);
         // Others may ring, if a phone sent the call here.
         self.cancel_branches(fork, ELSEWHERE);
@@ -114,9 +116,12 @@ impl Switch {
             self.io.tell(Event::CallAnswered(parties));
         }
         self.apply_media(id, dialog);
-        self.insist(id, fork.reply, bytes);
         self.io.arm_for(self.io.now + self.config.call_limit, Timer::CallLimit(id));
         self.io.arm(T1_64, Timer::Unacknowledged(id));
+        match Message::parse(&bytes) {
+            Ok(answer) if fork.own => self.give_over(id, &answer),
+            _ => self.insist(id, fork.reply, bytes),
+        }
     }
 
     /// A request inside a dialog with the echo test. Its transaction is open.

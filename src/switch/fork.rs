@@ -415,6 +415,16 @@ impl Switch {
             if matches!(status, 401 | 407) && switch.challenged(fork, branch, response) {
                 return;
             }
+            if let Kind::InDialog { call, .. } = fork.kind
+                && !switch.calls.contains_key(&call)
+            {
+                // Nobody knows any more what it would have to be called.
+                if status >= 200 {
+                    fork.branches.iter_mut().for_each(|branch| branch.state = BranchState::Done);
+                    switch.answer_fork(fork, status, b"");
+                }
+                return;
+            }
             let request = if fork.request.is_empty() { fork.skeleton.to_vec() } else { fork.request.clone() };
             let restored = Message::parse(&request).map(|request| restore(response, &request));
             if let Ok(Ok(message)) = restored.as_deref().map(Message::parse) {
@@ -454,7 +464,11 @@ impl Switch {
                 self.calls.get(&call).map(|call| (call, call.leg_index(dialog, Side::B)))
             }
         };
-        ends.is_some_and(|(call, leg)| has_persona(call, 0) || has_persona(call, leg))
+        match ends {
+            Some((call, leg)) => has_persona(call, 0) || has_persona(call, leg),
+            // Its call is forgotten, but what was sent is not.
+            None => fork.branches.get(branch).is_some_and(|branch| !branch.sent.is_empty()),
+        }
     }
 
     fn alone_response(&mut self, fork: &mut Fork, branch: usize, status: u16, response: &Message<'_>) {

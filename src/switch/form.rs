@@ -102,6 +102,7 @@ struct PersonaForm<'a> {
     highest: u32,
     #[serde(borrow)]
     tag: Option<Text<'a>>,
+    is_called: bool,
 }
 
 /// The dialog that an answered call is. The others are over, or will be.
@@ -414,6 +415,7 @@ impl<'a> LegForm<'a> {
                 invite: persona.invite,
                 highest: persona.highest,
                 tag: persona.tag.as_deref().map(Text),
+                is_called: persona.is_called,
             }),
             binding: leg.binding,
             flow: leg.flow.kept(),
@@ -437,6 +439,7 @@ impl<'a> LegForm<'a> {
                 invite: form.invite,
                 highest: form.highest,
                 tag: form.tag.map(|tag| tag.0.into()),
+                is_called: form.is_called,
             })
         });
         let learn = known.is_some_and(|extension| extension.nat_media == NatMedia::Learn);

@@ -26,6 +26,8 @@ pub(super) struct Persona {
     pub(super) highest: u32,
     /// Our tag, where it is not that of whoever is on the other side: a call that was transferred.
     pub(super) tag: Option<Box<[u8]>>,
+    /// denwa has called there, and not been called: whoever has the line pays for it.
+    pub(super) is_called: bool,
 }
 
 impl Persona {
@@ -39,6 +41,7 @@ impl Persona {
             invite: (0, 0),
             highest: 0,
             tag: None,
+            is_called: false,
         }
     }
 

@@ -151,6 +151,7 @@ impl Switch {
             invite: (0, 0),
             highest: 0,
             tag: None,
+            is_called: true,
         })
     }
 

@@ -10,6 +10,7 @@ use super::call::{Call, Leg, Phase};
 use super::recent::{DAY, HOUR, Recent};
 use crate::config::{Config, Label, Trunk};
 use crate::journal::{self, Record};
+use crate::media::Side;
 use crate::time::Instant;
 
 /// What of each trunk was used lately; at most one entry for each that there was since the start.
@@ -104,11 +105,14 @@ impl Switch {
     /// A call is over that may have gone out by a trunk.
     pub(super) fn spend_time(&mut self, id: u64) {
         let now = self.io.now;
-        let Some((label, seconds)) = self.calls.get(&id).and_then(|call| outgoing(call, now)) else { return };
-        let label = label.clone();
-        if self.config.trunk(&label).is_some() {
-            self.toll.0.entry(label.clone()).or_default().seconds.add(now, seconds);
-            self.note_spent(&label);
+        let Some((labels, seconds)) = self.calls.get(&id).and_then(|call| outgoing(call, now)) else {
+            return;
+        };
+        for label in labels {
+            if self.config.trunk(&label).is_some() {
+                self.toll.0.entry(label.clone()).or_default().seconds.add(now, seconds);
+                self.note_spent(&label);
+            }
         }
     }
 
@@ -127,12 +131,15 @@ impl Switch {
     }
 }
 
-/// By which exchange a call went out that was answered there, and how long it has lasted, in seconds begun.
-fn outgoing(call: &Call, now: Instant) -> Option<(&Label, u32)> {
+/// By which exchanges a call went out that was answered there, and how long it has lasted, in seconds begun. Two are
+/// those of a call that was given over.
+fn outgoing(call: &Call, now: Instant) -> Option<(Vec<Label>, u32)> {
     let (since, dialog) = call.talked?;
-    let label = call.legs.get(call.leg_index(dialog, crate::media::Side::B))?.neighbour()?;
+    let sides = [Side::A, Side::B].into_iter().filter_map(|side| call.leg(dialog, side));
+    let called = sides.filter(|leg| leg.persona.as_ref().is_some_and(|persona| persona.is_called));
+    let labels = called.filter_map(|leg| leg.neighbour().cloned()).collect();
     let lasted = (now - since).as_millis().div_ceil(1_000);
-    Some((label, u32::try_from(lasted).unwrap_or(u32::MAX)))
+    Some((labels, u32::try_from(lasted).unwrap_or(u32::MAX)))
 }
 
 /// What is left of the minutes of a day.

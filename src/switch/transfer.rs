@@ -32,6 +32,7 @@ use crate::config::Number;
 use crate::media::Side;
 use crate::sip::originate::{Originate, OwnMethod};
 use crate::sip::{Message, Method, Name, NameAddr, reason_phrase, unescape};
+use crate::time::Instant;
 
 /// The CSeq number of the INVITE to whoever is called.
 const FIRST: u32 = 1;
@@ -200,7 +201,9 @@ impl Switch {
     ) -> bool {
         let Place { call: of, dialog, from: outside } = place;
         let Some(call) = self.calls.get(&of) else { return false };
-        let Some(Given { leg, target, .. }) = given(call, dialog, other(outside)) else { return false };
+        let Some(Given { leg, target, .. }) = given(call, dialog, other(outside), self.io.now) else {
+            return false;
+        };
         let Some(end) = call.dialogs.get(dialog).map(|d| d.ends[index(outside)].clone()) else {
             return false;
         };
@@ -240,6 +243,7 @@ impl Switch {
 
     /// The outside party of another call has answered the INVITE of this one: the other call has lost it.
     pub(super) fn outside_came_over(&mut self, id: u64, dialog: usize) {
+        let now = self.io.now;
         let Some(taker) = self.calls.get(&id) else { return };
         let persona = taker.leg(dialog, Side::B).and_then(|leg| leg.persona.as_ref());
         let (Some(persona), Some(of)) = (persona.filter(|persona| persona.tag.is_some()), taker.replaces)
@@ -252,7 +256,7 @@ impl Switch {
         let kept =
             if call.call_id_of(call.leg_index(before, Side::A)) == &*outside { Side::B } else { Side::A };
         let routes = call.dialogs.get(before).map(|d| d.ends[index(other(kept))].routes.clone());
-        let Some(given) = given(call, before, kept) else { return };
+        let Some(given) = given(call, before, kept, now) else { return };
         if let Some(at) = given.counted {
             call.neighbours.swap_remove(at);
         }
@@ -287,7 +291,8 @@ impl Switch {
     }
 
     /// Somebody has answered: the outside party is his from now on.
-    fn give_over(&mut self, id: u64, answer: &Message<'_>) {
+    pub(super) fn give_over(&mut self, id: u64, answer: &Message<'_>) {
+        let now = self.io.now;
         let Some(transfer) = self.calls.get(&id).and_then(|heir| heir.transfer.clone()) else { return };
         let Transfer { of, dialog, asker, .. } = transfer;
         let Some(Phase::Up { dialog: winner, .. }) = self.calls.get(&id).map(|heir| heir.phase) else {
@@ -295,7 +300,7 @@ impl Switch {
         };
         let call = self.calls.get_mut(&of).filter(|call| call.phase != Phase::Over);
         let given = call.and_then(|call| {
-            let given = given(call, dialog, asker)?;
+            let given = given(call, dialog, asker, now)?;
             if let Some(at) = given.counted {
                 call.neighbours.swap_remove(at);
             }
@@ -329,7 +334,11 @@ impl Switch {
         };
         let (Some(d), Some(target)) = (heir.dialogs.get(dialog), heir.leg(dialog, Side::B)) else { return };
         let flow = self.flow_of(target);
-        let contact = [b"<", &*d.ends[1].target, b">"].concat();
+        // It is masked on its way; what answers inside denwa has none.
+        let contact = match &*d.ends[1].target {
+            b"" => b"<sip:denwa.invalid>".to_vec(),
+            target => [b"<", target, b">"].concat(),
+        };
         let invite = Originate {
             method: OwnMethod::Invite,
             uri: &d.ends[0].target,
@@ -369,10 +378,11 @@ impl Switch {
     fn acknowledge_target(&mut self, id: u64, dialog: usize, answer: &Message<'_>) {
         let Some(heir) = self.calls.get(&id) else { return };
         let body = self.sdp_for(heir, heir.leg_index(dialog, Side::B), Side::B, answer).unwrap_or_default();
-        let Some((flow, ack)) = self.ack_of(id, dialog, Side::B, &body) else { return };
-        self.io.send(flow, ack.clone());
-        if let Some(transfer) = self.calls.get_mut(&id).and_then(|heir| heir.transfer.as_mut()) {
-            transfer.ack = Some(ack);
+        if let Some((flow, ack)) = self.ack_of(id, dialog, Side::B, &body) {
+            self.io.send(flow, ack.clone());
+            if let Some(transfer) = self.calls.get_mut(&id).and_then(|heir| heir.transfer.as_mut()) {
+                transfer.ack = Some(ack);
+            }
         }
         self.acknowledged(id);
     }
@@ -395,7 +405,8 @@ impl Switch {
         let client = self.next_client();
         let branch = self.branch_text(client, 0);
         let heir = self.calls.get(&id)?;
-        let (leg, d) = (heir.leg(dialog, to)?, heir.dialogs.get(dialog)?);
+        let leg = heir.leg(dialog, to).filter(|leg| leg.party != Party::Inside)?;
+        let d = heir.dialogs.get(dialog)?;
         let (they, names, flow) = (&d.ends[index(to)], heir.names(dialog, to)?, self.flow_of(leg));
         let routes: &[&[u8]] = if they.routes.is_empty() { &[] } else { &[&they.routes] };
         let via = via(&self.config, &flow, &branch);
@@ -535,11 +546,12 @@ struct Given {
     target: Box<[u8]>,
     /// Where it stands among those in whose calls the call counts.
     counted: Option<usize>,
+    /// How long it may go on.
     limit: Option<Duration>,
 }
 
 /// The outside party of a call, of which `kept` is the side that stays.
-fn given(call: &Call, dialog: usize, kept: Side) -> Option<Given> {
+fn given(call: &Call, dialog: usize, kept: Side, now: Instant) -> Option<Given> {
     let Dialog { ends, .. } = call.dialogs.get(dialog)?;
     let outside = other(kept);
     let mut leg = call.leg(dialog, outside)?.clone();
@@ -549,7 +561,10 @@ fn given(call: &Call, dialog: usize, kept: Side) -> Option<Given> {
     persona.tag = persona.tag.take().or_else(|| Some(ends[index(kept)].tag.clone()));
     let target = ends[index(outside)].target.clone();
     let counted = call.neighbours.iter().position(|label| Some(label) == leg.neighbour());
-    Some(Given { leg, target, counted, limit: call.limit })
+    // What has been talked is talked.
+    let talked = call.talked.map_or(Duration::ZERO, |(since, _)| now - since);
+    let limit = call.limit.map(|limit| limit.saturating_sub(talked));
+    Some(Given { leg, target, counted, limit })
 }
 
 /// Who hung up, by side.

@@ -86,9 +86,9 @@ fn friend(family: Family) {
     study.hang_up();
     kitchen.is_hung_up();
 
-    // A phone sends its caller on, by a number that the friend dials for it at our exchange.
+    // A phone sends its caller on, by a number of ours.
     talk(&mut kitchen, &mut study, "87102");
-    study.program.say("/transfer sip:7114@denwa.test");
+    study.program.say("/transfer sip:114@denwa.test");
     denwa.program.expect("→ 114 answered");
     kitchen.new_recording();
     kitchen.hears_itself();
@@ -188,4 +188,16 @@ fn an_asterisk_is_the_provider_of_a_line() {
     talk(&mut kitchen, &mut study, "099");
     kitchen.hang_up();
     study.is_hung_up();
+
+    // Whoever was called goes on with another phone; the provider knows of no transfers.
+    kitchen.dial("0451234567");
+    kitchen.talks();
+    kitchen.hears_itself();
+    kitchen.program.say("/transfer sip:102@denwa.test");
+    study.answer();
+    denwa.program.expect("→ 102 answered");
+    study.new_recording();
+    study.hears_itself();
+    study.hang_up();
+    denwa.program.expect("0451234567 → 102 ended");
 }

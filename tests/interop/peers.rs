@@ -2,7 +2,7 @@
 
 use crate::kit::Family::{V4, V6};
 use crate::kit::Transport::Udp;
-use crate::kit::{Baresip, Denwa, Family, Machine, Phone, Scene, in_uri, ports};
+use crate::kit::{Baresip, Denwa, Family, Machine, Phone, Scene, in_uri, ports, wait_until};
 
 /// Two exchanges that know each other, each in a scene of its own.
 struct Pair {
@@ -75,6 +75,44 @@ fn friends_call_each_other_by_prefix() {
         study.hang_up();
         kitchen.is_hung_up();
     }
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn a_friend_is_given_over_and_taken_back() {
+    let tokyo = format!("{}\next.202 = red-sky-tonight\next.202.digest = md5", shared());
+    let pair = Pair::start(V6, "", SHARED, &tokyo);
+    let (mut kitchen, mut study) = pair.phones(V4, V6);
+    let attic = Baresip::new("202", "red-sky-tonight").tone(2000.0).on(V4).over(Udp);
+    let mut attic = attic.register(&pair.scenes[1], &pair.tokyo);
+    kitchen.dial("8023201");
+    study.answer();
+    study.talks();
+    kitchen.hears(&study);
+    study.program.say("/transfer sip:202@denwa.test");
+    attic.answer();
+    attic.talks();
+    pair.tokyo.program.expect("→ 202 answered");
+    kitchen.new_recording();
+    kitchen.hears(&attic);
+    attic.hears(&kitchen);
+    // On hold, and back, as in any call.
+    attic.show_rates();
+    wait_until("sound flows", || attic.sends_and_receives() == (true, true));
+    attic.program.say("/hold");
+    wait_until("silence from here", || !attic.sends_and_receives().0);
+    attic.program.say("/resume");
+    wait_until("sound flows again", || attic.sends_and_receives() == (true, true));
+
+    attic.program.say("/transfer sip:201@denwa.test");
+    study.answer();
+    pair.tokyo.program.expect("→ 201 answered");
+    kitchen.new_recording();
+    kitchen.hears(&study);
+    study.new_recording();
+    study.hears(&kitchen);
+    study.hang_up();
+    kitchen.is_hung_up();
 }
 
 #[test]

@@ -59,8 +59,9 @@ impl World {
         format!("198.51.100.{phone}:5060").parse().unwrap()
     }
 
-    /// The exchange is killed, and a new one goes on from what was on record.
+    /// The exchange is killed, and a new one goes on from what was on record, a moment later.
     pub fn restart(&mut self) -> Sent {
+        self.now += 1;
         let mut state = denwa::journal::State::default();
         self.switch.snapshot(&mut |record| state.apply(record.clone()));
         let config = self.switch.config().clone();

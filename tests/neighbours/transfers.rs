@@ -36,7 +36,11 @@ struct Talk {
 impl Talk {
     /// A phone has called out.
     fn out(world: &mut World, phone: u8) -> Talk {
-        let (sent, invite) = world.dial(phone, "8201");
+        Talk::to(world, phone, "8201")
+    }
+
+    fn to(world: &mut World, phone: u8, number: &str) -> Talk {
+        let (sent, invite) = world.dial(phone, number);
         let out = one(&sent, friend(), "INVITE").to_owned();
         let ok = answer(&out, 200, "far", &contact(friend()), &sdp(friend(), 7000));
         let sent = world.say(friend(), &ok);
@@ -361,6 +365,26 @@ fn what_nobody_may_dial_nobody_is_given_over_to() {
 }
 
 #[test]
+fn whoever_is_outside_can_try_the_echo_test() {
+    let mut world = World::new(&format!("{FRIEND}echo = 114\n"), &[101]).0;
+    let talk = Talk::into(&mut world, 101);
+    let sent = world.say(talk.phone, &talk.refer("sip:114@pbx.test"));
+    one(&sent, talk.phone, "BYE");
+    let invite = one(&sent, friend(), "INVITE").to_owned();
+    is_in_dialog(&talk, &invite);
+    assert!(invite.contains("m=audio"), "{invite}");
+    let sent = world.say(friend(), &answer(&invite, 200, "far", &contact(friend()), &sdp(friend(), 7100)));
+    assert_eq!(sent.len(), 1, "{sent:#?}");
+    one(&sent, friend(), "ACK");
+    let sent = world.wait(Duration::from_secs(60));
+    none(&sent, friend(), "SIP/2.0");
+    assert_eq!(world.switch.calls(), 1);
+    let sent = world.say(friend(), &talk.from_outside("BYE", 1, Some(&invite)));
+    one(&sent, friend(), "SIP/2.0 200");
+    world.is_at_rest();
+}
+
+#[test]
 fn a_phone_asks_a_colleague_first() {
     let mut world = world();
     let talk = Talk::into(&mut world, 101);
@@ -457,6 +481,27 @@ fn a_colleague_takes_over_whoever_is_outside() {
         world.wait(Duration::from_secs(1));
         world.is_at_rest();
     }
+}
+
+#[test]
+fn a_line_costs_on_after_its_call_was_given_over() {
+    const LINE: &str = "trunk.isp = sip:us@203.0.113.9\ntrunk.isp.register = no\nroute.0 = trunk.isp\n\
+        trunk.isp.max-minutes = 10\ntrunk.isp.max-minutes-day = 15\n";
+    let mut world = World::new(LINE, &[101, 102]).0;
+    world.alive = vec![friend()];
+    let talk = Talk::to(&mut world, 101, "0451234567");
+    none(&world.wait(Duration::from_secs(6 * 60)), friend(), "BYE");
+    let sent = world.say(talk.phone, &talk.refer("sip:102@pbx.test"));
+    let rung = one(&sent, World::at(102), "INVITE").to_owned();
+    joined(&mut world, &talk, &rung, World::at(102));
+    none(&world.wait(Duration::from_secs(4 * 60 - 5)), friend(), "BYE");
+    one(&world.wait(Duration::from_secs(40)), friend(), "BYE");
+
+    // Ten of fifteen minutes are gone, whoever has talked.
+    Talk::to(&mut world, 101, "0451234567");
+    none(&world.wait(Duration::from_secs(5 * 60 - 10)), friend(), "BYE");
+    one(&world.wait(Duration::from_secs(40)), friend(), "BYE");
+    none(&world.dial(101, "0451234567").0, friend(), "INVITE");
 }
 
 #[test]
