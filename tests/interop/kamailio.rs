@@ -75,10 +75,10 @@ fn hold(phones: [&mut Phone; 2]) {
 fn exchanges_meet_behind_a_strict_proxy() {
     let between = Between::start(false, &PASSWORD.replace('X', "tokyo"), &PASSWORD.replace('X', "kyoto"));
     let (mut kitchen, mut study) = between.phones();
-    kitchen.show_rates();
-    study.show_rates();
 
     talk(&mut kitchen, &mut study, "8023201");
+    kitchen.show_rates();
+    study.show_rates();
     hold([&mut kitchen, &mut study]);
     study.hang_up();
     kitchen.is_hung_up();

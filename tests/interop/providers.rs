@@ -45,7 +45,9 @@ fn a_provider_may_ask_for_the_password_each_time() {
     phone.program.expect("183 Session Progress");
     // What is said before the answer is heard.
     phone.hears_itself();
+    assert!(!phone.program.output().contains("Call established"), "that was only heard after the answer");
     phone.talks();
+    phone.new_recording();
     phone.hears_itself();
     hold(&mut phone);
     phone.hang_up();
@@ -151,5 +153,5 @@ fn a_home_gateway_calls_for_nobody_and_wants_a_timer() {
     phone.new_recording();
     phone.is_hung_up();
     call.succeeds();
-    denwa.program.expect("09011112222 → 101 ended");
+    denwa.program.expect("09011112222 → 3 ended");
 }
