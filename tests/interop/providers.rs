@@ -47,7 +47,6 @@ fn a_provider_may_ask_for_the_password_each_time() {
     phone.hears_itself();
     assert!(!phone.program.output().contains("Call established"), "that was only heard after the answer");
     phone.talks();
-    phone.new_recording();
     phone.hears_itself();
     hold(&mut phone);
     phone.hang_up();
@@ -150,7 +149,6 @@ fn a_home_gateway_calls_for_nobody_and_wants_a_timer() {
     assert!(invite.contains("<sip:09011112222@") && !invite.contains("Require"), "{invite}");
     phone.hears_itself();
     phone.program.expect("got re-INVITE");
-    phone.new_recording();
     phone.is_hung_up();
     call.succeeds();
     denwa.program.expect("09011112222 → 3 ended");
