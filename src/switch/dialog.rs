@@ -5,7 +5,8 @@ use super::call::{Party, Phase, index, other};
 use super::event::Cause;
 use super::flow::Flow;
 use super::fork::{BranchState, Fork, Kind};
-use super::forward::{Backward, Onward, contact_uri, own_uri, token_uri, via};
+use super::forward::{Backward, Onward, contact_uri, own_uri, routed, token_uri, via};
+use super::persona::timer_for;
 use super::request::OwnRoutes;
 use super::secret::Purpose;
 use super::token::Token;
@@ -172,9 +173,9 @@ impl Switch {
             Some(_) => d.ends[index(to)].routes.to_vec(),
             None => Vec::new(),
         };
-        let target = uri.map(<[u8]>::to_vec);
+        let (target, behind) = routed(uri.unwrap_or(request.uri()), behind);
         let onward = Onward {
-            uri: target.as_deref(),
+            uri: Some(&target),
             pop: routes.count,
             drop_last_route: routes.strict,
             contact: masked.as_deref(),
@@ -313,9 +314,18 @@ impl Switch {
             }
             body = self.sdp_for(call, reader, from, response);
         }
+        // An exchange that refreshes a session is told each time that it does (RFC 4028 §9).
+        let asks = self.calls.get(&id).and_then(|call| call.leg(dialog, from));
+        let is_refresh =
+            matches!(fork.method, Method::Invite | Method::Update) && (200..300).contains(&status);
+        let asked = if fork.request.is_empty() { &fork.skeleton[..] } else { &fork.request };
+        let timer = asks
+            .filter(|leg| leg.persona.is_some() && is_refresh)
+            .map(|_| timer_for(asked, response))
+            .filter(|timer| !timer.is_empty());
         let back = Backward {
             record_route: None,
-            routes: None,
+            routes: timer.as_deref(),
             contact: contact.as_deref(),
             body: body.as_deref(),
             stream: fork.reply.is_reliable(),

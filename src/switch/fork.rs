@@ -426,7 +426,8 @@ impl Switch {
                 return;
             }
             let request = if fork.request.is_empty() { fork.skeleton.to_vec() } else { fork.request.clone() };
-            let restored = Message::parse(&request).map(|request| restore(response, &request));
+            let restored =
+                Message::parse(&request).map(|request| restore(response, &request, fork.reply.remote));
             if let Ok(Ok(message)) = restored.as_deref().map(Message::parse) {
                 switch.branch_response(fork, branch, status, &message, response);
             }

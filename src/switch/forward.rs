@@ -311,6 +311,19 @@ pub(super) fn routes_behind(response: &Message<'_>, token: &[u8]) -> Vec<u8> {
     super::registrar::join(behind.into_iter())
 }
 
+/// Request-URI and Route of a request to `target` by these routes. Where the first of them is a strict router's, without
+/// `lr`, it takes the target's place, and the target is the last route (RFC 3261 §12.2.1.1).
+pub(super) fn routed(target: &[u8], routes: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    let mut values = split(&routes, b',');
+    let first = values.next().and_then(NameAddr::parse);
+    let strict = first.filter(|first| first.sip_uri().is_some_and(|uri| uri.param("lr").is_none()));
+    let Some(strict) = strict else { return (target.to_vec(), routes) };
+    // What stands behind a `?` has no place in a Request-URI.
+    let uri = strict.uri.split(|&b| b == b'?').next().unwrap_or_default().to_vec();
+    let last = [b"<", target, b">"].concat();
+    (uri, super::registrar::join(values.chain([&*last])))
+}
+
 /// The URI of the first Contact, as it was written, if requests can be sent to it.
 pub(super) fn contact_uri<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
     let contact = message.list(Name::Contact).next().and_then(NameAddr::parse)?;

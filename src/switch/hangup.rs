@@ -6,7 +6,7 @@ use super::Switch;
 use super::call::{Leg, MAX_DIALOGS, Party, Phase, index};
 use super::event::{Cause, Event};
 use super::fork::{Fork, NO_REASON};
-use super::forward::{all_routes, contact_uri, routes_behind, via};
+use super::forward::{all_routes, contact_uri, routed, routes_behind, via};
 use super::io::Timer;
 use super::stopping::{REASON, REASON_LINE, RETRY_AFTER};
 use super::timer::T1_64;
@@ -175,10 +175,11 @@ impl Switch {
         let Some(names) = call.names(dialog, to) else { return };
         let flow = self.flow_of(leg);
         let they = &d.ends[index(to)];
-        let routes: &[&[u8]] = if they.routes.is_empty() { &[] } else { &[&they.routes] };
+        let (target, routes) = routed(&they.target, they.routes.to_vec());
+        let routes: &[&[u8]] = if routes.is_empty() { &[] } else { &[&routes] };
         let bytes = Originate {
             method: OwnMethod::Bye,
-            uri: &they.target,
+            uri: &target,
             via: via(&self.config, &flow, &branch).as_bytes(),
             routes,
             from: &names.from,
@@ -215,11 +216,12 @@ impl Switch {
         let token =
             Token { call: id, leg: leg as u8, contact: false }.seal(&self.secret, call.call_id_of(leg));
         let flow = self.flow_of(callee);
-        let target = contact_uri(response).map_or_else(|| self.target_of(callee), Into::into);
+        let target: Box<[u8]> = contact_uri(response).map_or_else(|| self.target_of(callee), Into::into);
         let routes = match callee.persona {
             Some(_) => all_routes(response),
             None => routes_behind(response, &token),
         };
+        let (target, routes) = routed(&target, routes);
         let cseq = response.cseq().map_or(0, |c| c.number);
         let client = self.next_client();
         let branch = self.branch_text(client, 0);

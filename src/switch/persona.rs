@@ -5,9 +5,11 @@
 //! Inside, a call is one thing with one name: what its phones know. A persona is the map from there to what the
 //! other exchange knows, and back. Tags are the same on both sides; with another Call-ID they make another dialog.
 
+use std::net::SocketAddr;
+
 use super::call::{Call, index, other};
 use crate::media::Side;
-use crate::sip::{Edit, Message, Method, Name, NameAddr, decimal, split};
+use crate::sip::{Edit, Message, Method, Name, NameAddr, decimal, put_top_via, split};
 
 /// What a leg is called at the other exchange.
 #[derive(Clone, Debug, PartialEq, Hash)]
@@ -184,9 +186,9 @@ impl Call {
     }
 }
 
-/// A response as whoever sent the request knows it: with the request's Vias behind ours, and its From, To, Call-ID
-/// and CSeq. `request` needs no more than these header fields.
-pub(super) fn restore(response: &Message<'_>, request: &Message<'_>) -> Vec<u8> {
+/// A response as whoever sent the request knows it: with the request's Vias behind ours, the first of which says where
+/// it came from, and its From, To, Call-ID and CSeq. `request` needs no more than these header fields.
+pub(super) fn restore(response: &Message<'_>, request: &Message<'_>, source: SocketAddr) -> Vec<u8> {
     let mut edit = Edit::new(response);
     let mut is_ours = true;
     let is_refusal = response.status().is_some_and(|status| status >= 400);
@@ -202,8 +204,14 @@ pub(super) fn restore(response: &Message<'_>, request: &Message<'_>) -> Vec<u8> 
                 // Whatever came behind it in this line is not the request's.
                 let ours = split(value, b',').next().unwrap_or_default();
                 edit.remove(response.span(ours).end..response.span(value).end);
-                for via in request.lines(Name::Via) {
-                    edit.insert(header.line().end, &[b"Via: ", request.value(via), b"\r\n"]);
+                let mut asker = true;
+                for via in request.list(Name::Via) {
+                    let mut stamped = Vec::with_capacity(via.len() + 64);
+                    match std::mem::take(&mut asker) {
+                        true => put_top_via(&mut stamped, via, source),
+                        false => stamped.extend_from_slice(via),
+                    }
+                    edit.insert(header.line().end, &[b"Via: ", &stamped, b"\r\n"]);
                 }
             }
             Name::Via => edit.remove(header.line()),

@@ -10,10 +10,11 @@ use super::flow::Flow;
 use super::fork::{BranchState, Fork, Kind, hop_skeleton};
 use super::transaction::{ClientId, Owner};
 use crate::config::{Account, Label};
-use crate::sip::digest::Challenge;
-use crate::sip::{Edit, Message, Method, Name};
+use crate::sip::digest::{Challenge, Credentials};
+use crate::sip::{Edit, Header, Message, Method, Name};
 
-/// How often a request is sent with credentials: once, and once more where only the nonce was too old.
+/// How often a request is sent with credentials: once, and once more where only the nonce was too old, or somebody
+/// else on the way asks as well.
 const MAX_PROOFS: u8 = 2;
 
 /// A request that is sent again, in a transaction of its own.
@@ -137,10 +138,19 @@ impl Switch {
         };
         let challenges = response.values(asks).filter_map(Challenge::parse);
         let challenge = challenges.max_by_key(|challenge| challenge.strength())?;
-        if proofs >= MAX_PROOFS || (proofs > 0 && !challenge.stale) {
+        let request = Message::parse(sent).ok()?;
+        // A proxy and whoever is behind it may both ask, each for a realm of its own (RFC 3261 §22.3): what was
+        // answered to one stays when the other is answered.
+        let realm: Vec<u8> = challenge.realm.bytes().collect();
+        let before: Vec<&Header> = request
+            .lines(answers)
+            .filter(|header| {
+                Credentials::parse(request.value(header)).is_some_and(|proof| proof.realm.is(&realm))
+            })
+            .collect();
+        if proofs >= MAX_PROOFS || (!before.is_empty() && !challenge.stale) {
             return None;
         }
-        let request = Message::parse(sent).ok()?;
         let cnonce = self.secret.fresh();
         let value = challenge.answer(
             user.as_bytes(),
@@ -152,7 +162,7 @@ impl Switch {
         let name: &[u8] =
             if answers == Name::Authorization { b"Authorization: " } else { b"Proxy-Authorization: " };
         let mut edit = Edit::new(&request);
-        request.lines(answers).for_each(|header| edit.remove(header.line()));
+        before.iter().for_each(|header| edit.remove(header.line()));
         let end = request.lines(Name::CSeq).next()?.line().end;
         edit.insert(end, &[name, value.as_bytes(), b"\r\n"]);
         Some(edit.finish())

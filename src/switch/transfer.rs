@@ -21,7 +21,7 @@ use super::event::Cause;
 use super::flow::Flow;
 use super::fork::{Fork, Kind};
 use super::form::CSEQ_STEP;
-use super::forward::{Onward, contact_uri, escape, named, token_uri, via};
+use super::forward::{Onward, contact_uri, escape, named, routed, token_uri, via};
 use super::invite::Goal;
 use super::persona::{Alias, tagged};
 use super::request::OwnRoutes;
@@ -228,10 +228,11 @@ impl Switch {
         let mask = token_uri(&self.config, &flow, &mask, false);
         let Some(taker) = self.calls.get(&id) else { return false };
         let body = self.sdp_for(taker, index, Side::B, request);
+        let (target, routes) = routed(&target, end.routes.to_vec());
         let onward = Onward {
             uri: Some(&target),
             pop,
-            routes: &end.routes,
+            routes: &routes,
             contact: Some(&mask),
             body: body.as_deref(),
             alias: Some(&alias),
@@ -408,11 +409,12 @@ impl Switch {
         let leg = heir.leg(dialog, to).filter(|leg| leg.party != Party::Inside)?;
         let d = heir.dialogs.get(dialog)?;
         let (they, names, flow) = (&d.ends[index(to)], heir.names(dialog, to)?, self.flow_of(leg));
-        let routes: &[&[u8]] = if they.routes.is_empty() { &[] } else { &[&they.routes] };
+        let (target, routes) = routed(&they.target, they.routes.to_vec());
+        let routes: &[&[u8]] = if routes.is_empty() { &[] } else { &[&routes] };
         let via = via(&self.config, &flow, &branch);
         let ack = Originate {
             method: OwnMethod::Ack,
-            uri: &they.target,
+            uri: &target,
             via: via.as_bytes(),
             routes,
             from: &names.from,
@@ -498,10 +500,11 @@ impl Switch {
         let Some(names) = call.names(dialog, asker) else { return };
         let contact = format!("<{}>", self.contact_in(of, dialog, asker, &flow));
         let state: &[u8] = if status < 200 { b"active;expires=180" } else { b"terminated;reason=noresource" };
-        let routes: &[&[u8]] = if they.routes.is_empty() { &[] } else { &[&they.routes] };
+        let (target, routes) = routed(&they.target, they.routes.to_vec());
+        let routes: &[&[u8]] = if routes.is_empty() { &[] } else { &[&routes] };
         let bytes = Originate {
             method: OwnMethod::Notify,
-            uri: &they.target,
+            uri: &target,
             via: via(&self.config, &flow, &branch).as_bytes(),
             routes,
             from: &names.from,

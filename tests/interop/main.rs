@@ -16,10 +16,12 @@ mod attacks;
 mod bad_input;
 mod kit;
 
+mod kamailio;
 mod lines;
 mod linphone;
 mod network;
 mod peers;
 mod phones;
+mod providers;
 mod server;
 mod survival;

@@ -193,7 +193,7 @@ fn a_call_comes_in_from_any_server_of_the_provider_to_the_contact_that_we_regist
     let body = sdp(other, 8000);
     let invite = |uri: &str| {
         format!(
-            "INVITE {uri} SIP/2.0\r\nv: SIP/2.0/UDP {other};branch=z9hG4bKprov1\r\nv: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKcore\r\n\
+            "INVITE {uri} SIP/2.0\r\nv: SIP/2.0/UDP {other};branch=z9hG4bKprov1;rport\r\nv: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKcore\r\n\
          Max-Forwards: 69\r\nRecord-Route: <sip:edge1.isp;lr>\r\nf: \"Taro\" <sip:09011112222@isp.example;user=phone>;tag=p1\r\n\
          t: <sip:0312345678@isp.example>\r\ni: call-1@isp\r\nCSeq: 700 INVITE\r\nm: <sip:gw@{other}>\r\nSupported: timer\r\n\
          c: application/sdp\r\nl: {}\r\n\r\n{body}",
@@ -223,7 +223,10 @@ fn a_call_comes_in_from_any_server_of_the_provider_to_the_contact_that_we_regist
     );
     let sent = world.say(World::at(101), &ok);
     let ok_out = one(&sent, other, "SIP/2.0 200").to_owned();
-    assert_eq!(ok_out.lines().filter(|l| l.starts_with("Via: ")).count(), 2, "{ok_out}");
+    // They are the provider's, and the first one says where it came from (RFC 3581 §4).
+    let vias: Vec<&str> = ok_out.lines().filter(|l| l.starts_with("Via: ")).collect();
+    let ours = format!("Via: SIP/2.0/UDP {other};branch=z9hG4bKprov1;rport=5099;received={}", other.ip());
+    assert_eq!(vias, [&*ours, "Via: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKcore"]);
     assert!(ok_out.contains("Record-Route: <sip:edge1.isp;lr>\r\n") && count(&ok_out, "Record-Route") == 1);
     assert!(!ok_out.contains("198.51.100.101"), "{ok_out}");
     let uri_of_us = between(&ok_out, "Contact: <", ">");
@@ -447,4 +450,80 @@ fn a_home_gateway_asks_for_nobody_and_for_timers_that_the_phone_does_not_know() 
         assert_eq!(header(answered, "Require"), "timer", "{answered}");
         assert_eq!(header(answered, "Session-Expires"), "300;refresher=uac");
     }
+    let uri_of_us =
+        between(one(&world.say(World::at(101), &ok), gateway, "SIP/2.0 200"), "Contact: <", ">").to_owned();
+
+    // It refreshes the session as it was told to, and is told so again.
+    for (number, method) in [(2, "INVITE"), (3, "UPDATE")] {
+        let refresh = invite
+            .replacen("INVITE sip:[2001:db8::1]", &format!("{method} {uri_of_us}"), 1)
+            .replacen("bKg", &format!("bKg{number}"), 1)
+            .replacen("1 INVITE", &format!("{number} {method}"), 1)
+            .replacen("t: <sip:3@[2001:db8::1]>", "t: <sip:3@[2001:db8::1]>;tag=kitchen", 1)
+            .replacen("100rel, timer", "timer", 1);
+        let sent = world.say(gateway, &refresh);
+        let asked = one(&sent, World::at(101), method).to_owned();
+        assert_eq!(count(&asked, "Require"), 0, "{asked}");
+        let sent =
+            world.say(World::at(101), &answer(&asked, 200, "kitchen", contact, &sdp(World::at(101), 4000)));
+        let answered = one(&sent, gateway, "SIP/2.0 200");
+        assert_eq!((cseq(answered), header(answered, "Require")), (number, "timer"), "{answered}");
+        assert_eq!(header(answered, "Session-Expires"), "300;refresher=uac");
+    }
+}
+
+/// RFC 3261 §12.2.1.1: a route without `lr` is that of a strict router, which wants to be the Request-URI.
+#[test]
+fn a_strict_router_gets_what_comes_to_it_in_its_own_name() {
+    let strict = "sip:edge@203.0.113.50;x=1";
+    let target = "sip:gw@203.0.113.77:5070";
+    let more = format!("Contact: <{target}>\r\nRecord-Route: <sip:core.isp;lr>, <{strict}>\r\n");
+    let is_routed = |request: &str, method: &str| {
+        assert!(request.starts_with(&format!("{method} {strict} SIP/2.0\r\n")), "{request}");
+        assert_eq!(header(request, "Route"), format!("<sip:core.isp;lr>, <{target}>"));
+    };
+    for we_end_it in [false, true] {
+        let (mut world, _) = registered();
+        world.alive = vec![provider()];
+        let (sent, invite) = world.dial(101, "0451234567");
+        let out = one(&sent, provider(), "INVITE").to_owned();
+        let sent = world.say(provider(), &answer(&out, 200, "far", &more, &sdp(provider(), 7000)));
+        let ok = one(&sent, World::at(101), "SIP/2.0 200").to_owned();
+        let sent = world.say(World::at(101), &in_dialog(&ok, "ACK", cseq(&invite), World::at(101)));
+        is_routed(one(&sent, provider(), "ACK"), "ACK");
+        let sent = match we_end_it {
+            true => world.wait(seconds(3600)),
+            false => world.say(World::at(101), &in_dialog(&ok, "BYE", 9_000, World::at(101))),
+        };
+        let bye = one(&sent, provider(), "BYE").to_owned();
+        is_routed(&bye, "BYE");
+        // Asked who we are, we say it of the same.
+        let sent = world.say(provider(), &answer(&bye, 407, "far", PROXY, ""));
+        let again = one(&sent, provider(), "BYE");
+        is_routed(again, "BYE");
+        assert!(is_proved(again, "n2"));
+    }
+}
+
+/// RFC 3261 §22.3.
+#[test]
+fn a_proxy_and_the_provider_behind_it_are_both_told_who_we_are() {
+    let (mut world, _) = registered();
+    let (sent, _) = world.dial(101, "0451234567");
+    let first = one(&sent, provider(), "INVITE").to_owned();
+    let outer = PROXY.replace("isp.example", "edge.example").replace("n2", "e1");
+    let sent = world.say(provider(), &answer(&first, 407, "t", &outer, ""));
+    let second = one(&sent, provider(), "INVITE").to_owned();
+    let sent = world.say(provider(), &answer(&second, 407, "t", PROXY, ""));
+    let third = one(&sent, provider(), "INVITE").to_owned();
+    assert_eq!(cseq(&third), cseq(&first) + 2);
+    let proofs: Vec<&str> = third.lines().filter(|l| l.starts_with("Proxy-Authorization: ")).collect();
+    let has = |realm: &str, nonce: &str| {
+        let words = [format!("realm=\"{realm}\""), format!("nonce=\"{nonce}\"")];
+        proofs.iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    };
+    assert_eq!((proofs.len(), has("edge.example", "e1"), has("isp.example", "n2")), (2, 1, 1), "{third}");
+    // Whoever asks once more does not believe us.
+    let sent = world.say(provider(), &answer(&third, 407, "t", &PROXY.replace("n2", "n3"), ""));
+    one(&sent, World::at(101), "SIP/2.0 500");
 }

@@ -98,6 +98,20 @@ impl Denwa {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// It goes on with more lines in its configuration.
+    pub fn add(&self, scene: &Scene, lines: &str) {
+        let config = scene.read("denwa.conf");
+        scene.write("denwa.conf", &format!("{config}{lines}\n"));
+        self.command(scene, &["reload"]);
+    }
+
+    /// The fingerprint of the certificate that it shows to those who come by TLS.
+    pub fn fingerprint(&self, scene: &Scene) -> String {
+        let status = self.command(scene, &["status", "--json"]);
+        let rest = status.split("\"sha256_fingerprint\": \"").nth(1);
+        rest.and_then(|rest| rest.split('"').next()).unwrap_or_else(|| panic!("{status}")).to_owned()
+    }
+
     /// Where a phone of that family finds it.
     pub fn address(&self, family: Family) -> SocketAddr {
         (family.loopback(), self.port).into()

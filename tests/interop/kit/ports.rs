@@ -30,7 +30,8 @@ pub fn take(count: u16) -> u16 {
     panic!("no {count} free ports in a row between {FIRST} and {LAST}");
 }
 
-fn is_free(port: u16) -> bool {
+/// Whether nobody uses a port.
+pub fn is_free(port: u16) -> bool {
     // An IPv6 wildcard socket stands for both families.
     UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok()
         && TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok()

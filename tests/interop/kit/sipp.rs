@@ -86,13 +86,13 @@ impl Play<'_> {
     pub fn start(self, scene: &Scene, denwa: &Denwa) -> Running {
         let Play { line, name, .. } = self;
         let id = format!("line-{}-{name}", line.number);
-        let scenario = scene.write(&format!("{id}.xml"), &self.text());
+        let file = scene.write(&format!("{id}.xml"), &scenario(name, self.words));
         let ip = line.family.loopback().to_string();
 
         let mut sipp = Command::new("sipp");
         sipp.arg(denwa.address(line.family).to_string())
             .arg("-sf")
-            .arg(scenario)
+            .arg(file)
             .args(["-i", &ip, "-p", &line.port.to_string()])
             .args(["-mi", &ip, "-mp", &ports::take(8).to_string()])
             .args(["-t", if line.transport == Transport::Udp { "u1" } else { "t1" }])
@@ -112,24 +112,24 @@ impl Play<'_> {
         }
         running
     }
+}
 
-    /// The scenario's text.
-    fn text(&self) -> String {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/sipp");
-        let read = |name: &str| {
-            let path = folder.join(name).with_extension("xml");
-            fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-        };
-        let mut text = read(self.name);
-        while let Some((before, rest)) = text.split_once("<!-- include ") {
-            let (part, after) = rest.split_once(" -->").unwrap();
-            text = format!("{before}{}{after}", read(&format!("parts/{part}")));
-        }
-        for (word, value) in self.words.iter().chain(&[("TALK", "100")]) {
-            text = text.replace(&format!("@{word}@"), value);
-        }
-        text
+/// The text of the scenario `NAME.xml`, in which each `@WORD@` is replaced.
+pub(super) fn scenario(name: &str, words: &[(&str, &str)]) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/sipp");
+    let read = |name: &str| {
+        let path = folder.join(name).with_extension("xml");
+        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    };
+    let mut text = read(name);
+    while let Some((before, rest)) = text.split_once("<!-- include ") {
+        let (part, after) = rest.split_once(" -->").unwrap();
+        text = format!("{before}{}{after}", read(&format!("parts/{part}")));
     }
+    for (word, value) in words.iter().chain(&[("TALK", "100")]) {
+        text = text.replace(&format!("@{word}@"), value);
+    }
+    text
 }
 
 /// A scenario that is being played.
