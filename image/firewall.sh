@@ -40,20 +40,20 @@ close_firewall() {
 
 # What ufw has been told of these ports already is the owner's, and stays.
 open_ufw() {
+    while read -r proto ports; do echo "$(echo "$ports" | tr - :)/$proto"; done <"$work/holes" >"$work/wanted"
+    ufw_ours | grep -vxFf "$work/wanted" | delete_ufw
     ufw show added >"$work/added"
-    while read -r proto ports; do
-        hole=$(echo "$ports" | tr - :)/$proto
+    while read -r hole; do
         grep -qE "^ufw [a-z]+ $hole( comment .*)?\$" "$work/added" ||
             ufw allow "$hole" comment denwa >/dev/null || return 1
-    done <"$work/holes"
+    done <"$work/wanted"
 }
 
-close_ufw() {
-    ufw show added | sed -n "s/^ufw \(allow [^ ]*\) comment 'denwa'\$/\1/p" | while read -r rule; do
-        # shellcheck disable=SC2086 # a list of words
-        ufw delete $rule >/dev/null
-    done
-}
+close_ufw() { ufw_ours | delete_ufw; }
+
+ufw_ours() { ufw show added | sed -n "s/^ufw allow \([^ ]*\) comment 'denwa'\$/\1/p"; }
+
+delete_ufw() { while read -r hole; do ufw delete allow "$hole" >/dev/null; done; }
 
 # --- firewalld
 

@@ -195,6 +195,13 @@ def one(server, firewall, packages):
         vm.say("until denwa status >/dev/null 2>&1; do sleep 1; done", 240)
         check.that(vm.say(firewall.show) == opened, differences(opened, vm.say(firewall.show)))
         check.figure = call(server, check)
+    with suite.check(f"{firewall.name}: other ports in the configuration: the new ones are open, the old ones are not") as check:
+        vm.say("sed -i 's/40000-40063/40000-40031/' /etc/denwa/denwa.conf")
+        status, said = server.install(before=firewall.before)
+        check.that(status == 0, said)
+        now = vm.say(firewall.show)
+        check.that("40031" in now and "40063" not in now, now)
+        check.that(int(vm.say(firewall.count)) == firewall.holes, now)
     with suite.check(f"{firewall.name}: --uninstall takes back just that") as check:
         said = vm.say("sh /root/test/good.sh --uninstall --purge")
         check.that("note" not in said, said)

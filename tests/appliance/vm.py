@@ -20,10 +20,21 @@ TOOLS = PROJECT.parent / "shared" / "vm"
 BOOT = "cat /proc/sys/kernel/random/boot_id"
 
 # For how many seconds a boot is waited for, and then begun anew: an emulator may hang before the services are up.
-PATIENCE = (150, 150, 600)
+PATIENCE = (300, 300, 600)
+
+# UEFI for aarch64, without which nothing tells a guest who made its machine; it takes memory of its own.
+FIRMWARE = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
 
 # The oldest processors that denwa is for: x86-64-v1, and Cortex-A72.
 OLDEST = {"x86_64": "qemu64", "aarch64": "cortex-a72"}
+
+
+def as_on_ec2(arch, port):
+    """What makes a machine one of Amazon's, whose metadata service is on that port here."""
+    if arch == "x86_64":
+        return ["--imds", port, "--cloud", "ec2"]
+    maker = "type=1,manufacturer=Amazon EC2,product=t4g.nano"
+    return ["--imds", port, "--qemu=-bios", f"--qemu={FIRMWARE}", "--qemu=-smbios", f"--qemu={maker}"]
 
 
 def free_ports(kind, first, count):
@@ -61,7 +72,7 @@ class Vm:
     def start(self, *options, fresh=False, memory="512M"):
         """Boots it, and returns when its services are up."""
         options = [*options, "--arch", self.arch, "--os", self.system, "-m", memory]
-        if kernel := self._unpacked_kernel():
+        if f"--qemu={FIRMWARE}" not in options and (kernel := self._unpacked_kernel()):
             options += ["--qemu=-kernel", f"--qemu={kernel}"]
         for port, here in self.ports.items():
             options += ["--udp", f"{here}:{port}"]
