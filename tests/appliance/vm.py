@@ -77,7 +77,7 @@ class Vm:
         for port, here in self.ports.items():
             options += ["--udp", f"{here}:{port}"]
         # One at a time: each may make the system's image anew, and takes the one away that another is about to boot.
-        with open(pathlib.Path(tempfile.gettempdir()) / "denwa-appliance.lock", "w") as lock:
+        with open(pathlib.Path(tempfile.gettempdir()) / f"denwa-appliance-{self.system}-{self.arch}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for patience in PATIENCE:
                 done = self._tool("start", "--work", self.work, *options, *(["--fresh"] if fresh else []), "--boot-timeout", patience)
