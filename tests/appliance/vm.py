@@ -19,7 +19,8 @@ TOOLS = PROJECT.parent / "shared" / "vm"
 # What tells one boot from another, once the services are up.
 BOOT = "cat /proc/sys/kernel/random/boot_id"
 
-# For how many seconds a boot is waited for, and then begun anew: an emulator may hang before the services are up.
+# For how many seconds a boot is waited for, and then begun anew: a guest may hang before its services are up (seen with
+# QEMU 7.2 and aarch64: one page fault without an end).
 PATIENCE = (300, 300, 600)
 
 # UEFI for aarch64, without which nothing tells a guest who made its machine; it takes memory of its own.
