@@ -83,6 +83,8 @@ prepare() {
     [ "$(uname -s)" = Linux ] || fail "this is $(uname -s); denwa runs on Linux"
     PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     umask 022
+    # What other tools say is read below, whichever language the owner speaks.
+    export LC_ALL=C LANGUAGE=
     if command -v rc-service >/dev/null && [ -d /run/openrc ]; then
         init=openrc service=/etc/init.d/denwa
     elif command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then
@@ -99,7 +101,7 @@ prepare() {
     had_binary=$(there $binary) had_service=$(there $service) had_config=$(there $config)
     had_state=$(there $state) had_folder=$(there $folder) had_user=
     ! id denwa >/dev/null 2>&1 || had_user=yes
-    finished='' begun='' opened='' replaced=''
+    finished='' begun='' replaced=''
     work=$(mktemp -d /run/denwa-install.XXXXXX)
     trap leave EXIT
     trap 'exit 130' INT
@@ -377,96 +379,7 @@ last_words() {
 
 # --- the firewall of this server ------------------------------------------------------
 
-# rules: each hole, as PROTOCOL PORTS.
-rules() {
-    sip_ports "$config"
-    echo "udp $(media_ports "$config")"
-}
-
-# The same in a line.
-holes() { rules | tr '\n' ',' | sed 's/,$//; s/,/, /g'; }
-
-blocks() { "$1" -S INPUT 2>/dev/null | grep -qE -e '-P INPUT DROP|-j (DROP|REJECT)'; }
-
-nft_chains() {
-    nft list ruleset 2>/dev/null | awk '
-        $1 == "table" { table = $2 " " $3 }
-        $1 == "chain" { chain = $2 }
-        /hook input/ { place = table " " chain; if (/policy drop/) print place }
-        place && /(^|[ \t])(drop|reject)([ \t]|$)/ && !/hook input/ { print place }
-        $1 == "}" { place = "" }' | sort -u
-}
-
-open_firewall() {
-    if has ufw && ufw status | grep -q '^Status: active'; then
-        rules | while read -r proto ports; do
-            ufw allow "$(echo "$ports" | tr - :)/$proto" comment denwa >/dev/null
-        done && opened=ufw
-    elif has firewall-cmd && firewall-cmd --state >/dev/null 2>&1; then
-        rules | while read -r proto ports; do
-            firewall-cmd -q --add-port="$ports/$proto"
-            firewall-cmd -q --permanent --add-port="$ports/$proto"
-        done && opened=firewalld
-    elif has iptables && { blocks iptables || blocks ip6tables; }; then
-        for tool in iptables ip6tables; do
-            ! blocks $tool || rules | while read -r proto ports; do
-                set -- -p "$proto" --dport "$(echo "$ports" | tr - :)" -m comment --comment denwa -j ACCEPT
-                $tool -C INPUT "$@" 2>/dev/null || $tool -I INPUT "$@"
-            done
-        done && opened=iptables
-        keep_iptables
-    elif has nft && chains=$(nft_chains) && [ -n "$chains" ]; then
-        close_nft
-        echo "$chains" | while read -r family table chain; do
-            rules | while read -r proto ports; do
-                nft insert rule "$family" "$table" "$chain" "$proto" dport "$ports" accept comment '"denwa"'
-            done
-        done && opened=nftables
-        say "note: nftables forgets this at the next boot; in the file of its rules, let in: $(holes)"
-    fi || say "note: the firewall could not be opened (see above); let in: $(holes)"
-    [ -z "$opened" ] || say "the firewall of this server ($opened) is open for $(holes)"
-}
-
-close_firewall() {
-    if has ufw && ufw status | grep -q '^Status: active'; then
-        rules | while read -r proto ports; do ufw delete allow "$(echo "$ports" | tr - :)/$proto" >/dev/null; done
-    elif has firewall-cmd && firewall-cmd --state >/dev/null 2>&1; then
-        rules | while read -r proto ports; do
-            firewall-cmd -q --remove-port="$ports/$proto"
-            firewall-cmd -q --permanent --remove-port="$ports/$proto"
-        done
-    else
-        for tool in iptables ip6tables; do
-            ! has $tool || $tool -S INPUT 2>/dev/null | sed -n '/--comment denwa/s/^-A/-D/p' | while read -r rule; do
-                # shellcheck disable=SC2086 # a list of words
-                $tool $rule
-            done
-        done
-        ! has iptables || keep_iptables
-        ! has nft || close_nft
-    fi || true
-}
-
-close_nft() {
-    nft -a list ruleset 2>/dev/null | awk '
-        $1 == "table" { table = $2 " " $3 }
-        $1 == "chain" { chain = $2 }
-        /comment "denwa"/ { print table, chain, $NF }' | while read -r family table chain handle; do
-        nft delete rule "$family" "$table" "$chain" handle "$handle"
-    done
-}
-
-keep_iptables() {
-    if has netfilter-persistent; then
-        netfilter-persistent save >/dev/null 2>&1
-    elif [ -x /etc/init.d/iptables ]; then
-        for tool in iptables ip6tables; do
-            [ ! -x /etc/init.d/$tool ] || rc-service -q $tool save
-        done
-    elif [ "$opened" ]; then
-        say 'note: nothing here keeps the rules of iptables over a boot; see to that yourself'
-    fi
-}
+# @image/firewall.sh@
 
 # --- the end ----------------------------------------------------------------------------
 
@@ -486,7 +399,7 @@ tell() {
 
 uninstall() {
     [ "$had_binary$had_service$had_config$had_state$had_user" ] || fail 'there is no denwa here'
-    [ ! -e "$config" ] || close_firewall
+    close_firewall || say 'note: the firewall could not be closed (see above)'
     remove
     if [ "${purge-}" ]; then
         rm -rf "$folder" "$state"
@@ -535,7 +448,6 @@ undo() {
     if [ "$had_binary" ] && [ "$had_service" ] && [ "$had_config" ]; then
         rm -f "$binary.new" "$service.new" "$phones.new" "$hint.new"
     else
-        [ ! -e "$config" ] || close_firewall
         remove
         [ "$had_config" ] || rm -f "$config"
         [ "$had_state" ] || rm -rf "$state"

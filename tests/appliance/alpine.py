@@ -67,7 +67,7 @@ def install(server, memory):
         late = server.port + 1
         now = vm.say("date +%s")
         server_later = subprocess.Popen(
-            ["sh", "-c", f"sleep 3; exec python3 -m http.server {late} --bind 127.0.0.1 --directory '{server.releases.folder}'"],
+            ["sh", "-c", f"sleep 10; exec python3 -m http.server {late} --bind 127.0.0.1 --directory '{server.releases.folder}'"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             # The clock is set right while it runs, as by NTP.

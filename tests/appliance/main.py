@@ -13,12 +13,13 @@ import tempfile
 import alpine
 import cloud
 import debian
+import firewalls
 from releases import Releases
 from suite import Suite
 from vm import PROJECT, folder_by_http, free_ports
 
 REPORT = re.compile(r"(\d+) passed, (\d+) failed")
-PARTS = {"alpine": alpine.run, "cloud": cloud.run, "nocloud": debian.run, "ec2": debian.run_ec2}
+PARTS = {"alpine": alpine.run, "cloud": cloud.run, "nocloud": debian.run, "ec2": debian.run_ec2, "firewalls": firewalls.run}
 
 
 def part(arch, name):

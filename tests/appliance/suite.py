@@ -38,9 +38,6 @@ class Suite:
         rest = rest if len(rest) <= MOST else f"{rest[:MOST]} …"
         print(f"{word} {self.where}: {name}: {rest}", flush=True)
 
-    def skip(self, name, why):
-        print(f"skip {self.where}: {name}: {why}", flush=True)
-
     def report(self):
         print(f"{self.passed} passed, {self.failed} failed")
 

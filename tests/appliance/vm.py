@@ -19,8 +19,23 @@ TOOLS = PROJECT.parent / "shared" / "vm"
 # What tells one boot from another, once the services are up.
 BOOT = "cat /proc/sys/kernel/random/boot_id"
 
+# For how many seconds a boot is waited for, and then begun anew: a guest may hang before its services are up (seen with
+# QEMU 7.2 and aarch64: one page fault without an end).
+PATIENCE = (300, 300, 600)
+
+# UEFI for aarch64, without which nothing tells a guest who made its machine; it takes memory of its own.
+FIRMWARE = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
+
 # The oldest processors that denwa is for: x86-64-v1, and Cortex-A72.
 OLDEST = {"x86_64": "qemu64", "aarch64": "cortex-a72"}
+
+
+def as_on_ec2(arch, port):
+    """What makes a machine one of Amazon's, whose metadata service is on that port here."""
+    if arch == "x86_64":
+        return ["--imds", port, "--cloud", "ec2"]
+    maker = "type=1,manufacturer=Amazon EC2,product=t4g.nano"
+    return ["--imds", port, "--qemu=-bios", f"--qemu={FIRMWARE}", "--qemu=-smbios", f"--qemu={maker}"]
 
 
 def free_ports(kind, first, count):
@@ -57,15 +72,20 @@ class Vm:
 
     def start(self, *options, fresh=False, memory="512M"):
         """Boots it, and returns when its services are up."""
-        options = [*options, "--arch", self.arch, "--os", self.system, "-m", memory, "--boot-timeout", 900]
-        if kernel := self._unpacked_kernel():
+        options = [*options, "--arch", self.arch, "--os", self.system, "-m", memory]
+        if f"--qemu={FIRMWARE}" not in options and (kernel := self._unpacked_kernel()):
             options += ["--qemu=-kernel", f"--qemu={kernel}"]
         for port, here in self.ports.items():
             options += ["--udp", f"{here}:{port}"]
         # One at a time: each may make the system's image anew, and takes the one away that another is about to boot.
-        with open(pathlib.Path(tempfile.gettempdir()) / "denwa-appliance.lock", "w") as lock:
+        with open(pathlib.Path(tempfile.gettempdir()) / f"denwa-appliance-{self.system}-{self.arch}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self._checked("start", "--work", self.work, *options, *(["--fresh"] if fresh else []))
+            for patience in PATIENCE:
+                done = self._tool("start", "--work", self.work, *options, *(["--fresh"] if fresh else []), "--boot-timeout", patience)
+                if "no answer from the guest" not in done.stderr:
+                    break
+        if done.returncode:
+            raise RuntimeError(f"it did not start: {done.stdout}{done.stderr}")
         self.boot = self.say(BOOT)
 
     def _unpacked_kernel(self):
@@ -119,9 +139,8 @@ class Vm:
                 lines.readline()
 
     def _come_back(self):
-        """Waits until another boot than the last one has ended. An emulator may hang before the kernel has seen a
-        disk: after a while it is reset."""
-        for patience in (150, 150, 300):
+        """Waits until another boot than the last one has ended."""
+        for patience in PATIENCE:
             start = time.monotonic()
             while time.monotonic() - start < patience:
                 time.sleep(1)
