@@ -31,6 +31,7 @@ pub mod sip;
 pub mod switch;
 pub mod time;
 pub mod tls;
+mod web;
 
 /// What this program calls itself: what it was built from, or else the version of the package.
 pub const VERSION: &str = match option_env!("DENWA_VERSION") {

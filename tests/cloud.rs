@@ -139,11 +139,8 @@ fn where_one_address_does_not_answer_the_other_one_is_asked() {
 #[test]
 fn nonsense_is_an_error_soon() {
     let service = Service::start(&[]);
-    let large = format!(
-        "HTTP/1.1 200 x\r\nContent-Length: {0}\r\n\r\n{1}",
-        MAX_BODY + 1,
-        "x".repeat(MAX_BODY as usize + 1)
-    );
+    let large =
+        format!("HTTP/1.1 200 x\r\nContent-Length: {0}\r\n\r\n{1}", MAX_BODY + 1, "x".repeat(MAX_BODY + 1));
     let header = format!("HTTP/1.1 200 x\r\n{}: x\r\n\r\n", "x".repeat(100_000));
     let endless = format!("HTTP/1.1 200 x\r\n{}", "X: y\r\n".repeat(10_000));
     let to_itself = format!("HTTP/1.1 302 x\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", service.address);

@@ -3,19 +3,16 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use ureq::Agent;
+use crate::config::{TargetHost, WebAddress};
+use crate::web::{Question, WebError};
 
 /// Where it is, in the order in which it is tried: instances without IPv4 have it by IPv6.
 pub const ENDPOINTS: [&str; 2] = ["http://169.254.169.254", "http://[fd00:ec2::254]"];
 
 /// The most octets of an answer that are read; what is asked for here has a hundred.
-pub const MAX_BODY: u64 = 4096;
+pub const MAX_BODY: usize = 4096;
 
-/// The most octets of an answer's header.
-const MAX_HEADER: usize = 8192;
-
-/// How long each part of a question may take: to connect, to ask, to be answered, to read the answer. The service
-/// is on the same machine, and takes some milliseconds.
+/// How long a question may take. The service is on the same machine, and takes some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a token is to hold, in seconds: the longest there is.
@@ -47,7 +44,6 @@ impl fmt::Display for MetadataError {
 
 /// Somebody to ask.
 pub struct Metadata {
-    agent: Agent,
     endpoints: Vec<String>,
     /// The place in these of the one that answered last.
     current: usize,
@@ -58,21 +54,7 @@ pub struct Metadata {
 impl Metadata {
     /// Asks at these addresses: the first that answers, as long as it does.
     pub fn new(endpoints: Vec<String>) -> Metadata {
-        let agent = Agent::config_builder()
-            .timeout_connect(Some(PATIENCE))
-            .timeout_send_request(Some(PATIENCE))
-            .timeout_recv_response(Some(PATIENCE))
-            .timeout_recv_body(Some(PATIENCE))
-            .max_response_header_size(MAX_HEADER)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_idle_connections(0)
-            .http_status_as_error(false)
-            .proxy(None)
-            .user_agent("denwa")
-            .build()
-            .new_agent();
-        Metadata { agent, endpoints, current: 0, token: None }
+        Metadata { endpoints, current: 0, token: None }
     }
 
     /// What the service says below `/latest/meta-data/`; `None` if there is no such thing.
@@ -107,8 +89,7 @@ impl Metadata {
 
     fn ask(&mut self, path: &str) -> Result<(u16, String), MetadataError> {
         let token = self.token()?;
-        let url = format!("{}/latest/meta-data/{path}", self.endpoint());
-        taken(self.agent.get(url).header("X-aws-ec2-metadata-token", token).call())
+        self.say("GET", &format!("/latest/meta-data/{path}"), ("X-aws-ec2-metadata-token", &token))
     }
 
     fn token(&mut self) -> Result<String, MetadataError> {
@@ -118,10 +99,9 @@ impl Metadata {
         {
             return Ok(token.clone());
         }
-        let url = format!("{}/latest/api/token", self.endpoint());
-        let asked =
-            self.agent.put(url).header("X-aws-ec2-metadata-token-ttl-seconds", TOKEN_HOLDS.to_string());
-        let (status, token) = taken(asked.send_empty())?;
+        let wanted = TOKEN_HOLDS.to_string();
+        let (status, token) =
+            self.say("PUT", "/latest/api/token", ("X-aws-ec2-metadata-token-ttl-seconds", &wanted))?;
         let token = token.trim().to_owned();
         if status != 200 {
             return Err(MetadataError::Refused(status));
@@ -134,18 +114,29 @@ impl Metadata {
         Ok(token)
     }
 
-    fn endpoint(&self) -> &str {
-        self.endpoints.get(self.current).map_or("", String::as_str)
+    /// The status and, if that is 200, the body of the answer.
+    fn say(
+        &self,
+        method: &'static str,
+        path: &str,
+        header: (&'static str, &str),
+    ) -> Result<(u16, String), MetadataError> {
+        let endpoint = self.endpoints.get(self.current).map_or("", String::as_str);
+        let address = WebAddress::parse(endpoint).map_err(MetadataError::Unreachable)?;
+        let TargetHost::Ip(ip) = address.host() else {
+            return Err(MetadataError::Unreachable(format!("{address} is no address of a machine")));
+        };
+        let question = Question { method, address: &address, path, header };
+        let answer = question.ask(&[(*ip, address.port()).into()], None, Instant::now() + PATIENCE)?;
+        match answer.status {
+            200 => Ok((200, String::from_utf8_lossy(&answer.body(MAX_BODY)?).into_owned())),
+            status => Ok((status, String::new())),
+        }
     }
 }
 
-/// The status and the body of an answer.
-fn taken(
-    answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-) -> Result<(u16, String), MetadataError> {
-    let unreachable = |error: ureq::Error| MetadataError::Unreachable(error.to_string());
-    let mut answer = answer.map_err(unreachable)?;
-    let status = answer.status().as_u16();
-    let body = answer.body_mut().with_config().limit(MAX_BODY).read_to_string().map_err(unreachable)?;
-    Ok((status, body))
+impl From<WebError> for MetadataError {
+    fn from(error: WebError) -> MetadataError {
+        MetadataError::Unreachable(error.to_string())
+    }
 }

@@ -3,21 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde_json::Value;
 
 /// The longest time that a notice is believed to give; EC2 gives two minutes. One by a wrong clock gives this.
 const LONGEST: Duration = Duration::from_secs(120);
 
 /// What will be done to the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// It is stopped, and may be started again.
     Stop,
     /// It sleeps, and goes on where it was.
     Hibernate,
     /// It is gone for good, and its disk perhaps with it. What is not known here counts as this.
-    #[serde(other)]
     Terminate,
 }
 
@@ -40,17 +38,17 @@ pub struct Notice {
     pub at_unix: u64,
 }
 
-#[derive(Deserialize)]
-struct Body<'a> {
-    action: Action,
-    time: &'a str,
-}
-
 impl Notice {
     /// Reads what the service says at `spot/instance-action`. `None`: it is no notice.
     pub fn read(body: &str) -> Option<Notice> {
-        let Body { action, time } = serde_json::from_str(body).ok()?;
-        Some(Notice { action, at_unix: unix(time)? })
+        let body: Value = serde_json::from_str(body).ok()?;
+        let text = |name| body.get(name).and_then(Value::as_str);
+        let action = match text("action")? {
+            "stop" => Action::Stop,
+            "hibernate" => Action::Hibernate,
+            _ => Action::Terminate,
+        };
+        Some(Notice { action, at_unix: unix(text("time")?)? })
     }
 
     /// How long there is left when it is so late, in milliseconds since 1970.

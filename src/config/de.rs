@@ -1,37 +1,27 @@
-//! A serde deserializer over lines.
+//! From lines to keys with values.
 //!
 //! The sorted lines are the tree: a [`Node`] is a run of lines whose keys begin with the same
-//! parts. A struct is read from the parts that follow (its field `""` is the node's own value), a
-//! map (or a struct of nothing but `""`) from whatever parts there are, a list from the words of
-//! all lines of a key, a `str` from the one word of one line, a `String` from the whole text of one
-//! line.
+//! parts. A [`keys!`] struct is read from the parts that follow (its key `""` is the node's own value), [`Each`]
+//! from whatever parts there are, a list from the words of all lines of a key, any other value from the one
+//! line of a key.
 //!
-//! Serde stops at the first error; a person wants to read all of them. So every value is wrapped
-//! in [`Said`], which notes a mistake where it happens, remembers the line, and goes on. A key that
-//! a struct does not know is noted where serde ignores it.
+//! A person wants to read all mistakes. So nothing here fails: every value is wrapped in [`Said`], which notes a
+//! mistake where it happens, remembers the line, and goes on.
+//!
+//! What is done for each kind of value is little, and what is done for each key less; the rest knows neither, so
+//! that it is in the program once.
 
 use std::cell::RefCell;
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
-use serde::de::{
-    self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
-};
-use serde::forward_to_deserialize_any;
 
 use super::lines::Line;
 use super::mistake::{Mistakes, Reason, printable};
 use super::nearest::nearest;
 
-/// Reads `T` from sorted lines. Everything that is wrong is in `mistakes` afterwards; `None` only
-/// if nothing could be read at all.
-pub(super) fn read<'de, T: Deserialize<'de>>(
-    lines: &'de [Line<'de>],
-    mistakes: &'de RefCell<Mistakes>,
-) -> Option<T> {
-    let root = Node { lines, at: 0, mistakes };
-    T::deserialize(root).map_err(|Error(reason)| mistakes.borrow_mut().add(None, "", reason)).ok()
+/// Reads `T` from sorted lines. Everything that is wrong is in `mistakes` afterwards.
+pub(super) fn read<T: Keys>(lines: &[Line<'_>], mistakes: &RefCell<Mistakes>) -> T {
+    let mut keys = T::default();
+    keys.read(Node { lines, at: 0, mistakes });
+    keys
 }
 
 /// What the file says somewhere: on which line, and what it came to.
@@ -43,70 +33,101 @@ pub(super) struct Said<T> {
     pub(super) value: Option<T>,
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Said<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct LineAndValue<T>(PhantomData<T>);
+impl<T: Value> Said<T> {
+    pub(super) fn of(word: Word<'_>) -> Said<T> {
+        let value = T::read(word).map_err(|reason| word.note(reason)).ok();
+        Said { line: word.line.number, value }
+    }
+}
 
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for LineAndValue<T> {
-            type Value = Said<T>;
+/// What can be said by one word, or by one line.
+pub(super) trait Value: Sized {
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    fn read(word: Word<'_>) -> Result<Self, Reason>;
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a line of the configuration")
-            }
+/// Two words on one line.
+impl<A: Value, B: Value> Value for (A, B) {
+    fn read(word: Word<'_>) -> Result<Self, Reason> {
+        let (first, second) = word.two()?;
+        Ok((A::read(first)?, B::read(second)?))
+    }
+}
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Said<T>, A::Error> {
-                Ok(Said { line: seq.next_element()?.unwrap_or(0), value: seq.next_element().ok().flatten() })
-            }
+/// One of several words on a line, each with its own mistakes.
+impl<T: Value> Value for Said<T> {
+    fn read(word: Word<'_>) -> Result<Self, Reason> {
+        Ok(Said::of(word))
+    }
+}
+
+/// What is read from the lines of a key and those below it; default is what a file says that has none.
+pub(super) trait Keys: Default {
+    fn read(&mut self, node: Node<'_>);
+}
+
+impl<T: Value> Keys for Option<Said<T>> {
+    fn read(&mut self, node: Node<'_>) {
+        *self = node.word().map(|word| match word {
+            Ok(word) => Said::of(word),
+            Err(line) => Said { line, value: None },
+        });
+    }
+}
+
+impl<T: Value> Keys for Vec<Said<T>> {
+    fn read(&mut self, node: Node<'_>) {
+        node.each_word(&mut |word| self.push(Said::of(word)));
+    }
+}
+
+/// A list that makes a difference by being there.
+impl<T: Value> Keys for Option<Vec<Said<T>>> {
+    fn read(&mut self, node: Node<'_>) {
+        self.get_or_insert_default().read(node);
+    }
+}
+
+/// A struct of keys: `"part" => field: Type`, where `""` is the value of the struct's own key.
+macro_rules! keys {
+    ($($(#[$about:meta])* $name:ident { $($(#[$says:meta])* $key:literal => $field:ident: $kind:ty,)* })*) => {$(
+        $(#[$about])*
+        #[derive(Default)]
+        pub(super) struct $name {
+            $($(#[$says])* pub(super) $field: $kind,)*
         }
 
-        // No other type here is a tuple struct: this is how the deserializers know `Said`.
-        deserializer.deserialize_tuple_struct("Said", 2, LineAndValue(PhantomData))
-    }
+        impl Keys for $name {
+            fn read(&mut self, node: Node<'_>) {
+                node.each_part(&[$($key),*], &mut |part, node| match part.text {
+                    $($key => self.$field.read(node),)*
+                    _ => {}
+                });
+            }
+        }
+    )*};
 }
-
-/// What was wrong with a value; [`Said`] knows where.
-#[derive(Debug)]
-struct Error(Reason);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl de::Error for Error {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Error(Reason::Value(message.to_string()))
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Error(Reason::NotOneOf {
-            word: printable(variant, 32),
-            nearest: nearest(variant, expected),
-            known: expected,
-        })
-    }
-}
+pub(super) use keys;
 
 /// The lines whose keys begin with the same parts; `at` is where the next part begins in them.
 #[derive(Clone, Copy)]
-struct Node<'de> {
-    lines: &'de [Line<'de>],
+pub(super) struct Node<'a> {
+    lines: &'a [Line<'a>],
     at: usize,
-    mistakes: &'de RefCell<Mistakes>,
+    mistakes: &'a RefCell<Mistakes>,
 }
 
-impl<'de> Node<'de> {
+impl<'a> Node<'a> {
     /// The lines of this very key, and those of the keys below it.
-    fn split(&self) -> (&'de [Line<'de>], &'de [Line<'de>]) {
+    fn split(&self) -> (&'a [Line<'a>], &'a [Line<'a>]) {
         let own = self.lines.iter().take_while(|line| line.key.len() < self.at);
         self.lines.split_at(own.count())
     }
 
     /// The lines of a key that has nothing below it.
-    fn leaf(&self) -> &'de [Line<'de>] {
+    fn leaf(&self) -> &'a [Line<'a>] {
         let (own, below) = self.split();
         for line in below {
             let nearest = Some(line.key[..self.at - 1].to_string());
@@ -115,17 +136,65 @@ impl<'de> Node<'de> {
         own
     }
 
-    /// The one line of a key that takes one value; without it, nothing.
-    fn only(&self) -> Option<Word<'de>> {
-        let (first, others) = self.leaf().split_first()?;
+    /// The one line of a key that takes one value; if only keys below it are there, which are noted, the first
+    /// line of these. There is always one or the other, but for no lines at all.
+    fn word(&self) -> Option<Result<Word<'a>, u32>> {
+        let Some((first, others)) = self.leaf().split_first() else {
+            return self.lines.first().map(|line| Err(line.number));
+        };
         for line in others {
             self.note(line, Reason::SaidTwice { first: first.number });
         }
-        Some(Word { text: first.value, line: first, is_key: false, mistakes: self.mistakes })
+        Some(Ok(Word { text: first.value, line: first, is_key: false, mistakes: self.mistakes }))
     }
 
-    fn value(&self) -> Result<Word<'de>, Error> {
-        self.only().ok_or(Error(Reason::NoValue))
+    /// The words of all lines of a list.
+    fn each_word(&self, take: &mut dyn FnMut(Word<'a>)) {
+        for line in self.leaf() {
+            if line.value.is_empty() {
+                self.note(line, Reason::NoValue);
+            }
+            for text in line.value.split_whitespace() {
+                match text.starts_with('#') {
+                    true => self.note(line, Reason::Comment),
+                    false => take(Word { text, line, is_key: false, mistakes: self.mistakes }),
+                }
+            }
+        }
+    }
+
+    /// The parts that follow in these keys, and the lines of each. Of a struct, `known` are the parts that can
+    /// follow; where that is nothing, or `""` alone, any can.
+    pub(super) fn each_part(&self, known: &'static [&'static str], take: &mut dyn FnMut(Word<'a>, Node<'a>)) {
+        let (own, mut below) = self.split();
+        if let Some(line) = own.first() {
+            match known {
+                _ if known.contains(&"") => {
+                    let key = Word { text: "", line, is_key: true, mistakes: self.mistakes };
+                    take(key, Node { lines: own, ..*self });
+                }
+                [] => own.iter().for_each(|line| self.note(line, Reason::NumberMissing)),
+                _ => own.iter().for_each(|line| self.note(line, Reason::PartMissing { known })),
+            }
+        }
+        let is_map = known.iter().all(|part| part.is_empty());
+        while let Some(line) = below.first() {
+            let rest = line.key.get(self.at..).unwrap_or_default();
+            let text = rest.split_once('.').map_or(rest, |(part, _)| part);
+            let end = self.at + text.len();
+            let same = |line: &&Line<'_>| {
+                line.key.get(self.at..end) == Some(text)
+                    && matches!(line.key.as_bytes().get(end), None | Some(b'.'))
+            };
+            // The line itself is one of them.
+            let (lines, others) = below.split_at(below.iter().take_while(same).count().max(1));
+            below = others;
+            let node = Node { lines, at: end + 1, mistakes: self.mistakes };
+            match is_map || known.contains(&text) {
+                true => take(Word { text, line, is_key: true, mistakes: self.mistakes }, node),
+                false => node.note_unknown(known),
+            }
+        }
     }
 
     fn note(&self, line: &Line<'_>, reason: Reason) {
@@ -164,335 +233,81 @@ impl<'de> Node<'de> {
     }
 }
 
-impl<'de> Deserializer<'de> for Node<'de> {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_map(Parts::of(self, fields, fields.contains(&"")))
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_map(Parts::of(self, &[], false))
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_seq(Words::of(self))
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        _len: usize,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        let Some(first) = self.lines.first() else {
-            return Err(Error(Reason::NoValue));
-        };
-        if self.split().0.is_empty() {
-            self.leaf(); // nothing but unknown keys below, which are noted
-            return visitor.visit_seq(LineThen::nothing(first));
-        }
-        visitor.visit_seq(LineThen::new(first, self, self.mistakes))
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.value()?.deserialize_str(visitor)
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.value()?.deserialize_string(visitor)
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        self.value()?.deserialize_tuple(len, visitor)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        self.value()?.deserialize_enum(name, variants, visitor)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct
-        newtype_struct identifier
-    }
-}
-
-/// The parts that follow in a node's keys, and the lines of each.
-struct Parts<'de> {
-    node: Node<'de>,
-    fields: &'static [&'static str],
-    own: Option<Node<'de>>,
-    next: Option<Node<'de>>,
-    is_map: bool,
-}
-
-impl<'de> Parts<'de> {
-    fn of(node: Node<'de>, fields: &'static [&'static str], has_own: bool) -> Parts<'de> {
-        let (own, below) = node.split();
-        let own = Node { lines: own, ..node };
-        if !has_own {
-            let reason = match fields {
-                [] => Reason::NumberMissing,
-                known => Reason::PartMissing { known },
-            };
-            for line in own.lines {
-                own.note(line, reason.clone());
-            }
-        }
-        Parts {
-            node: Node { lines: below, ..node },
-            fields,
-            own: (has_own && !own.lines.is_empty()).then_some(own),
-            next: None,
-            is_map: fields.iter().all(|field| field.is_empty()),
-        }
-    }
-}
-
-impl<'de> MapAccess<'de> for Parts<'de> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        if let Some(own) = self.own.take()
-            && let Some(first) = own.lines.first()
-        {
-            self.next = Some(own);
-            let key = Word { text: "", line: first, is_key: true, mistakes: own.mistakes };
-            return seed.deserialize(key).map(Some);
-        }
-        let Some(first) = self.node.lines.first() else {
-            return Ok(None);
-        };
-        let rest = &first.key[self.node.at..];
-        let part = rest.split_once('.').map_or(rest, |(part, _)| part);
-        let end = self.node.at + part.len();
-        let same = |line: &&Line<'_>| {
-            line.key.get(self.node.at..end) == Some(part)
-                && matches!(line.key.as_bytes().get(end), None | Some(b'.'))
-        };
-        let count = self.node.lines.iter().take_while(same).count();
-        let (lines, others) = self.node.lines.split_at(count);
-        self.node.lines = others;
-        let node = Node { lines, at: end + 1, mistakes: self.node.mistakes };
-        if !self.is_map && !self.fields.contains(&part) {
-            node.note_unknown(self.fields);
-        }
-        self.next = Some(node);
-        seed.deserialize(Word { text: part, line: first, is_key: true, mistakes: self.node.mistakes })
-            .map(Some)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        match self.next.take() {
-            Some(node) => seed.deserialize(node),
-            None => Err(Error(Reason::NoValue)),
-        }
-    }
-}
-
-/// A line's number, then what it says; a mistake in that is noted here.
-struct LineThen<'de, D> {
-    line: &'de Line<'de>,
-    told_line: bool,
-    value: Option<(D, &'de RefCell<Mistakes>)>,
-}
-
-impl<'de, D> LineThen<'de, D> {
-    fn new(line: &'de Line<'de>, value: D, mistakes: &'de RefCell<Mistakes>) -> Self {
-        LineThen { line, told_line: false, value: Some((value, mistakes)) }
-    }
-}
-
-impl<'de> LineThen<'de, Node<'de>> {
-    fn nothing(line: &'de Line<'de>) -> Self {
-        LineThen { line, told_line: false, value: None }
-    }
-}
-
-impl<'de, D: Deserializer<'de, Error = Error>> SeqAccess<'de> for LineThen<'de, D> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        if !self.told_line {
-            self.told_line = true;
-            let number: U32Deserializer<Error> = self.line.number.into_deserializer();
-            return seed.deserialize(number).map(Some);
-        }
-        let Some((value, mistakes)) = self.value.take() else {
-            return Ok(None);
-        };
-        seed.deserialize(value).map(Some).inspect_err(|error| {
-            let mut mistakes = mistakes.borrow_mut();
-            mistakes.add(Some(self.line.number), self.line.key, error.0.clone());
-        })
-    }
-}
-
-/// The words of all lines of a list.
-struct Words<'de> {
-    lines: std::slice::Iter<'de, Line<'de>>,
-    current: Option<(&'de Line<'de>, std::str::SplitWhitespace<'de>)>,
-    mistakes: &'de RefCell<Mistakes>,
-}
-
-impl<'de> Words<'de> {
-    fn of(node: Node<'de>) -> Words<'de> {
-        Words { lines: node.leaf().iter(), current: None, mistakes: node.mistakes }
-    }
-
-    fn note(&self, line: &Line<'_>, reason: Reason) {
-        self.mistakes.borrow_mut().add(Some(line.number), line.key, reason);
-    }
-}
-
-impl<'de> SeqAccess<'de> for Words<'de> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        loop {
-            if let Some((line, words)) = &mut self.current {
-                let line = *line;
-                match words.next() {
-                    Some(comment) if comment.starts_with('#') => self.note(line, Reason::Comment),
-                    Some(text) => {
-                        let word = Word { text, line, is_key: false, mistakes: self.mistakes };
-                        return seed.deserialize(word).map(Some);
-                    }
-                    None => {}
-                }
-            }
-            let Some(line) = self.lines.next() else {
-                return Ok(None);
-            };
-            if line.value.is_empty() {
-                self.note(line, Reason::NoValue);
-            }
-            self.current = Some((line, line.value.split_whitespace()));
-        }
-    }
-}
-
 /// One word, or the whole text of a line before it is known to be one.
 #[derive(Clone, Copy)]
-struct Word<'de> {
-    text: &'de str,
-    line: &'de Line<'de>,
+pub(super) struct Word<'a> {
+    pub(super) text: &'a str,
+    line: &'a Line<'a>,
     is_key: bool,
-    mistakes: &'de RefCell<Mistakes>,
+    mistakes: &'a RefCell<Mistakes>,
 }
 
-impl<'de> Word<'de> {
+impl<'a> Word<'a> {
     /// The words, if there are as many as `wanted` and none begins a comment.
-    fn words(self, wanted: usize) -> Result<std::str::SplitWhitespace<'de>, Error> {
+    fn words(self, wanted: usize) -> Result<std::str::SplitWhitespace<'a>, Reason> {
         let words = self.text.split_whitespace();
         if !self.is_key && words.clone().any(|word| word.starts_with('#')) {
-            return Err(Error(Reason::Comment));
+            return Err(Reason::Comment);
         }
         match words.clone().count() {
-            0 => Err(Error(Reason::NoValue)),
+            0 => Err(Reason::NoValue),
             found if found == wanted => Ok(words),
-            found => Err(Error(Reason::Words { wanted, found })),
+            found => Err(Reason::Words { wanted, found }),
         }
     }
 
-    fn one(self) -> Result<&'de str, Error> {
+    fn one(self) -> Result<&'a str, Reason> {
         let is_one = |text: &str| !text.bytes().any(|b| b.is_ascii_whitespace() || b == b'#' || b >= 0x80);
         match self.text {
             text if !text.is_empty() && is_one(text) => Ok(text),
-            _ => self.words(1)?.next().ok_or(Error(Reason::NoValue)),
+            _ => self.words(1)?.next().ok_or(Reason::NoValue),
         }
     }
-}
 
-impl<'de> Deserializer<'de> for Word<'de> {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_str(visitor)
+    fn two(self) -> Result<(Word<'a>, Word<'a>), Reason> {
+        let mut words = self.words(2)?.map(|text| Word { text, ..self });
+        words.next().zip(words.next()).ok_or(Reason::NoValue)
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn note(self, reason: Reason) {
+        self.mistakes.borrow_mut().add(Some(self.line.number), self.line.key, reason);
+    }
+
+    /// A value that is one word.
+    pub(super) fn read_word<T>(self, parse: fn(&str) -> Result<T, String>) -> Result<T, Reason> {
         let word = self.one()?;
-        visitor.visit_borrowed_str(word).map_err(|error| match self.is_key {
-            false if word.contains('#') => Error(Reason::Comment),
-            false if word.contains(',') => Error(Reason::Comma),
-            _ => error,
-        })
+        parse(word).map_err(|why| self.wrong(word, why))
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    /// What is wrong with a word that is no value: perhaps it is something else that stands beside one.
+    fn wrong(self, word: &str, why: String) -> Reason {
+        match self.is_key {
+            false if word.contains('#') => Reason::Comment,
+            false if word.contains(',') => Reason::Comma,
+            _ => Reason::Value(why),
+        }
+    }
+
+    /// A value that is all of a line.
+    pub(super) fn read_text<T>(self, parse: fn(&str) -> Result<T, String>) -> Result<T, Reason> {
         match self.text {
-            "" => Err(Error(Reason::NoValue)),
-            text => visitor.visit_borrowed_str(text),
+            "" => Err(Reason::NoValue),
+            text => parse(text).map_err(Reason::Value),
         }
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_str(self.text)
+    /// A value that is a part of a key.
+    pub(super) fn read_part<T>(self, parse: fn(&str) -> Result<T, String>) -> Result<T, Reason> {
+        parse(self.text).map_err(Reason::Value)
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        _variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    /// Which of a few words it is.
+    pub(super) fn read_choice(self, known: &'static [&'static str]) -> Result<usize, Reason> {
         let word = self.one()?;
-        visitor.visit_enum(BorrowedStrDeserializer::new(word))
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        let words = self.words(len)?;
-        visitor.visit_seq(Split { of: self, words })
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        _len: usize,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_seq(LineThen::new(self.line, self, self.mistakes))
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct
-        newtype_struct option seq map struct ignored_any
-    }
-}
-
-/// The words of one line that takes several.
-struct Split<'de> {
-    of: Word<'de>,
-    words: std::str::SplitWhitespace<'de>,
-}
-
-impl<'de> SeqAccess<'de> for Split<'de> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        self.words.next().map(|text| seed.deserialize(Word { text, ..self.of })).transpose()
+        known.iter().position(|known| *known == word).ok_or_else(|| Reason::NotOneOf {
+            word: printable(word, 32),
+            nearest: nearest(word, known),
+            known,
+        })
     }
 }

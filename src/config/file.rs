@@ -1,15 +1,10 @@
 //! What a file says, before it is known to make sense: the keys, and a line for every value.
 
-use std::fmt;
-use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-
-use super::de::Said;
+use super::de::{Keys, Node, Said, keys};
 use super::{
     Ban, CallRecords, DigestOffer, Identifier, Identity, Listen, LogLevel, NatMedia, Network, Number,
     Password, PortRange, Rate, Sandbox, Spot, Target, Terminal, WebAddress,
@@ -21,149 +16,124 @@ pub(super) type Key<T> = Option<Said<T>>;
 /// A key with a list of words.
 pub(super) type List<T> = Vec<Said<T>>;
 
-/// The keys of the file.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub(super) struct File {
-    pub(super) domain: Key<Domain>,
-    pub(super) listen: Places,
-    pub(super) advertise: List<Advertised>,
-    pub(super) media_ports: Key<PortRange>,
-    pub(super) tls: TlsKeys,
-    pub(super) state: Key<PathBuf>,
-    pub(super) sync: Key<Time>,
-    pub(super) call_records: Key<Records>,
-    pub(super) register_expires: Key<(Time, Time)>,
-    pub(super) keep_alive: Key<Time>,
-    pub(super) ext: Each<ExtensionKeys>,
-    pub(super) group: Each<List<Number>>,
-    pub(super) peer: Each<PeerKeys>,
-    pub(super) trunk: Each<TrunkKeys>,
-    pub(super) route: Each<Key<Goal>>,
-    pub(super) echo: Key<Number>,
-    pub(super) mantela: MantelaKeys,
-    pub(super) call_limit: Key<Time>,
-    pub(super) media_timeout: Key<Time>,
-    pub(super) log: Key<LogLevel>,
-    pub(super) allow: List<Network>,
-    pub(super) deny: List<Network>,
-    pub(super) stealth: Key<YesNo>,
-    pub(super) rate: RateKeys,
-    pub(super) ban: Key<Banned>,
-    pub(super) sandbox: Key<Sandbox>,
-    pub(super) spot: Key<Spot>,
-    pub(super) user: Key<UserName>,
-}
+keys! {
+    /// The keys of the file.
+    File {
+        "domain" => domain: Key<Domain>,
+        "listen" => listen: Places,
+        "advertise" => advertise: List<Advertised>,
+        "media-ports" => media_ports: Key<PortRange>,
+        "tls" => tls: TlsKeys,
+        "state" => state: Key<PathBuf>,
+        "sync" => sync: Key<Time>,
+        "call-records" => call_records: Key<Records>,
+        "register-expires" => register_expires: Key<(Time, Time)>,
+        "keep-alive" => keep_alive: Key<Time>,
+        "ext" => ext: Each<ExtensionKeys>,
+        "group" => group: Each<List<Number>>,
+        "peer" => peer: Each<PeerKeys>,
+        "trunk" => trunk: Each<TrunkKeys>,
+        "route" => route: Each<Key<Goal>>,
+        "echo" => echo: Key<Number>,
+        "mantela" => mantela: MantelaKeys,
+        "call-limit" => call_limit: Key<Time>,
+        "media-timeout" => media_timeout: Key<Time>,
+        "log" => log: Key<LogLevel>,
+        "allow" => allow: List<Network>,
+        "deny" => deny: List<Network>,
+        "stealth" => stealth: Key<YesNo>,
+        "rate" => rate: RateKeys,
+        "ban" => ban: Key<Banned>,
+        "sandbox" => sandbox: Key<Sandbox>,
+        "spot" => spot: Key<Spot>,
+        "user" => user: Key<UserName>,
+    }
 
-/// `listen.NAME` and the keys below it; for `listen` itself, `places` alone.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct PlaceKeys {
-    /// `None` if there is no such key.
-    #[serde(rename = "")]
-    pub(super) places: Option<List<Listen>>,
-    #[serde(default)]
-    pub(super) allow: List<Network>,
-    #[serde(default)]
-    pub(super) deny: List<Network>,
-}
+    /// `listen.NAME` and the keys below it; for `listen` itself, `places` alone.
+    PlaceKeys {
+        /// `None` if there is no such key.
+        "" => places: Option<List<Listen>>,
+        "allow" => allow: List<Network>,
+        "deny" => deny: List<Network>,
+    }
 
-/// The keys below `rate`.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub(super) struct RateKeys {
-    pub(super) stranger: Key<Rate>,
-    pub(super) strangers: Key<Rate>,
-    pub(super) phone: Key<Rate>,
-}
+    /// The keys below `rate`.
+    RateKeys {
+        "stranger" => stranger: Key<Rate>,
+        "strangers" => strangers: Key<Rate>,
+        "phone" => phone: Key<Rate>,
+    }
 
-/// The keys below `mantela`.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub(super) struct MantelaKeys {
-    pub(super) listen: List<WebPlace>,
-    pub(super) name: Key<Name>,
-    pub(super) identifier: Key<Identifier>,
-    pub(super) prefix: List<Number>,
-    pub(super) unavailable: Key<YesNo>,
-    pub(super) numbers: List<Number>,
-}
+    /// The keys below `mantela`.
+    MantelaKeys {
+        "listen" => listen: List<WebPlace>,
+        "name" => name: Key<Name>,
+        "identifier" => identifier: Key<Identifier>,
+        "prefix" => prefix: List<Number>,
+        "unavailable" => unavailable: Key<YesNo>,
+        "numbers" => numbers: List<Number>,
+    }
 
-/// The keys below `tls`.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub(super) struct TlsKeys {
-    pub(super) cert: Key<PathBuf>,
-    pub(super) key: Key<PathBuf>,
-}
+    /// The keys below `tls`.
+    TlsKeys {
+        "cert" => cert: Key<PathBuf>,
+        "key" => key: Key<PathBuf>,
+    }
 
-/// `ext.N` and the keys below it.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct ExtensionKeys {
-    #[serde(rename = "")]
-    pub(super) password: Key<Password>,
-    pub(super) name: Key<Name>,
-    pub(super) max_contacts: Key<Contacts>,
-    pub(super) busy: Key<Number>,
-    pub(super) no_answer: Key<(Said<Time>, Said<Number>)>,
-    pub(super) offline: Key<Number>,
-    pub(super) identity: Key<Identity>,
-    pub(super) digest: Key<DigestOffer>,
-    pub(super) nat_media: Key<NatMedia>,
-    #[serde(default)]
-    pub(super) allow: List<Network>,
-    pub(super) max_calls: Key<Calls>,
-    pub(super) max_calls_hour: Key<CallsAnHour>,
-    pub(super) public: Key<YesNo>,
-    pub(super) r#type: Key<Terminal>,
-    pub(super) model: Key<Name>,
-}
+    /// `ext.N` and the keys below it.
+    ExtensionKeys {
+        "" => password: Key<Password>,
+        "name" => name: Key<Name>,
+        "max-contacts" => max_contacts: Key<Contacts>,
+        "busy" => busy: Key<Number>,
+        "no-answer" => no_answer: Key<(Said<Time>, Said<Number>)>,
+        "offline" => offline: Key<Number>,
+        "identity" => identity: Key<Identity>,
+        "digest" => digest: Key<DigestOffer>,
+        "nat-media" => nat_media: Key<NatMedia>,
+        "allow" => allow: List<Network>,
+        "max-calls" => max_calls: Key<Calls>,
+        "max-calls-hour" => max_calls_hour: Key<CallsAnHour>,
+        "public" => public: Key<YesNo>,
+        "type" => r#type: Key<Terminal>,
+        "model" => model: Key<Name>,
+    }
 
-/// `peer.NAME` and the keys below it.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct PeerKeys {
-    #[serde(rename = "", default)]
-    pub(super) hosts: List<Address>,
-    pub(super) prefix: Key<Number>,
-    pub(super) user: Key<Word>,
-    pub(super) password: Key<Password>,
-    #[serde(default)]
-    pub(super) allow: List<Network>,
-    pub(super) strip: Key<Digits>,
-    pub(super) add: Key<Number>,
-    pub(super) numbers: Option<List<Number>>,
-    pub(super) hop: Key<YesNo>,
-    #[serde(default)]
-    pub(super) trunks: List<Number>,
-    pub(super) max_calls: Key<Calls>,
-    pub(super) mantela: Key<WebAddress>,
-    pub(super) identifier: Key<Identifier>,
-    pub(super) pin: Key<Pin>,
-}
+    /// `peer.NAME` and the keys below it.
+    PeerKeys {
+        "" => hosts: List<Address>,
+        "prefix" => prefix: Key<Number>,
+        "user" => user: Key<Word>,
+        "password" => password: Key<Password>,
+        "allow" => allow: List<Network>,
+        "strip" => strip: Key<Digits>,
+        "add" => add: Key<Number>,
+        "numbers" => numbers: Option<List<Number>>,
+        "hop" => hop: Key<YesNo>,
+        "trunks" => trunks: List<Number>,
+        "max-calls" => max_calls: Key<Calls>,
+        "mantela" => mantela: Key<WebAddress>,
+        "identifier" => identifier: Key<Identifier>,
+        "pin" => pin: Key<Pin>,
+    }
 
-/// `trunk.NAME` and the keys below it.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct TrunkKeys {
-    #[serde(rename = "")]
-    pub(super) address: Key<Address>,
-    pub(super) auth_user: Key<Word>,
-    pub(super) password: Key<Password>,
-    pub(super) register: Key<YesNo>,
-    #[serde(default)]
-    pub(super) allow: List<Network>,
-    #[serde(default)]
-    pub(super) numbers: List<Number>,
-    pub(super) caller_id: Key<Number>,
-    pub(super) emergency: Key<YesNo>,
-    pub(super) pin: Key<Pin>,
-    pub(super) max_calls: Key<Calls>,
-    pub(super) max_calls_extension: Key<Calls>,
-    pub(super) max_calls_hour: Key<CallsAnHour>,
-    pub(super) max_minutes: Key<Minutes>,
-    pub(super) max_minutes_day: Key<Minutes>,
+    /// `trunk.NAME` and the keys below it.
+    TrunkKeys {
+        "" => address: Key<Address>,
+        "auth-user" => auth_user: Key<Word>,
+        "password" => password: Key<Password>,
+        "register" => register: Key<YesNo>,
+        "allow" => allow: List<Network>,
+        "numbers" => numbers: List<Number>,
+        "caller-id" => caller_id: Key<Number>,
+        "emergency" => emergency: Key<YesNo>,
+        "pin" => pin: Key<Pin>,
+        "max-calls" => max_calls: Key<Calls>,
+        "max-calls-extension" => max_calls_extension: Key<Calls>,
+        "max-calls-hour" => max_calls_hour: Key<CallsAnHour>,
+        "max-minutes" => max_minutes: Key<Minutes>,
+        "max-minutes-day" => max_minutes_day: Key<Minutes>,
+    }
 }
 
 /// The URI of another exchange: `sip:user@host:port;transport=tcp`.
@@ -242,27 +212,13 @@ impl<T> Default for Each<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Each<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Numbers<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Numbers<T> {
-            type Value = Each<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("numbers")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Each<T>, A::Error> {
-                let mut each = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    each.push(entry);
-                }
-                Ok(Each(each))
-            }
-        }
-
-        deserializer.deserialize_map(Numbers(PhantomData))
+impl<T: Keys> Keys for Each<T> {
+    fn read(&mut self, node: Node<'_>) {
+        node.each_part(&[], &mut |number, node| {
+            let mut below = T::default();
+            below.read(node);
+            self.0.push((Said::of(number), below));
+        });
     }
 }
 
@@ -277,32 +233,15 @@ pub(super) struct Named {
     pub(super) keys: PlaceKeys,
 }
 
-impl<'de> Deserialize<'de> for Places {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Names;
-
-        impl<'de> Visitor<'de> for Names {
-            type Value = Places;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("places to listen at, and names of more")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Places, A::Error> {
-                let mut places = Vec::new();
-                while let Some(Said { line, value }) = map.next_key()? {
-                    match value {
-                        Some(name) => places.push(Named { name, line, keys: map.next_value()? }),
-                        // Who writes `listen.allow` does not mean a place, so nothing is said of it.
-                        None => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(Places(places))
-            }
-        }
-
-        // The only field is the one without a name: this is how the deserializer knows a map that
-        // has a value of its own.
-        deserializer.deserialize_struct("Places", &[""], Names)
+impl Keys for Places {
+    fn read(&mut self, node: Node<'_>) {
+        // Any name can follow, and places without a name have none.
+        node.each_part(&[""], &mut |name, node| {
+            // Who writes `listen.allow` does not mean a place, so nothing is said of it but that.
+            let Said { line, value: Some(name) } = Said::of(name) else { return };
+            let mut keys = PlaceKeys::default();
+            keys.read(node);
+            self.0.push(Named { name, line, keys });
+        });
     }
 }

@@ -1,10 +1,7 @@
 //! What an exchange says of itself in public (`mantela.*`), and of whom else it tells there.
 
 use std::fmt;
-use std::net::IpAddr;
-
-use serde::Deserialize;
-use ureq::http::Uri;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::mistake::printable;
 use super::{Listen, Number, TargetHost};
@@ -53,8 +50,7 @@ pub struct Listing {
 
 /// What answers at an extension: the types of the schema that need nothing else said. Those that forward
 /// (`alias`, `main`, `switchboard`) are what groups are for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the words say it
 pub enum Terminal {
     Application,
@@ -111,7 +107,11 @@ impl fmt::Display for Identifier {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebAddress {
     text: String,
+    is_https: bool,
     host: TargetHost,
+    port: u16,
+    /// Where the host and its port begin and end in the text.
+    authority: (usize, usize),
 }
 
 impl WebAddress {
@@ -125,36 +125,89 @@ impl WebAddress {
         if word.len() > LONGEST_ADDRESS {
             return Err(format!("the address has {} bytes; {LONGEST_ADDRESS} are the most", word.len()));
         }
-        // The parser would take more than ASCII in a path, and a host that is too long for any name.
-        let parsed = word.parse::<Uri>().ok().filter(|_| word.bytes().all(|b| b.is_ascii_graphic()));
-        let Some(uri) = parsed else { return why("is not an address of the web") };
-        match uri.scheme_str() {
-            Some("http" | "https") => {}
-            _ => return why("does not begin with http:// or https://"),
+        // What cannot stand in a URI (RFC 3986).
+        let is_wrong = |b: u8| !b.is_ascii_graphic() || b"<>`\"\\^{}|".contains(&b);
+        if word.is_empty() || word.bytes().any(is_wrong) {
+            return why("is not an address of the web");
         }
-        let Some(authority) = uri.authority() else { return why("has no host") };
-        if authority.as_str().contains('@') {
+        let Some((scheme, behind)) = word.split_once("://") else {
+            return why("does not begin with http:// or https://");
+        };
+        let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.is_empty() {
+            return why("is not an address of the web");
+        }
+        let is_https = scheme.eq_ignore_ascii_case("https");
+        if !is_https && !scheme.eq_ignore_ascii_case("http") {
+            return why("does not begin with http:// or https://");
+        }
+        if authority.contains('@') {
             return why("has a user in it, and perhaps a password: what is published has neither");
         }
-        if uri.query().is_some() || word.contains('#') {
+        if word.contains(['?', '#']) {
             return why("has a `?` or a `#` in it: leave that out, and what is behind it");
         }
-        let port = authority.as_str().get(authority.host().len()..).unwrap_or_default();
-        if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
-            return why("has a port that is not from 1 to 65535");
-        }
-        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let host = match name.parse::<IpAddr>() {
-            Ok(address) => TargetHost::Ip(address),
-            Err(_) if is_host_name(authority.host()) => TargetHost::Name(name.to_ascii_lowercase()),
-            Err(_) => return why("has no host"),
+        // The colons of an IPv6 address are in brackets.
+        let host_ends = match authority.rfind(']') {
+            Some(bracket) => bracket + 1,
+            None => authority.find(':').unwrap_or(authority.len()),
         };
-        Ok(WebAddress { text: word.to_owned(), host })
+        let (host, port) = authority.split_at(host_ends);
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => Some(if is_https { 443 } else { 80 }),
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok(),
+            _ => None,
+        };
+        let Some(port) = port.filter(|&port| port > 0) else {
+            return why("has a port that is not from 1 to 65535");
+        };
+        let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match (in_brackets, host.parse()) {
+            (Some(address), _) => {
+                address.parse::<Ipv6Addr>().ok().map(|address| TargetHost::Ip(address.into()))
+            }
+            (None, Ok(address)) => Some(TargetHost::Ip(IpAddr::V4(address))),
+            (None, Err(_)) if is_host_name(host) => Some(TargetHost::Name(host.to_ascii_lowercase())),
+            (None, Err(_)) => None,
+        };
+        let Some(host) = host else { return why("has no host") };
+        let begins = scheme.len() + "://".len();
+        let authority = (begins, begins + authority.len());
+        Ok(WebAddress { text: word.to_owned(), is_https, host, port, authority })
+    }
+
+    /// Whether it is reached through TLS.
+    pub fn is_https(&self) -> bool {
+        self.is_https
     }
 
     /// Whose it is.
     pub fn host(&self) -> &TargetHost {
         &self.host
+    }
+
+    /// Where it is reached there.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Host and port as they were written.
+    pub fn authority(&self) -> &str {
+        let (begins, ends) = self.authority;
+        self.text.get(begins..ends).unwrap_or_default()
+    }
+
+    /// What is asked for there.
+    pub fn path(&self) -> &str {
+        match self.text.get(self.authority.1..) {
+            None | Some("") => "/",
+            Some(path) => path,
+        }
+    }
+
+    /// The text of the address of another path at the same host.
+    pub fn beside(&self, path: &str) -> String {
+        format!("{}{path}", self.text.get(..self.authority.1).unwrap_or_default())
     }
 
     /// As it was written.
@@ -207,7 +260,15 @@ mod tests {
             ("https://friend.example:0/", "port"),
             ("https://friend.example:70000/", "port"),
             ("https://", "is not an address"),
-            ("https:///x", ""),
+            ("https:///x", "is not an address"),
+            ("file:///etc/passwd", "is not an address"),
+            ("https://friend.example:/", "port"),
+            ("https://friend.example:+80/", "port"),
+            ("https://[2001:db8::1]80/", "port"),
+            ("https://2001:db8::1/", "port"),
+            ("https://[192.0.2.1]/", "has no host"),
+            ("https://[2001:db8::1/", "port"),
+            ("https://friend.example/<x>", "is not an address"),
             ("https://a..b/", "has no host"),
             ("https://電話.example/", "is not an address"),
             ("https://friend.example/\u{1b}[2J", "is not an address"),
@@ -217,6 +278,24 @@ mod tests {
             let said = WebAddress::parse(word).unwrap_err();
             assert!(said.contains(why) && !said.contains(char::is_control), "{word}: {said}");
         }
+    }
+
+    #[test]
+    fn parts_of_addresses() {
+        let parts = |word: &str| {
+            let address = WebAddress::parse(word).unwrap();
+            let texts = (address.authority().to_owned(), address.path().to_owned(), address.beside("/y"));
+            (address.is_https(), address.port(), texts)
+        };
+        let texts = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+        assert_eq!(
+            parts("HTTPS://Friend.example"),
+            (true, 443, texts("Friend.example", "/", "HTTPS://Friend.example/y"))
+        );
+        assert_eq!(
+            parts("http://[2001:db8::1]:8080/a/b"),
+            (false, 8080, texts("[2001:db8::1]:8080", "/a/b", "http://[2001:db8::1]:8080/y"))
+        );
     }
 
     #[test]

@@ -11,8 +11,8 @@
 //! );
 //! ```
 //!
-//! A file goes through four steps: `lines` (key and value), `de` and `file` (which keys there are,
-//! by serde), `value` (how each kind of value is written) and `check` (whether it makes sense
+//! A file goes through four steps: `lines` (key and value), `de` and `file` (which keys there
+//! are), `value` (how each kind of value is written) and `check` (whether it makes sense
 //! together). Each adds to the same [`Mistakes`], so that a person reads all of them at once.
 
 mod add_peer;
@@ -220,7 +220,7 @@ impl Config {
             return Err(Mistakes::only(file_name, Reason::Empty));
         }
         let noted = RefCell::new(mistakes);
-        let file = de::read::<file::File>(&lines, &noted).unwrap_or_default();
+        let file = de::read::<file::File>(&lines, &noted);
         let mut mistakes = noted.into_inner();
         let config = check::check(file, &mut mistakes);
         if mistakes.is_empty() {
@@ -407,8 +407,7 @@ pub struct NoAnswer {
 }
 
 /// Whose caller id an extension may show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// Its own number only (or none).
     Own,
@@ -417,8 +416,7 @@ pub enum Identity {
 }
 
 /// Which digest challenges an extension is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DigestOffer {
     /// SHA-256 first, MD5 second.
     Both,
@@ -427,8 +425,7 @@ pub enum DigestOffer {
 }
 
 /// From where a leg's RTP is accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NatMedia {
     /// The address in its SDP or, behind NAT, the address that signals.
     Strict,
@@ -493,7 +490,6 @@ pub struct CallRecords {
 
 /// How much of the cage must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum Sandbox {
     /// An unprivileged user, Landlock and seccomp, or the exchange does not start.
     Require,
@@ -504,8 +500,7 @@ pub enum Sandbox {
 }
 
 /// Whether a notice that this machine will be stopped is looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spot {
     /// Where the machine is one that the cloud may take back at any time.
     Auto,
@@ -581,8 +576,7 @@ pub struct ExpiresRange {
 }
 
 /// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Only what is broken.
     Error,

@@ -1,11 +1,10 @@
 //! How each kind of value is written, and what is said when it is not.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
-
+use super::de::Value;
 use super::file::{
     Address, Advertised, Banned, Calls, CallsAnHour, Contacts, Digits, Domain, Goal, Minutes, Name, Pin,
     PlaceName, Records, Time, UserName, WebPlace, Word, YesNo,
@@ -13,68 +12,82 @@ use super::file::{
 use super::mistake::{Reason, printable};
 use super::network::{bare_address, network};
 use super::{
-    Ban, CallRecords, Identifier, Listen, MAX_CONTACTS, MAX_HOSTS, Network, Number, Password, PortRange,
-    Rate, Target, TargetHost, Transport, WebAddress,
+    Ban, CallRecords, DigestOffer, Identifier, Identity, Listen, LogLevel, MAX_CONTACTS, MAX_HOSTS, NatMedia,
+    Network, Number, Password, PortRange, Rate, Sandbox, Spot, Target, TargetHost, Terminal, Transport,
+    WebAddress,
 };
 use crate::sip::{Host, Uri};
 
 /// Why a word is not a value: a sentence for the person who wrote it.
 type Why = String;
 
-/// `$kind` is read from one word (`deserialize_str`), from a whole text (`deserialize_string`), or from
-/// a part of a key (`deserialize_identifier`).
+/// `$kind` is read from one word (`read_word`), from a whole text (`read_text`), or from a part of a key
+/// (`read_part`).
 macro_rules! written_as {
-    ($($kind:ty: $deserialize:ident by $parse:path;)*) => {$(
-        impl<'de> Deserialize<'de> for $kind {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.$deserialize(Written($parse))
+    ($($kind:ty: $read:ident by $parse:expr;)*) => {$(
+        impl Value for $kind {
+            fn read(word: super::de::Word<'_>) -> Result<Self, Reason> {
+                word.$read($parse)
             }
         }
     )*};
 }
 
 written_as! {
-    Domain: deserialize_str by domain;
-    Listen: deserialize_str by listen;
-    Advertised: deserialize_str by advertised;
-    PortRange: deserialize_str by port_range;
-    Time: deserialize_str by time;
-    Number: deserialize_str by number;
-    Contacts: deserialize_str by contacts;
-    Calls: deserialize_str by calls;
-    CallsAnHour: deserialize_str by calls_an_hour;
-    Minutes: deserialize_str by minutes;
-    Digits: deserialize_str by digits;
-    Pin: deserialize_str by pin;
-    Address: deserialize_str by address;
-    Goal: deserialize_string by goal;
-    Word: deserialize_string by word;
-    Network: deserialize_str by network;
-    Rate: deserialize_str by rate;
-    YesNo: deserialize_str by yes_no;
-    WebPlace: deserialize_str by web_place;
-    WebAddress: deserialize_str by WebAddress::parse;
-    Identifier: deserialize_str by identifier;
-    UserName: deserialize_str by user_name;
-    PlaceName: deserialize_identifier by place_name;
-    Password: deserialize_string by password;
-    Name: deserialize_string by name;
-    Banned: deserialize_string by ban;
-    Records: deserialize_string by call_records;
+    Domain: read_word by domain;
+    Listen: read_word by listen;
+    Advertised: read_word by advertised;
+    PortRange: read_word by port_range;
+    Time: read_word by time;
+    Number: read_word by number;
+    Contacts: read_word by contacts;
+    Calls: read_word by calls;
+    CallsAnHour: read_word by calls_an_hour;
+    Minutes: read_word by minutes;
+    Digits: read_word by digits;
+    Pin: read_word by pin;
+    Address: read_word by address;
+    Goal: read_text by goal;
+    Word: read_text by word;
+    Network: read_word by network;
+    Rate: read_word by rate;
+    YesNo: read_word by yes_no;
+    WebPlace: read_word by web_place;
+    WebAddress: read_word by WebAddress::parse;
+    Identifier: read_word by identifier;
+    UserName: read_word by user_name;
+    PlaceName: read_part by place_name;
+    Password: read_text by password;
+    Name: read_text by name;
+    Banned: read_text by ban;
+    Records: read_text by call_records;
+    PathBuf: read_text by |text| Ok(PathBuf::from(text));
 }
 
-struct Written<T>(fn(&str) -> Result<T, Why>);
+/// `$kind` is one of a few words.
+macro_rules! one_of {
+    ($($kind:ident: $($word:literal => $value:ident)*;)*) => {$(
+        impl Value for $kind {
+            fn read(word: super::de::Word<'_>) -> Result<Self, Reason> {
+                let values = [$($kind::$value),*];
+                let which = word.read_choice(&[$($word),*])?;
+                values.get(which).copied().ok_or(Reason::NoValue)
+            }
+        }
+    )*};
+}
 
-impl<T> Visitor<'_> for Written<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        (self.0)(text).map_err(E::custom)
-    }
+one_of! {
+    LogLevel: "error" => Error "warn" => Warn "info" => Info "debug" => Debug;
+    Sandbox: "require" => Require "best-effort" => BestEffort "off" => Off;
+    Spot: "auto" => Auto "off" => Off;
+    Identity: "own" => Own "any" => Any;
+    DigestOffer: "both" => Both "md5" => Md5;
+    NatMedia: "strict" => Strict "learn" => Learn;
+    Terminal: "application" => Application "cellphone" => Cellphone "conference" => Conference
+        "dialphone" => Dialphone "fax" => Fax "information" => Information "modem" => Modem "music" => Music
+        "other" => Other "phone" => Phone "pushphone" => Pushphone "reserved" => Reserved
+        "smartphone" => Smartphone "unknown" => Unknown;
 }
 
 /// A word from the file inside a sentence.

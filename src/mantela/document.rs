@@ -1,17 +1,15 @@
 //! The document itself: the types of the schema, and what a configuration comes to in them.
 
-use std::fmt;
 use std::net::IpAddr;
 
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use super::text::Text;
 use super::{is_private, reach};
 use crate::config::{self, Config, Kind, Listen, Number, Terminal, Transport};
 
 /// What is to be found at [`super::PATH`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Document {
     /// Which version of the schema it follows.
@@ -25,7 +23,7 @@ pub struct Document {
 }
 
 /// The exchange whose document it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AboutMe {
     /// Its name for people.
@@ -35,21 +33,21 @@ pub struct AboutMe {
     /// Its name for machines.
     pub identifier: Text,
     /// Where it is reached.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sip_uri: Vec<Text>,
     /// Whether it cannot be called at present.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<bool>,
     /// Where on Earth it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub geolocation_coordinates: Option<Coordinates>,
     /// The address of a picture.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Text>,
 }
 
 /// Where on Earth something is. The other measures of the schema are read over.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Coordinates {
     /// Degrees to the north.
     pub latitude: f64,
@@ -62,7 +60,7 @@ pub struct Coordinates {
 pub struct Prefixes(pub Vec<Text>);
 
 /// Somebody who can be called.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Extension {
     /// A name for people.
@@ -70,24 +68,24 @@ pub struct Extension {
     /// What is dialled behind the prefix; some exchanges hide it (`XXXX`).
     pub extension: Text,
     /// A name for machines, unlike all others of this document.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub identifier: Option<Text>,
     /// What kind it is; one of the schema's words, if the other side keeps to that.
     #[serde(rename = "type")]
     pub kind: Text,
     /// Which model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Text>,
     /// Of a number that forwards, the identifiers of those who ring.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer_to: Option<Vec<Text>>,
     /// Whether it cannot be called at present.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<bool>,
 }
 
 /// An exchange that the one of the document is joined with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provider {
     /// Its name for people.
@@ -99,7 +97,7 @@ pub struct Provider {
     /// Where its own document is.
     pub mantela: Text,
     /// Whether it cannot be called at present.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<bool>,
 }
 
@@ -117,34 +115,6 @@ impl Serialize for Prefixes {
             [one] => one.serialize(serializer),
             several => several.serialize(serializer),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Prefixes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Prefixes, D::Error> {
-        struct OneOrSeveral;
-
-        impl<'de> Visitor<'de> for OneOrSeveral {
-            type Value = Prefixes;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or an array of strings")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, one: &str) -> Result<Prefixes, E> {
-                Ok(Prefixes(vec![Text::new(one)]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Prefixes, A::Error> {
-                let mut prefixes = Vec::new();
-                while let Some(one) = all.next_element()? {
-                    prefixes.push(one);
-                }
-                Ok(Prefixes(prefixes))
-            }
-        }
-
-        deserializer.deserialize_any(OneOrSeveral)
     }
 }
 

@@ -9,35 +9,24 @@
 //! | a host in a private network, by its address, its name, or what its name leads to | only if that is wanted | an error |
 
 use std::fmt;
-use std::fs::File;
-use std::io::{BufReader, Read};
-use std::net::IpAddr;
-use std::time::Duration;
-
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use ureq::http::{Response, Uri, header};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Body};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 use super::text::Text;
 use super::{MAX_DOCUMENT, is_private, is_private_host};
-use crate::config::WebAddress;
-use crate::tls::{BUNDLES, provider};
+use crate::config::{TargetHost, WebAddress};
+use crate::tls::{Authorities, Client};
+use crate::web::{Question, WebError};
 
 /// How many times another address is gone on to.
 pub const MAX_REDIRECTS: usize = 3;
 
-/// How long one address may take.
+/// How long one address may take, once it is known where its host is.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The most octets of the system's list of authorities.
-const MAX_BUNDLE: u64 = 4 << 20;
-
-/// The most octets of an answer's head.
-const MAX_HEADER: usize = 16 << 10;
+/// The most addresses of a host that are tried.
+const MAX_ADDRESSES: usize = 8;
 
 /// What was got.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,10 +77,17 @@ impl fmt::Display for FetchError {
             FetchError::Refused(status) => write!(f, "the server does not give it ({status})"),
             FetchError::WebPage => f.write_str("a web page is there, and no mantela.json"),
             FetchError::TooLarge => {
-                write!(f, "it is larger than {} KiB, and no mantela.json is; it was not read on", MAX_DOCUMENT >> 10)
+                write!(
+                    f,
+                    "it is larger than {} KiB, and no mantela.json is; it was not read on",
+                    MAX_DOCUMENT >> 10
+                )
             }
             FetchError::Redirects => {
-                write!(f, "the server sends on to another address, and that again: more than {MAX_REDIRECTS} times")
+                write!(
+                    f,
+                    "the server sends on to another address, and that again: more than {MAX_REDIRECTS} times"
+                )
             }
             FetchError::Redirect(why) => write!(f, "the server sends on to another address, and {why}"),
         }
@@ -99,147 +95,87 @@ impl fmt::Display for FetchError {
 }
 
 /// Gets what is at an address; from hosts in private networks only if `private`. It takes as long as it takes, at
-/// most 40 s.
+/// most 40 s and what the system needs to find hosts.
 ///
 /// # Errors
 ///
 /// Why there is nothing.
 pub fn fetch(address: &WebAddress, private: bool) -> Result<Fetched, FetchError> {
-    let authorities = authorities();
-    let has_authorities = !authorities.is_empty();
-    let agent = agent(private, authorities);
+    let authorities = Authorities::open();
+    let has_authorities = authorities.are_there();
+    let mut tls = Client::new(authorities);
     let mut from = address.clone();
     for _ in 0..=MAX_REDIRECTS {
-        if !private && is_private_host(from.host()) {
-            return Err(FetchError::Private(from.host().to_string()));
-        }
-        if !has_authorities && is_https(&from) {
-            return Err(FetchError::NoAuthorities);
-        }
-        let mut answer = agent
-            .get(from.as_str())
-            .header(header::ACCEPT, "application/json")
-            .call()
-            .map_err(|error| reason(error, &from))?;
-        match answer.status().as_u16() {
-            200 => return Ok(Fetched { octets: body(&mut answer, &from)?, from }),
-            301 | 302 | 303 | 307 | 308 => from = next(&answer, &from)?,
+        let at = found(&from, private)?;
+        let client = match from.is_https() {
+            true if !has_authorities => return Err(FetchError::NoAuthorities),
+            true => Some(tls.connect(&from.host().to_string(), None).map_err(io::Error::other)?),
+            false => None,
+        };
+        let (path, header) = (from.path(), ("Accept", "application/json"));
+        let question = Question { method: "GET", address: &from, path, header };
+        let answer = question.ask(&at, client, Instant::now() + PATIENCE)?;
+        match answer.status {
+            200 if answer.kind.as_deref().is_some_and(is_web_page) => return Err(FetchError::WebPage),
+            200 => return Ok(Fetched { octets: answer.body(MAX_DOCUMENT)?, from }),
+            301 | 302 | 303 | 307 | 308 => from = next(answer.location.as_deref(), &from)?,
             status => return Err(FetchError::Refused(status)),
         }
     }
     Err(FetchError::Redirects)
 }
 
-/// Whom this machine believes who somebody is, as its system says.
-fn authorities() -> Vec<Certificate<'static>> {
-    let Some(file) = BUNDLES.iter().find_map(|path| File::open(path).ok()) else { return Vec::new() };
-    // One that cannot be read is nobody's.
-    let all = CertificateDer::pem_reader_iter(BufReader::new(file.take(MAX_BUNDLE))).flatten();
-    all.map(|certificate| Certificate::from_der(&certificate).to_owned()).collect()
-}
-
-fn is_https(address: &WebAddress) -> bool {
-    address.as_str().starts_with("https:")
-}
-
-fn agent(private: bool, authorities: Vec<Certificate<'static>>) -> Agent {
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::Specific(authorities.into()))
-        .unversioned_rustls_crypto_provider(provider())
-        .build();
-    let config = Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .max_response_header_size(MAX_HEADER)
-        // Each address is looked at before it is gone to.
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .max_idle_connections(0)
-        .http_status_as_error(false)
-        .proxy(None)
-        .tls_config(tls)
-        .user_agent("denwa")
-        .build();
-    Agent::with_parts(config, DefaultConnector::new(), Near { private, resolver: DefaultResolver::default() })
-}
-
-fn body(answer: &mut Response<Body>, from: &WebAddress) -> Result<Vec<u8>, FetchError> {
-    let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html")) {
-        return Err(FetchError::WebPage);
+/// Where a host is. None of its addresses may be near unless that is wanted; it is these that are gone to, so that
+/// there is no moment between looking at an address and going there.
+fn found(address: &WebAddress, private: bool) -> Result<Vec<SocketAddr>, FetchError> {
+    let host = address.host();
+    if !private && is_private_host(host) {
+        return Err(FetchError::Private(host.to_string()));
     }
-    if answer.body().content_length().is_some_and(|length| length > MAX_DOCUMENT as u64) {
-        return Err(FetchError::TooLarge);
+    let at: Vec<SocketAddr> = match host {
+        TargetHost::Ip(ip) => vec![SocketAddr::new(*ip, address.port())],
+        TargetHost::Name(name) => {
+            let found = (name.as_str(), address.port()).to_socket_addrs();
+            found?.take(MAX_ADDRESSES).collect()
+        }
+    };
+    match at.iter().find(|at| !private && is_private(at.ip())) {
+        Some(near) => Err(FetchError::Private(format!("{host} ({})", near.ip()))),
+        None => Ok(at),
     }
-    let read = answer.body_mut().with_config().limit(MAX_DOCUMENT as u64).read_to_vec();
-    read.map_err(|error| reason(error, from))
+}
+
+fn is_web_page(kind: &str) -> bool {
+    kind.trim_start().to_ascii_lowercase().starts_with("text/html")
 }
 
 /// Where an answer sends to.
-fn next(answer: &Response<Body>, from: &WebAddress) -> Result<WebAddress, FetchError> {
+fn next(to: Option<&str>, from: &WebAddress) -> Result<WebAddress, FetchError> {
     let wrong = |why: &str| FetchError::Redirect(Text::new(why));
-    let to = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
     let to = to.ok_or_else(|| wrong("does not say to which"))?;
     // Relative to the host; more than that is never used for a document.
-    let whole = match from.as_str().parse::<Uri>() {
-        Ok(uri) if to.starts_with('/') && !to.starts_with("//") => {
-            let scheme = uri.scheme_str().unwrap_or("http");
-            format!("{scheme}://{}{to}", uri.authority().map_or("", |authority| authority.as_str()))
-        }
-        _ => to.to_owned(),
+    let whole = match to.starts_with('/') && !to.starts_with("//") {
+        true => from.beside(to),
+        false => to.to_owned(),
     };
     let next = WebAddress::parse(&whole).map_err(|why| wrong(&why))?;
-    match is_https(from) && !is_https(&next) {
+    match from.is_https() && !next.is_https() {
         true => Err(wrong("from https to http, where anybody on the way can change what is read")),
         false => Ok(next),
     }
 }
 
-/// What an error of the library means.
-fn reason(error: ureq::Error, from: &WebAddress) -> FetchError {
-    match error {
-        ureq::Error::BodyExceedsLimit(_) => FetchError::TooLarge,
-        ureq::Error::Other(error) => match error.downcast_ref::<IsNear>() {
-            Some(IsNear(address)) => FetchError::Private(format!("{} ({address})", from.host())),
-            None => FetchError::Unreachable(Text::new(&error.to_string())),
-        },
-        ureq::Error::HostNotFound => {
-            FetchError::Unreachable(Text::new(&format!("no host is called {}", from.host())))
-        }
-        other => FetchError::Unreachable(Text::new(&other.to_string())),
+impl From<io::Error> for FetchError {
+    fn from(error: io::Error) -> FetchError {
+        FetchError::Unreachable(Text::new(&error.to_string()))
     }
 }
 
-/// Finds the addresses of a host, none of which may be near unless that is wanted. So there is no moment between
-/// looking at an address and going there.
-#[derive(Debug)]
-struct Near {
-    private: bool,
-    resolver: DefaultResolver,
-}
-
-/// A host turned out to be near.
-#[derive(Debug)]
-struct IsNear(IpAddr);
-
-impl std::error::Error for IsNear {}
-
-impl fmt::Display for IsNear {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is in a private network", self.0)
-    }
-}
-
-impl Resolver for Near {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = self.resolver.resolve(uri, config, timeout)?;
-        match found.iter().find(|address| !self.private && is_private(address.ip())) {
-            Some(near) => Err(ureq::Error::Other(Box::new(IsNear(near.ip())))),
-            None => Ok(found),
+impl From<WebError> for FetchError {
+    fn from(error: WebError) -> FetchError {
+        match error {
+            WebError::TooLarge => FetchError::TooLarge,
+            WebError::Io(error) => error.into(),
         }
     }
 }

@@ -2,8 +2,12 @@
 
 use std::fmt;
 
+use serde::de::Unexpected;
+use serde_json::Value;
+
+use super::document::Coordinates;
 use super::text::Text;
-use super::{Document, MAX_DOCUMENT};
+use super::{AboutMe, Document, Extension, MAX_DOCUMENT, Prefixes, Provider};
 
 /// Why somebody else's document is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,19 +58,140 @@ pub fn read(octets: &[u8]) -> Result<Document, FriendError> {
     }
     // Web servers of some systems put the mark in front.
     let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
-    let reader = &mut serde_json::Deserializer::from_slice(octets);
-    let document: Document = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
-        let path = Text::new(&error.path().to_string());
-        let why = Text::new(&error.inner().to_string());
-        match error.inner().is_data() {
-            true => FriendError::Field { path, why },
-            false => FriendError::NotJson(why),
-        }
-    })?;
-    reader.end().map_err(|error| FriendError::NotJson(Text::new(&error.to_string())))?;
+    let tree: Value = serde_json::from_slice(octets)
+        .map_err(|error| FriendError::NotJson(Text::new(&error.to_string())))?;
+    let document = At { value: &tree, path: String::new() }.document()?;
     match document.version.as_str().starts_with("0.1.") {
         true => Ok(document),
         false => Err(FriendError::Version(document.version)),
+    }
+}
+
+/// A value, and where it is in the document.
+struct At<'a> {
+    value: &'a Value,
+    /// Empty for all of it.
+    path: String,
+}
+
+impl<'a> At<'a> {
+    fn wrong(&self, why: &str) -> FriendError {
+        let path = if self.path.is_empty() { "." } else { &self.path };
+        FriendError::Field { path: Text::new(path), why: Text::new(why) }
+    }
+
+    fn no(&self, expected: &str) -> FriendError {
+        let other = match self.value {
+            Value::Null => Unexpected::Other("null"),
+            Value::Bool(value) => Unexpected::Bool(*value),
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(number), _) => Unexpected::Unsigned(number),
+                (None, Some(number)) => Unexpected::Signed(number),
+                (None, None) => Unexpected::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => Unexpected::Str(text),
+            Value::Array(_) => Unexpected::Seq,
+            Value::Object(_) => Unexpected::Map,
+        };
+        self.wrong(&format!("invalid type: {other}, expected {expected}"))
+    }
+
+    /// A field that may be absent.
+    fn given(&self, name: &str) -> Result<Option<At<'a>>, FriendError> {
+        let Value::Object(fields) = self.value else { return Err(self.no("an object")) };
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        Ok(fields.get(name).map(|value| At { value, path }))
+    }
+
+    fn field(&self, name: &str) -> Result<At<'a>, FriendError> {
+        self.given(name)?.ok_or_else(|| self.wrong(&format!("missing field `{name}`")))
+    }
+
+    /// What a field that may be absent or null says.
+    fn maybe<T>(
+        &self,
+        name: &str,
+        read: fn(&At<'a>) -> Result<T, FriendError>,
+    ) -> Result<Option<T>, FriendError> {
+        self.given(name)?.filter(|at| !at.value.is_null()).map(|at| read(&at)).transpose()
+    }
+
+    fn text(&self) -> Result<Text, FriendError> {
+        self.value.as_str().map(Text::new).ok_or_else(|| self.no("a string"))
+    }
+
+    fn yes_or_no(&self) -> Result<bool, FriendError> {
+        self.value.as_bool().ok_or_else(|| self.no("a boolean"))
+    }
+
+    fn degrees(&self) -> Result<f64, FriendError> {
+        self.value.as_f64().ok_or_else(|| self.no("a number"))
+    }
+
+    fn list<T>(&self, read: fn(&At<'a>) -> Result<T, FriendError>) -> Result<Vec<T>, FriendError> {
+        let Value::Array(all) = self.value else { return Err(self.no("an array")) };
+        let one = |(at, value)| read(&At { value, path: format!("{}[{at}]", self.path) });
+        all.iter().enumerate().map(one).collect()
+    }
+
+    fn texts(&self) -> Result<Vec<Text>, FriendError> {
+        self.list(At::text)
+    }
+
+    fn document(&self) -> Result<Document, FriendError> {
+        Ok(Document {
+            version: self.field("version")?.text()?,
+            about_me: self.field("aboutMe")?.about_me()?,
+            extensions: self.field("extensions")?.list(At::extension)?,
+            providers: self.field("providers")?.list(At::provider)?,
+        })
+    }
+
+    fn about_me(&self) -> Result<AboutMe, FriendError> {
+        Ok(AboutMe {
+            name: self.field("name")?.text()?,
+            preferred_prefix: self.field("preferredPrefix")?.prefixes()?,
+            identifier: self.field("identifier")?.text()?,
+            sip_uri: self.given("sipUri")?.map_or(Ok(Vec::new()), |uris| uris.texts())?,
+            unavailable: self.maybe("unavailable", At::yes_or_no)?,
+            geolocation_coordinates: self.maybe("geolocationCoordinates", At::coordinates)?,
+            image: self.maybe("image", At::text)?,
+        })
+    }
+
+    fn prefixes(&self) -> Result<Prefixes, FriendError> {
+        match self.value {
+            Value::String(one) => Ok(Prefixes(vec![Text::new(one)])),
+            Value::Array(_) => self.texts().map(Prefixes),
+            _ => Err(self.no("a string or an array of strings")),
+        }
+    }
+
+    fn coordinates(&self) -> Result<Coordinates, FriendError> {
+        let (latitude, longitude) = (self.field("latitude")?, self.field("longitude")?);
+        Ok(Coordinates { latitude: latitude.degrees()?, longitude: longitude.degrees()? })
+    }
+
+    fn extension(&self) -> Result<Extension, FriendError> {
+        Ok(Extension {
+            name: self.field("name")?.text()?,
+            extension: self.field("extension")?.text()?,
+            identifier: self.maybe("identifier", At::text)?,
+            kind: self.field("type")?.text()?,
+            model: self.maybe("model", At::text)?,
+            transfer_to: self.maybe("transferTo", At::texts)?,
+            unavailable: self.maybe("unavailable", At::yes_or_no)?,
+        })
+    }
+
+    fn provider(&self) -> Result<Provider, FriendError> {
+        Ok(Provider {
+            name: self.field("name")?.text()?,
+            prefix: self.field("prefix")?.text()?,
+            identifier: self.field("identifier")?.text()?,
+            mantela: self.field("mantela")?.text()?,
+            unavailable: self.maybe("unavailable", At::yes_or_no)?,
+        })
     }
 }
 
@@ -128,8 +253,8 @@ mod tests {
             ("[]", "it is no mantela.json"),
             ("\"x\"", "it is no mantela.json"),
             ("<!doctype html>", "it is not JSON"),
-            ("[[]]", "its [0] is wrong"),
-            (&"[".repeat(10_000), "its [0] is wrong"),
+            ("[[]]", "it is no mantela.json"),
+            (&"[".repeat(10_000), "it is not JSON"),
             (&format!("{FRIEND}x"), "it is not JSON"),
         ] {
             let told = read(octets.as_bytes()).unwrap_err().to_string();

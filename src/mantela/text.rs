@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 
 use crate::console::control::is_obeyed;
 
@@ -31,26 +31,6 @@ impl Text {
             Some((at, _)) => format!("{}…", self.0.get(..at).unwrap_or_default()),
             None => self.0.clone(),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
-        struct AText;
-
-        impl serde::de::Visitor<'_> for AText {
-            type Value = Text;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text, E> {
-                Ok(Text::new(text))
-            }
-        }
-
-        deserializer.deserialize_str(AText)
     }
 }
 

@@ -39,6 +39,11 @@ impl Authorities {
         Authorities(Some(file))
     }
 
+    /// Whether there is a list.
+    pub(crate) fn are_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn roots(&mut self) -> Result<RootCertStore, String> {
         let none = "this machine has no list of certificate authorities: install the package ca-certificates and \
                     restart denwa, or pin the other side's fingerprint";

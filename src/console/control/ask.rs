@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::harmless::harmless;
+use super::harmless::Harmless;
 use super::{
     FrameError, HEADER, MAX_REPLY, MAX_REQUEST, Reply, Request, SOCKET, connect, decode, encode, length,
 };
@@ -138,9 +138,9 @@ impl Client {
         self.0.read_exact(&mut header)?;
         let mut frame = vec![0; length(header, MAX_REPLY)?];
         self.0.read_exact(&mut frame)?;
-        match harmless(decode(&frame)?)? {
-            Reply::Refused(why) => Err(AskError::Refused(why)),
-            reply => Ok(reply),
+        match decode(&frame)? {
+            Harmless(Reply::Refused(why)) => Err(AskError::Refused(why)),
+            Harmless(reply) => Ok(reply),
         }
     }
 

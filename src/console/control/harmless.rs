@@ -1,42 +1,227 @@
 //! Answers that a terminal only shows.
 //!
 //! What answers has read what strangers sent, and may be theirs by now; the terminal may be root's. So a text
-//! is made harmless before anything else is done with it, whatever answer it stands in.
+//! is made harmless where it is read, before it is part of an answer, whatever answer it stands in.
+//!
+//! [`Clean`] stands between serde and the frame: it is the deserializer that an answer is read from, and hands on
+//! a visitor, a list, an enum as itself, so that no text comes past it. It knows nothing of answers, so that no
+//! field can be forgotten; what no answer has (a map, octets) cannot be read through it at all.
 
-use serde_json::Value;
+use std::fmt;
 
-use super::{FrameError, Reply};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, SeqAccess, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
 
 /// Where a text has lines: that of a message which is traced.
-const WITH_LINES: &str = "text";
+const WITH_LINES: [&str; 1] = ["text"];
 
-/// The same answer, with a `?` for each character in it that a terminal obeys: control characters, and those
-/// that turn the direction of writing or end a line.
-///
-/// It goes through a tree that knows nothing of answers, so that no field can be forgotten.
-///
-/// # Errors
-///
-/// [`FrameError::Garbled`] if a number in it is none.
-pub(super) fn harmless(reply: Reply) -> Result<Reply, FrameError> {
-    let mut tree = serde_json::to_value(reply).map_err(|_| FrameError::Garbled)?;
-    clean(&mut tree, false);
-    serde_json::from_value(tree).map_err(|_| FrameError::Garbled)
+/// A `T` with a `?` for each character in its texts that a terminal obeys: control characters, and those that turn
+/// the direction of writing or end a line.
+pub(super) struct Harmless<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Harmless<T> {
+    fn deserialize<D: Deserializer<'de>>(of: D) -> Result<Self, D::Error> {
+        T::deserialize(Clean { of, fields: &[] }).map(Harmless)
+    }
 }
 
-/// The tree is as deep as an answer, which is a few levels.
-fn clean(tree: &mut Value, has_lines: bool) {
-    match tree {
-        Value::String(text) if text.contains(is_obeyed) => {
-            let shown = |c| if is_obeyed(c) && !(has_lines && c == '\n') { '?' } else { c };
-            *text = text.chars().map(shown).collect();
-        }
-        Value::Array(list) => list.iter_mut().for_each(|value| clean(value, false)),
-        Value::Object(fields) => {
-            fields.iter_mut().for_each(|(name, value)| clean(value, name == WITH_LINES));
-        }
-        _ => {}
+/// What serde reads by, made harmless.
+struct Clean<T> {
+    of: T,
+    /// The fields that this is read into: of a struct all that are to come, of a value its own.
+    fields: &'static [&'static str],
+}
+
+impl<T> Clean<T> {
+    fn nameless(of: T) -> Self {
+        Clean { of, fields: &[] }
     }
+}
+
+/// What is no text, and what leads to none, is read as it is.
+macro_rules! as_it_is {
+    ($($deserialize:ident)*) => {$(
+        fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            self.of.$deserialize(visitor)
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Clean<D> {
+    type Error = D::Error;
+
+    as_it_is! {
+        deserialize_bool deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_f32 deserialize_f64
+        deserialize_unit
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, D::Error> {
+        Err(D::Error::custom("nothing of that kind is in an answer"))
+    }
+
+    forward_to_deserialize_any! { i128 u128 char bytes byte_buf map identifier ignored_any }
+
+    fn is_human_readable(&self) -> bool {
+        self.of.is_human_readable()
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.deserialize_string(visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.of.deserialize_str(Clean { of: visitor, fields: self.fields })
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.of.deserialize_option(Clean { of: visitor, fields: self.fields })
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.of.deserialize_unit_struct(name, visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.of.deserialize_newtype_struct(name, Clean::nameless(visitor))
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.of.deserialize_seq(Clean::nameless(visitor))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, D::Error> {
+        self.of.deserialize_tuple(len, Clean::nameless(visitor))
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.of.deserialize_tuple_struct(name, len, Clean::nameless(visitor))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.of.deserialize_struct(name, fields, Clean { of: visitor, fields })
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.of.deserialize_enum(name, variants, Clean::nameless(visitor))
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Clean<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.of.expecting(f)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<V::Value, E> {
+        self.of.visit_string(clean(text, self.fields == WITH_LINES))
+    }
+
+    fn visit_none<E: Error>(self) -> Result<V::Value, E> {
+        self.of.visit_none()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, of: D) -> Result<V::Value, D::Error> {
+        self.of.visit_some(Clean { of, fields: self.fields })
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, of: D) -> Result<V::Value, D::Error> {
+        self.of.visit_newtype_struct(Clean::nameless(of))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, of: A) -> Result<V::Value, A::Error> {
+        self.of.visit_seq(Clean { of, fields: self.fields })
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, of: A) -> Result<V::Value, A::Error> {
+        self.of.visit_enum(Clean::nameless(of))
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Clean<A> {
+    type Error = A::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        let (own, others) = self.fields.split_at_checked(1).unwrap_or_default();
+        self.fields = others;
+        self.of.next_element_seed(Clean { of: seed, fields: own })
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.of.size_hint()
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Clean<S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, of: D) -> Result<S::Value, D::Error> {
+        self.of.deserialize(Clean { of, fields: self.fields })
+    }
+}
+
+impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Clean<A> {
+    type Error = A::Error;
+    type Variant = Clean<A::Variant>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
+        // Which of the variants is no text: they are ours.
+        self.of.variant_seed(seed).map(|(variant, of)| (variant, Clean::nameless(of)))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Clean<A> {
+    type Error = A::Error;
+
+    fn unit_variant(self) -> Result<(), A::Error> {
+        self.of.unit_variant()
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
+        self.of.newtype_variant_seed(Clean::nameless(seed))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
+        self.of.tuple_variant(len, Clean::nameless(visitor))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        self.of.struct_variant(fields, Clean { of: visitor, fields })
+    }
+}
+
+fn clean(text: &str, has_lines: bool) -> String {
+    text.chars().map(|c| if is_obeyed(c) && !(has_lines && c == '\n') { '?' } else { c }).collect()
 }
 
 /// Whether a terminal does something else than show it. Beyond control characters these are the separators of
