@@ -121,9 +121,8 @@ impl Switch {
             call.fork = fork;
         }
         self.with_fork(fork, |switch, fork| {
-            if let Err(status) = switch.take_offer(id, fork, request) {
-                let retry: &[u8] = if status == 503 { b"Retry-After: 10\r\n" } else { b"" };
-                switch.answer_fork(fork, status, retry);
+            if let Err(why) = switch.take_offer(id, fork, request) {
+                let status = switch.refuse_offer(fork, why);
                 return switch.call_over(id, Cause::Refused(status));
             }
             let caller = switch.calls.get(&id).and_then(|call| call.legs.first());
