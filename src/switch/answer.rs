@@ -12,7 +12,6 @@ use super::registrar::join;
 use super::timer::T1_64;
 use super::token::Token;
 use crate::config::{Label, Number};
-use crate::media::Side;
 use crate::sip::{Message, Name};
 
 impl Switch {
@@ -81,7 +80,7 @@ impl Switch {
         };
         let body = match dialog {
             Some(dialog) => self.sdp_from_callee(fork, id, dialog, response),
-            None => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
+            None => self.calls.get(&id).and_then(|call| self.sdp_for(call, leg, 0, response)),
         };
         self.back_to_caller(fork, id, leg, status, response, body);
     }
@@ -137,7 +136,7 @@ impl Switch {
         // A repeated 2xx says nothing new; what was agreed on since is not undone by it.
         let body = match first {
             true => self.sdp_from_callee(fork, id, dialog, response),
-            false => self.calls.get(&id).and_then(|call| self.sdp_for(call, 0, Side::A, response)),
+            false => self.calls.get(&id).and_then(|call| self.sdp_for(call, leg, 0, response)),
         };
         if first {
             self.outside_came_over(id, dialog);

@@ -96,9 +96,9 @@ impl Switch {
         self.with_fork(fork, |switch, fork| {
             // What a PRACK brings may answer the offer of a reliable 18x (RFC 3262 §5).
             let answers = method == Method::Prack && switch.hear_answer(id, dialog, from, request);
-            if !answers && let Err(status) = switch.take_offer(id, fork, request) {
-                let retry: &[u8] = if status == 503 { b"Retry-After: 10\r\n" } else { b"" };
-                return switch.answer_fork(fork, status, retry);
+            if !answers && let Err(why) = switch.take_offer(id, fork, request) {
+                switch.refuse_offer(fork, why);
+                return;
             }
             if matches!(method, Method::Invite | Method::Update) {
                 fork.contact = contact_uri(request).map(Into::into);
@@ -166,7 +166,7 @@ impl Switch {
         let mask =
             Token { call: id, leg: reader as u8, contact: true }.seal(&self.secret, call.call_id_of(reader));
         let masked = sender.is_masked_for(leg).then(|| token_uri(&self.config, &flow, &mask, false));
-        let body = self.sdp_for(call, reader, to, request);
+        let body = self.sdp_for(call, call.leg_index(dialog, from), reader, request);
         let refer_to = self.refer_to(request, &flow);
         let alias = call.alias(dialog, to, request);
         let behind = match leg.persona {
@@ -312,7 +312,7 @@ impl Switch {
                     .seal(&self.secret, call.call_id_of(reader));
                 contact = Some(token_uri(&self.config, &fork.reply, &mask, false));
             }
-            body = self.sdp_for(call, reader, from, response);
+            body = self.sdp_for(call, call.leg_index(dialog, responder), reader, response);
         }
         // An exchange that refreshes a session is told each time that it does (RFC 4028 §9).
         let asks = self.calls.get(&id).and_then(|call| call.leg(dialog, from));

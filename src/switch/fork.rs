@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::Switch;
 use super::call::{Call, Phase};
-use super::flow::Flow;
+use super::flow::{Flow, Transport};
 use super::forward::{Backward, Onward, via};
 use super::io::Timer;
 use super::negotiation::Lines;
 use super::persona::restore;
+use super::relaying::Unfit;
 use super::secret::Purpose;
 use super::timer::T1_64;
 use super::transaction::{ClientId, MAX_FINISHED, Owner, ServerKey};
@@ -56,6 +57,8 @@ pub(super) struct Fork {
     over: bool,
     /// The offer that it carried.
     pub(super) offer: Option<Lines>,
+    /// It asks for encrypted sound and nothing else, with keys that only TLS hides.
+    pub(super) needs_keys: bool,
     /// Its Contact: what becomes the sender's remote target if it succeeds (RFC 3261 §12.2.1.1).
     pub(super) contact: Option<Box<[u8]>>,
     /// When timer C comes.
@@ -141,6 +144,8 @@ pub(super) struct Best {
     pub(super) status: u16,
     /// As it came; empty for what denwa made up itself.
     pub(super) bytes: Vec<u8>,
+    /// Nobody said so: a branch was not tried, for it could not have what the offer insists on.
+    pub(super) unfit: Option<Unfit>,
 }
 
 /// Why branches are cancelled (RFC 3326).
@@ -167,6 +172,7 @@ impl Fork {
             status: 0,
             acknowledged: false,
             offer: None,
+            needs_keys: false,
             contact: None,
             patience: super::Instant::default(),
             stage: None,
@@ -219,9 +225,20 @@ impl Fork {
             408 => 5,
             _ => 6,
         };
-        if self.best.as_ref().is_none_or(|best| rank(status) < rank(best.status)) {
-            self.best = Some(Best { status, bytes });
+        let is_better = |best: &Best| best.unfit.is_some() || rank(status) < rank(best.status);
+        if self.best.as_ref().is_none_or(is_better) {
+            self.best = Some(Best { status, bytes, unfit: None });
         }
+    }
+
+    /// Whether it may go out on a flow. If not, that counts as a failure, and for less than what anybody says who
+    /// was asked.
+    pub(super) fn fits(&mut self, flow: &Flow) -> bool {
+        let fits = !self.needs_keys || flow.transport == Transport::Tls;
+        if !fits && self.best.is_none() {
+            self.best = Some(Best { status: 488, bytes: Vec::new(), unfit: Some(Unfit::NeedsKeys) });
+        }
+        fits
     }
 }
 
@@ -260,6 +277,7 @@ impl Switch {
                 status: 0,
                 acknowledged: false,
                 offer: None,
+                needs_keys: false,
                 contact: None,
                 patience: self.io.now + TIMER_C,
                 stage: None,
@@ -549,6 +567,9 @@ impl Switch {
             self.answer_fork(fork, 480, b"");
             return 480;
         };
+        if let Some(why) = best.unfit {
+            return self.refuse_offer(fork, why);
+        }
         // A phone's 503 would make the caller give up on the whole exchange (§16.7, step 6), and
         // where it redirects to is nowhere that denwa would send a call.
         let status = match best.status {

@@ -129,9 +129,8 @@ impl Switch {
     /// Calls whoever a call is for.
     pub(super) fn set_off(&mut self, fork: u64, id: u64, request: &Message<'_>, goal: Goal, pop: usize) {
         self.with_fork(fork, |switch, fork| {
-            if let Err(status) = switch.take_offer(id, fork, request) {
-                let retry: &[u8] = if status == 503 { b"Retry-After: 10\r\n" } else { b"" };
-                switch.answer_fork(fork, status, retry);
+            if let Err(why) = switch.take_offer(id, fork, request) {
+                let status = switch.refuse_offer(fork, why);
                 return switch.call_over(id, Cause::Refused(status));
             }
             let caller = switch.calls.get(&id).and_then(|call| call.legs.first());

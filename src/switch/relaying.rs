@@ -5,20 +5,57 @@ use std::net::IpAddr;
 use super::Switch;
 use super::call::{Call, Leg, Party, Phase, other};
 use super::event::{Cause, Event};
-use super::fork::Fork;
+use super::flow::Transport;
+use super::fork::{Fork, Kind};
 use super::forward::face;
 use super::negotiation::{Lines, end};
 use crate::media::{self, Far, SessionId, Side, Stream};
-use crate::sip::sdp::{self, Sdp};
+use crate::sip::sdp::{self, Keys, Sdp};
 use crate::sip::{Host, Message, Method};
+
+/// What people are told of a call that cannot have what it insists on.
+pub(super) const NEEDS_TLS: &str = "encrypted sound (SRTP) needs TLS from both phones";
+
+/// Why an offer cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// Nobody could use such a body.
+    Unreadable,
+    /// All ports are in use.
+    NoPorts,
+    /// It must have keys that somebody on the way could read.
+    NeedsKeys,
+}
+
+impl Unfit {
+    fn status(self) -> u16 {
+        match self {
+            Unfit::Unreadable | Unfit::NeedsKeys => 488,
+            Unfit::NoPorts => 503,
+        }
+    }
+
+    fn headers(self) -> String {
+        match self {
+            Unfit::Unreadable => String::new(),
+            Unfit::NoPorts => "Retry-After: 10\r\n".to_owned(),
+            Unfit::NeedsKeys => format!("Reason: SIP;cause=488;text=\"{NEEDS_TLS}\"\r\n"),
+        }
+    }
+}
 
 impl Switch {
     /// Takes the offer of a fork's request, if it has one, and the ports that it needs. An INVITE
     /// without offer needs those of one stream: the callee's late offer must not find none.
     ///
     /// # Errors
-    /// 488 for a body that nobody could use, 503 when all ports are in use.
-    pub(super) fn take_offer(&mut self, id: u64, fork: &mut Fork, request: &Message<'_>) -> Result<(), u16> {
+    /// [`Unfit`] says what it is that cannot be had.
+    pub(super) fn take_offer(
+        &mut self,
+        id: u64,
+        fork: &mut Fork,
+        request: &Message<'_>,
+    ) -> Result<(), Unfit> {
         match request.method() {
             // In any other a session description is no offer: OPTIONS tells abilities with one.
             Some(Method::Invite | Method::Update | Method::Prack) => {}
@@ -27,15 +64,29 @@ impl Switch {
         if !request.has_sdp() {
             return if request.method() == Some(Method::Invite) { self.reserve(id, &[true]) } else { Ok(()) };
         }
-        let sdp = Sdp::parse(request.body()).map_err(|_| 488u16)?;
+        let sdp = Sdp::parse(request.body()).map_err(|_| Unfit::Unreadable)?;
+        fork.needs_keys = sdp.needs_keys();
+        let ends = match fork.kind {
+            Kind::InDialog { dialog, .. } => {
+                self.calls.get(&id).map(|call| (call, call.leg_index(dialog, Side::B)))
+            }
+            // Each of those that are called is judged when it is to ring.
+            Kind::Call(_) | Kind::Alone => self.calls.get(&id).map(|call| (call, 0)),
+        };
+        let keys = ends.map_or(Keys::Go, |(call, leg)| self.keys_between(call, 0, leg));
+        if fork.needs_keys && keys == Keys::Go {
+            return Err(Unfit::NeedsKeys);
+        }
         let lines = Lines::of(&sdp);
-        self.reserve(id, &lines.alive())?;
+        let is_passed_on = |(alive, media): (bool, &sdp::Media<'_>)| alive && !media.is_refused(keys);
+        let wanted: Vec<bool> = lines.alive().into_iter().zip(sdp.media()).map(is_passed_on).collect();
+        self.reserve(id, &wanted)?;
         fork.offer = Some(lines);
         Ok(())
     }
 
     /// Makes sure that each line that is alive has its ports.
-    fn reserve(&mut self, id: u64, lines: &[bool]) -> Result<(), u16> {
+    fn reserve(&mut self, id: u64, lines: &[bool]) -> Result<(), Unfit> {
         let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
         if call.ports.len() < lines.len() {
             call.ports.resize(lines.len(), None);
@@ -43,10 +94,10 @@ impl Switch {
         for (alive, ports) in lines.iter().zip(&mut call.ports) {
             if *alive && ports.is_none() {
                 let now = self.io.now.0;
-                let a = self.ports.allocate(now).ok_or(503u16)?;
+                let a = self.ports.allocate(now).ok_or(Unfit::NoPorts)?;
                 let Some(b) = self.ports.allocate(now) else {
                     self.ports.release(a, now);
-                    return Err(503);
+                    return Err(Unfit::NoPorts);
                 };
                 *ports = Some((a, b));
             }
@@ -54,31 +105,54 @@ impl Switch {
         Ok(())
     }
 
-    /// A message's body as the leg that reads it on a side shall see it; `None` if it has no SDP.
+    /// Answers a fork's request whose offer cannot be taken. Returns the status.
+    pub(super) fn refuse_offer(&mut self, fork: &mut Fork, why: Unfit) -> u16 {
+        if why == Unfit::NeedsKeys
+            && let Ok(request) = Message::parse(&fork.request)
+        {
+            let call = match fork.kind {
+                Kind::Call(id) | Kind::InDialog { call: id, .. } => self.calls.get(&id),
+                Kind::Alone => None,
+            };
+            let number = call.map_or_else(String::new, |call| call.to.as_str().to_owned());
+            self.refused(&fork.reply, &request, &number, NEEDS_TLS, true);
+        }
+        self.answer_fork(fork, why.status(), why.headers().as_bytes());
+        why.status()
+    }
+
+    /// What becomes of keys in a body that goes from one leg to another: they are passed on where TLS hides both.
+    fn keys_between(&self, call: &Call, writer: usize, reader: usize) -> Keys {
+        let is_tls =
+            |at: usize| call.legs.get(at).is_some_and(|leg| self.flow_of(leg).transport == Transport::Tls);
+        if is_tls(writer) && is_tls(reader) { Keys::Stay } else { Keys::Go }
+    }
+
+    /// A message's body, which one leg wrote, as another shall read it; `None` if it has no SDP.
     pub(super) fn sdp_for(
         &self,
         call: &Call,
-        leg: usize,
-        reader: Side,
+        writer: usize,
+        reader: usize,
         message: &Message<'_>,
     ) -> Option<Vec<u8>> {
         if !message.has_sdp() {
             return None;
         }
         let sdp = Sdp::parse(message.body()).ok()?;
-        let address: IpAddr = face(&self.config, &self.flow_of(call.legs.get(leg)?)).ip();
+        let address: IpAddr = face(&self.config, &self.flow_of(call.legs.get(reader)?)).ip();
         let lines = Lines::of(&sdp);
         let ports: Vec<Option<u16>> = (0..sdp.media().len())
             .map(|at| {
                 let (a, b) = call.ports.get(at).copied().flatten()?;
                 lines.get(at).filter(|line| line.alive)?;
-                Some(if reader == Side::A { a } else { b })
+                Some(if reader == 0 { a } else { b })
             })
             .collect();
-        let is_outside = |leg: &Leg| leg.persona.is_some();
+        let is_outside = |at: usize| call.legs.get(at).is_some_and(|leg| leg.persona.is_some());
         // Another exchange is not told where our phones are, nor they where it is.
-        let hides = call.legs.first().is_some_and(is_outside) || call.legs.get(leg).is_some_and(is_outside);
-        Some(sdp::relay(&sdp, address, &ports, hides))
+        let hides = is_outside(writer) || is_outside(reader);
+        Some(sdp::relay(&sdp, address, &ports, hides, self.keys_between(call, writer, reader)))
     }
 
     /// What a response from the callee says about media in answer to a call's INVITE, and the
@@ -92,7 +166,7 @@ impl Switch {
     ) -> Option<Vec<u8>> {
         self.hear(id, dialog, Side::B, fork.offer.as_ref(), response);
         let call = self.calls.get(&id)?;
-        self.sdp_for(call, 0, Side::A, response)
+        self.sdp_for(call, call.dialogs.get(dialog)?.leg, 0, response)
     }
 
     /// A body from one side of a dialog: the answer to `offer` if the other side made one,
@@ -110,14 +184,36 @@ impl Switch {
         };
         let lines = Lines::of(&sdp);
         let Some(offer) = offer else {
-            // A line of a late offer that finds no ports is passed on as refused.
+            // A line of a late offer that finds no ports, or must have keys, is passed on as refused.
             let _ = self.reserve(id, &lines.alive());
+            self.tell_of_late_keys(id, dialog, from, &sdp, message);
             if let Some(d) = self.calls.get_mut(&id).and_then(|call| call.dialogs.get_mut(dialog)) {
                 d.negotiation.offered = Some((from, lines));
             }
             return;
         };
         self.agree(id, dialog, other(from), offer.clone(), lines);
+    }
+
+    /// Tells of a call that was answered with nothing but encrypted sound, which cannot be had: nobody can refuse an
+    /// answer.
+    fn tell_of_late_keys(
+        &mut self,
+        id: u64,
+        dialog: usize,
+        from: Side,
+        sdp: &Sdp<'_>,
+        message: &Message<'_>,
+    ) {
+        if !sdp.needs_keys() || !message.status().is_some_and(|status| status >= 200) {
+            return;
+        }
+        let Some(call) = self.calls.get(&id) else { return };
+        let (writer, reader) = (call.leg_index(dialog, from), call.leg_index(dialog, other(from)));
+        if self.keys_between(call, writer, reader) == Keys::Go {
+            let who = call.leg(dialog, from).and_then(Leg::name).unwrap_or("?");
+            self.io.tell(Event::Notice(format!("call {id}: no sound from {who}: {NEEDS_TLS}")));
+        }
     }
 
     /// An ACK or PRACK that answers what a response offered. False: nothing was offered.

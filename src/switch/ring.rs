@@ -3,12 +3,13 @@
 use super::Switch;
 use super::call::{Call, Leg, Party};
 use super::dialog::Place;
-use super::event::Cause;
+use super::event::{Cause, Event};
 use super::flow::Flow;
 use super::fork::{Fork, Kind, NO_REASON};
 use super::forward::{Onward, asserted, contact_uri, escape, identity, token_uri};
 use super::io::Timer;
 use super::registrar::Binding;
+use super::relaying::NEEDS_TLS;
 use super::ring_neighbour::MAX_HOPS;
 use super::route::Destination;
 use super::token::{MAX_LEGS, Token};
@@ -54,6 +55,9 @@ impl Switch {
                 .flat_map(|n| self.registrar.alive(n.as_str(), now).map(|b| (n.clone(), b.clone())))
                 .filter(|(_, b)| Some(b.id) != caller)
                 .collect();
+            let registered = phones.len();
+            phones.retain(|(_, b)| fork.fits(&b.flow));
+            let unfit = registered - phones.len();
             // All ring at once; where there are too many, the less preferred are left out.
             phones.sort_by_key(|(_, b)| std::cmp::Reverse(b.q));
             phones.truncate(fork.room());
@@ -63,13 +67,17 @@ impl Switch {
             }
             let extension = forwards.as_ref().and_then(|n| self.config.extensions.get(n));
             if !phones.is_empty() {
+                if unfit > 0 {
+                    let them = if unfit == 1 { "1 phone does".into() } else { format!("{unfit} phones do") };
+                    self.io.tell(Event::Notice(format!("call {id}: {them} not ring: {NEEDS_TLS}")));
+                }
                 if let Some(no_answer) = extension.and_then(|e| e.no_answer.as_ref()) {
                     fork.stage_ends = now + no_answer.after;
                     self.io.arm_for(fork.stage_ends, Timer::NoAnswer(fork.id, fork.stages));
                 }
                 return true;
             }
-            match extension.and_then(|e| e.offline.as_ref()) {
+            match extension.and_then(|e| e.offline.as_ref()).filter(|_| unfit == 0) {
                 Some(next) => destination = Destination::of(&self.config, next.as_str()),
                 None => return false,
             }
@@ -115,6 +123,9 @@ impl Switch {
         let flow = self.flow_of(&leg);
         let owner = leg.extension().cloned();
         let leg = Leg { flow, ..leg };
+        if !fork.fits(&flow) {
+            return false;
+        }
         let Some(owner) = owner else {
             return self.ask_for_outside(fork, id, request, Place { call, dialog, from: side }, pop);
         };
@@ -162,7 +173,7 @@ impl Switch {
         let callee = format!("<sip:{}@{}>", escape(call.to.as_str()), self.host_for(&flow));
         let alias = call.alias_of_invite(index, request, &callee);
         let hops = leg.persona.is_some().then_some(MAX_HOPS);
-        let body = self.sdp_for(call, index, Side::B, request);
+        let body = self.sdp_for(call, 0, index, request);
         let onward = Onward {
             uri: Some(uri),
             pop,

@@ -59,6 +59,9 @@ impl Switch {
         mut troubles: Vec<String>,
     ) -> bool {
         while let Some(onto) = fork.next.pop_front() {
+            if !fork.fits(&onto.flow) {
+                continue;
+            }
             let is_counted = self.calls.get(&id).is_some_and(|call| call.neighbours.contains(&onto.label));
             // Whoever is in need is refused by no limit.
             let is_emergency = emergency(&onto.number).is_some();
@@ -158,8 +161,9 @@ impl Switch {
     /// All ways that were tried have failed. Whether another one rings now: only where the failure is that of the way,
     /// not the answer of whoever was called.
     pub(super) fn another_way(&mut self, fork: &mut Fork, id: u64) -> bool {
-        let is_the_ways =
-            fork.best.as_ref().is_none_or(|best| matches!(best.status, 401 | 407 | 408 | 430 | 500..=599));
+        let is_the_ways = fork.best.as_ref().is_none_or(|best| {
+            best.unfit.is_some() || matches!(best.status, 401 | 407 | 408 | 430 | 500..=599)
+        });
         if fork.next.is_empty() || !is_the_ways || fork.answered {
             return false;
         }
@@ -168,8 +172,8 @@ impl Switch {
         let pop = self.own_routes(&request).count;
         let best = fork.best.take();
         let rings = self.ring_next(fork, id, &request, pop, Vec::new());
-        if !rings && fork.best.is_none() {
-            fork.best = best;
+        if !rings && fork.best.as_ref().is_none_or(|made_up| made_up.unfit.is_some()) {
+            fork.best = best.or(fork.best.take());
         }
         rings
     }

@@ -227,7 +227,7 @@ impl Switch {
         let mask = Token { call: id, leg: index as u8, contact: true }.seal(&self.secret, &persona.call_id);
         let mask = token_uri(&self.config, &flow, &mask, false);
         let Some(taker) = self.calls.get(&id) else { return false };
-        let body = self.sdp_for(taker, index, Side::B, request);
+        let body = self.sdp_for(taker, 0, index, request);
         let (target, routes) = routed(&target, end.routes.to_vec());
         let onward = Onward {
             uri: Some(&target),
@@ -360,8 +360,9 @@ impl Switch {
             fork.own = true;
         }
         self.with_fork(fork, |switch, fork| {
-            if let Err(status) = switch.take_offer(id, fork, &request) {
-                return switch.answer_fork(fork, status, b"");
+            if let Err(why) = switch.take_offer(id, fork, &request) {
+                switch.refuse_offer(fork, why);
+                return;
             }
             fork.contact = contact_uri(&request).map(Into::into);
             switch.onward_in_dialog(Some(fork), flow, &request, place, &OwnRoutes::default());
@@ -378,7 +379,7 @@ impl Switch {
     /// Whoever was called hears what the outside party has answered.
     fn acknowledge_target(&mut self, id: u64, dialog: usize, answer: &Message<'_>) {
         let Some(heir) = self.calls.get(&id) else { return };
-        let body = self.sdp_for(heir, heir.leg_index(dialog, Side::B), Side::B, answer).unwrap_or_default();
+        let body = self.sdp_for(heir, 0, heir.leg_index(dialog, Side::B), answer).unwrap_or_default();
         if let Some((flow, ack)) = self.ack_of(id, dialog, Side::B, &body) {
             self.io.send(flow, ack.clone());
             if let Some(transfer) = self.calls.get_mut(&id).and_then(|heir| heir.transfer.as_mut()) {

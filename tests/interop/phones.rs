@@ -290,12 +290,33 @@ fn special_call(modules: &[&str], settings: &str, wishes: &str) -> (Scene, Denwa
 
 #[test]
 #[ignore = "needs baresip"]
-fn encrypted_sound_passes() {
-    let (_scene, _denwa, kitchen, study) = special_call(&["g711", "srtp"], "", ";mediaenc=srtp-mand");
-    for phone in [kitchen, study] {
-        assert!(phone.program.output().contains("m=audio "));
-        assert!(phone.program.output().contains(" RTP/SAVP "));
-    }
+fn who_insists_on_encrypted_sound_without_tls_is_refused_and_told_why() {
+    let scene = Scene::new();
+    let denwa = Denwa::start(&scene, HOUSE);
+    let kitchen = kitchen().on(V4).modules(&["g711", "srtp"]).wishes(";mediaenc=srtp-mand");
+    let mut kitchen = kitchen.register(&scene, &denwa);
+    let _study = study().on(V6).register(&scene, &denwa);
+    kitchen.dial("102");
+    kitchen.program.expect("488 Not Acceptable Here");
+    assert!(
+        kitchen.last_received("SIP/2.0 488").contains("encrypted sound (SRTP) needs TLS from both phones")
+    );
+    denwa.program.expect("encrypted sound (SRTP) needs TLS from both phones");
+}
+
+/// One that would encrypt, and by TLS does; the other does not speak TLS.
+#[test]
+#[ignore = "needs baresip"]
+fn who_may_encrypt_its_sound_does_not_where_somebody_could_read_the_keys() {
+    let scene = Scene::new();
+    let denwa = Denwa::start(&scene, &format!("{HOUSE}\nlisten.tls = tls:PORT"));
+    let willing = |phone: Baresip<'static>| phone.modules(&["g711", "srtp"]).wishes(";mediaenc=srtp");
+    let mut kitchen = willing(kitchen()).over(Transport::Tls).register(&scene, &denwa);
+    let mut study = willing(study()).on(V6).register(&scene, &denwa);
+    talk(&mut kitchen, &mut study, "102");
+    let offered = kitchen.program.output();
+    assert!(offered.contains("a=crypto:"), "{offered}");
+    assert!(!study.last_received("INVITE").contains("a=crypto:"));
 }
 
 /// What these phones say to each other about keys arrives to the letter.

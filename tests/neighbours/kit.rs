@@ -24,12 +24,19 @@ pub struct World {
     pub alive: Vec<SocketAddr>,
     /// How long the exchange has worked.
     pub spent: Duration,
+    /// With whom TLS is spoken; with all others UDP.
+    tls: Vec<SocketAddr>,
 }
 
 impl World {
     /// With an exchange on this configuration, which has found those that it knows by address, and where `phones`
     /// (numbers) are registered, each at 198.51.100.NUMBER.
     pub fn new(text: &str, phones: &[u8]) -> (World, Sent) {
+        World::with_tls(text, phones, &[])
+    }
+
+    /// The same where TLS is spoken with some: each is called by one connection.
+    pub fn with_tls(text: &str, phones: &[u8], tls: &[SocketAddr]) -> (World, Sent) {
         let extensions: Vec<String> = phones.iter().map(|n| format!("ext.{n} = secret-{n}")).collect();
         let text = format!("domain = pbx.test\nstealth = no\n{}\n{text}", extensions.join("\n"));
         let mut config = Config::parse("test", text.as_bytes()).unwrap_or_else(|m| panic!("{m}"));
@@ -43,6 +50,7 @@ impl World {
             serial: 0,
             alive: Vec::new(),
             spent: Duration::ZERO,
+            tls: tls.to_vec(),
         };
         let mut sent = world.tick();
         for phone in phones {
@@ -72,12 +80,7 @@ impl World {
 
     /// Somebody says something.
     pub fn say(&mut self, from: SocketAddr, text: &str) -> Sent {
-        let flow = Flow {
-            transport: Transport::Udp,
-            local: if from.is_ipv6() { "[2001:db8::1]:5060" } else { HERE }.parse().unwrap(),
-            remote: from,
-            stream: StreamId(0),
-        };
+        let flow = flow(from, &self.tls);
         let begin = std::time::Instant::now();
         self.switch.handle(Instant(self.now), Input::Packet { flow, bytes: text.as_bytes() });
         let outputs: Vec<Output> = std::iter::from_fn(|| self.switch.poll()).collect();
@@ -132,17 +135,7 @@ impl World {
                             TargetHost::Name(name) => Err(format!("{name}: no such name")),
                             TargetHost::Ip(ip) => {
                                 let remote = SocketAddr::new(ip, target.port.unwrap_or(5060));
-                                let local = match ip.is_ipv6() {
-                                    true => "[2001:db8::1]:5060",
-                                    false => HERE,
-                                };
-                                let flow = Flow {
-                                    transport: Transport::Udp,
-                                    local: local.parse().unwrap(),
-                                    remote,
-                                    stream: StreamId(0),
-                                };
-                                Ok((vec![flow], Duration::from_secs(86_400)))
+                                Ok((vec![flow(remote, &[])], Duration::from_secs(86_400)))
                             }
                         };
                         inputs.push(Input::Located(host, found));
@@ -201,6 +194,17 @@ impl World {
     /// Nothing is left of any call.
     pub fn is_at_rest(&mut self) {
         assert_eq!((self.switch.calls(), self.switch.ports_in_use()), (0, 0));
+    }
+}
+
+/// The way to somebody.
+fn flow(remote: SocketAddr, tls: &[SocketAddr]) -> Flow {
+    let connection = tls.iter().position(|one| *one == remote);
+    Flow {
+        transport: if connection.is_some() { Transport::Tls } else { Transport::Udp },
+        local: if remote.is_ipv6() { "[2001:db8::1]:5060" } else { HERE }.parse().unwrap(),
+        remote,
+        stream: StreamId(connection.map_or(0, |at| at as u64 + 1)),
     }
 }
 

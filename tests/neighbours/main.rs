@@ -7,6 +7,7 @@
 mod cost;
 mod days;
 mod defence;
+mod keys;
 mod kit;
 mod peers;
 mod transfers;

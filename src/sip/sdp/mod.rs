@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use heapless::Vec;
 
 pub use echo::{echo_answer, echo_line, echo_offer};
-pub use rewrite::relay;
+pub use rewrite::{Keys, relay};
 
 use line::{Lines, tokens};
 
@@ -32,6 +32,7 @@ pub struct Sdp<'a> {
     body: &'a [u8],
     media: Vec<Media<'a>, MAX_MEDIA>,
     has_connection: bool,
+    has_key_capabilities: bool,
 }
 
 /// Why a body was not understood.
@@ -136,7 +137,7 @@ impl<'a> Sdp<'a> {
     /// # Errors
     /// [`SdpError`] names the rule that was broken; RFC 3261 §13.3.1.3 answers 488 to all of them.
     pub fn parse(body: &'a [u8]) -> Result<Sdp<'a>, SdpError> {
-        let mut sdp = Sdp { body, media: Vec::new(), has_connection: false };
+        let mut sdp = Sdp { body, media: Vec::new(), has_connection: false, has_key_capabilities: false };
         let mut session = Inherited::default();
         let mut has_connection = false; // in this part: the session's or one `m=` line's
         let mut lines = Lines::of(body).filter(|line| !line.text.is_empty());
@@ -160,6 +161,7 @@ impl<'a> Sdp<'a> {
                         *media.map_or(&mut session.connection, |media| &mut media.connection) = connection;
                     }
                 }
+                (b'a', _) if key_capability(value).is_some() => sdp.has_key_capabilities = true,
                 (b'a', None) => session.attribute(value),
                 (b'a', Some(media)) => media.attribute(value),
                 _ => {}
@@ -172,6 +174,14 @@ impl<'a> Sdp<'a> {
     /// The `m=` lines in their order.
     pub fn media(&self) -> &[Media<'a>] {
         &self.media
+    }
+
+    /// Whether it asks for encrypted sound with keys in the body, and for nothing else: no sound that is alive does
+    /// without.
+    pub fn needs_keys(&self) -> bool {
+        let is_plain =
+            |media: &Media<'_>| media.kind == Kind::Audio && media.port != 0 && !media.needs_keys();
+        self.media.iter().any(Media::needs_keys) && !self.media.iter().any(is_plain)
     }
 
     /// Whether some `m=` line has no address at all, which RFC 8866 §5.7 forbids and phones do.
@@ -255,6 +265,21 @@ impl<'a> Media<'a> {
             self.protocol.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
         };
         self.port != 0 && by_udp.iter().any(starts)
+    }
+
+    /// Whether it is alive, and is nothing without the keys in the body: SRTP (RFC 3711) by SDES. With a fingerprint
+    /// the keys are agreed on elsewhere.
+    pub fn needs_keys(&self) -> bool {
+        let secure = [b"RTP/SAVP".as_slice(), b"RTP/SAVPF"];
+        self.port != 0
+            && self.crypto
+            && !self.fingerprint
+            && secure.iter().any(|name| self.protocol.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it is refused, for it is nothing without its keys.
+    pub fn is_refused(&self, keys: Keys) -> bool {
+        keys == Keys::Go && self.needs_keys()
     }
 
     /// Where RTP is wanted, if that is an address and a port that one can send to.
@@ -358,6 +383,13 @@ impl Direction {
             Direction::Inactive => "inactive",
         }
     }
+}
+
+/// The number of a capability (RFC 5939 §3.4.1) that is keys: `acap:1 crypto:1 AES_CM…`.
+fn key_capability(attribute: &[u8]) -> Option<&[u8]> {
+    let mut words = tokens(attribute.strip_prefix(b"acap:")?);
+    let number = words.next()?;
+    words.next().filter(|word| word.starts_with(b"crypto:")).map(|_| number)
 }
 
 fn number(digits: &[u8]) -> Option<u16> {

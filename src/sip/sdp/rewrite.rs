@@ -6,7 +6,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use siphasher::sip::SipHasher13;
 
 use super::line::{Lines, tokens};
-use super::{Connection, Sdp};
+use super::{Connection, Sdp, key_capability};
+
+/// What becomes of the keys of SRTP that stand in a body (SDES, RFC 4568).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// They are passed on.
+    Stay,
+    /// Somebody on the way could read them: they are taken out, and sound that is nothing without them is refused.
+    Go,
+}
 
 /// The body as the other side shall see it: media goes to `address`, for the n-th `m=` line to
 /// the n-th of `ports`; a line with `None`, or beyond the end of `ports`, is refused with port 0.
@@ -14,13 +23,14 @@ use super::{Connection, Sdp};
 /// | line | what becomes of it |
 /// |---|---|
 /// | `c=` | our address; an unspecified one (hold, RFC 3264 §8.4) stays unspecified; added if an `m=` line had none |
-/// | `m=` | our port; 0 stays 0, so that index and refusal are kept; `port/count` loses its count |
+/// | `m=` | our port; 0 stays 0, so that index and refusal are kept; `port/count` loses its count; 0 if it needs keys and they go |
 /// | `a=rtcp` | removed: we receive RTCP on the port after RTP's, which is what is meant without it |
 /// | ICE attributes (RFC 8839) | removed: the relay is the only candidate |
 /// | `a=group:BUNDLE`, `a=bundle-only` (RFC 9143) | removed: each line has its own port |
+/// | `a=crypto`, `a=acap:1 crypto:…` and the `a=pcfg`, `a=lcfg` (RFC 5939) that use it | removed where keys go |
 /// | `o=` | see below |
 ///
-/// Everything else stays byte for byte, in order, with its line endings: codecs, `a=crypto`,
+/// Everything else stays byte for byte, in order, with its line endings: codecs,
 /// `a=fingerprint`, `a=rtcp-mux`, what nobody knows yet.
 ///
 /// `o=` identifies the session and nobody sends anything there, so it stays as it is: two phones of
@@ -31,7 +41,11 @@ use super::{Connection, Sdp};
 /// The version is always the phone's.
 ///
 /// Rewriting what was written with the same parameters changes nothing.
-pub fn relay(sdp: &Sdp<'_>, address: IpAddr, ports: &[Option<u16>], hides: bool) -> Vec<u8> {
+pub fn relay(sdp: &Sdp<'_>, address: IpAddr, ports: &[Option<u16>], hides: bool, keys: Keys) -> Vec<u8> {
+    let key_capabilities = match keys {
+        Keys::Go if sdp.has_key_capabilities => key_capabilities(sdp.body),
+        _ => Vec::new(),
+    };
     let mut out = Vec::with_capacity(sdp.body.len() + 64);
     let mut lines_of_media = sdp.media.iter().zip(ports.iter().chain(std::iter::repeat(&None)));
     let mut in_session = true;
@@ -49,6 +63,7 @@ pub fn relay(sdp: &Sdp<'_>, address: IpAddr, ports: &[Option<u16>], hides: bool)
         match kind {
             b'm' => {
                 let port = match lines_of_media.next() {
+                    Some((media, _)) if media.is_refused(keys) => 0,
                     Some((media, Some(port))) if media.port != 0 => *port,
                     _ => 0,
                 };
@@ -63,6 +78,7 @@ pub fn relay(sdp: &Sdp<'_>, address: IpAddr, ports: &[Option<u16>], hides: bool)
             }
             b'o' if in_session => write_origin(&mut out, line.text, address, hides),
             b'a' if is_dissolved(value) => continue,
+            b'a' if keys == Keys::Go && tells_keys(value, &key_capabilities) => continue,
             _ => out.extend_from_slice(line.text),
         }
         out.extend_from_slice(line.ending);
@@ -144,4 +160,26 @@ fn is_dissolved(attribute: &[u8]) -> bool {
         b"group" => tokens(value).next() == Some(b"BUNDLE"),
         _ => name.starts_with(b"ice-"),
     }
+}
+
+/// The numbers of the capabilities that are keys, in order.
+fn key_capabilities(body: &[u8]) -> Vec<&[u8]> {
+    let attributes = Lines::of(body).filter_map(|line| line.split()).filter(|(kind, _)| *kind == b'a');
+    let mut numbers: Vec<&[u8]> = attributes.filter_map(|(_, value)| key_capability(value)).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Whether an attribute is a key, or offers to use one of the capabilities that are.
+fn tells_keys(attribute: &[u8], key_capabilities: &[&[u8]]) -> bool {
+    if attribute.starts_with(b"crypto:") || key_capability(attribute).is_some() {
+        return true;
+    }
+    let Some(configuration) = attribute.strip_prefix(b"pcfg:").or(attribute.strip_prefix(b"lcfg:")) else {
+        return false;
+    };
+    // `pcfg:1 t=1 a=-m:1,[2]|3`: the numbers stand between signs.
+    let used = tokens(configuration).filter_map(|word| word.strip_prefix(b"a="));
+    used.flat_map(|list| list.split(|b| !b.is_ascii_digit()))
+        .any(|n| key_capabilities.binary_search(&n).is_ok())
 }

@@ -20,23 +20,28 @@ type Vec8 = std::vec::Vec<u8>;
 
 /// Parses, rewrites, and checks what holds for every body.
 fn rewritten(body: &[u8], address: &str, ports: &[Option<u16>]) -> Vec8 {
+    rewritten_with(body, address, ports, Keys::Stay)
+}
+
+fn rewritten_with(body: &[u8], address: &str, ports: &[Option<u16>], keys: Keys) -> Vec8 {
     let sdp = Sdp::parse(body).unwrap();
-    let once = relay(&sdp, ip(address), ports, false);
-    check_laws(&sdp, &once, ip(address), ports);
+    let once = relay(&sdp, ip(address), ports, false, keys);
+    check_laws(&sdp, &once, ip(address), ports, keys);
     once
 }
 
-fn check_laws(sdp: &Sdp<'_>, once: &[u8], address: IpAddr, ports: &[Option<u16>]) {
+fn check_laws(sdp: &Sdp<'_>, once: &[u8], address: IpAddr, ports: &[Option<u16>], keys: Keys) {
     let again = Sdp::parse(once).unwrap();
-    assert_eq!(relay(&again, address, ports, false), once, "rewriting twice differs");
+    assert_eq!(relay(&again, address, ports, false, keys), once, "rewriting twice differs");
     assert_eq!(again.media().len(), sdp.media().len());
     for (index, (before, after)) in sdp.media().iter().zip(again.media()).enumerate() {
         let port = ports.get(index).copied().flatten().unwrap_or(0);
-        assert_eq!(after.port, if before.port == 0 { 0 } else { port });
+        let is_refused = before.port == 0 || before.is_refused(keys);
+        assert_eq!(after.port, if is_refused { 0 } else { port });
         assert_eq!(after.protocol, before.protocol);
         assert!(after.formats().eq(before.formats()));
         assert_eq!(after.direction, before.direction);
-        assert_eq!(after.crypto, before.crypto);
+        assert_eq!(after.crypto, before.crypto && keys == Keys::Stay);
         match after.connection {
             Connection::Address(a) => {
                 assert!(a == address || (a.is_unspecified() && a.is_ipv6() == address.is_ipv6()));
@@ -204,6 +209,80 @@ fn fax_and_keys_pass() {
     let got = String::from_utf8(got).unwrap();
     assert!(got.contains("\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19z"));
     assert!(got.contains("m=message 0 TCP/MSRP *"));
+}
+
+const KEY: &str = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19z";
+
+/// A session of these lines, each `m=` line with what belongs to it.
+fn session(media: &[&str]) -> Vec8 {
+    lines(&[&["v=0", "o=- 1 1 IN IP4 203.0.113.5", "s=-", "c=IN IP4 203.0.113.5", "t=0 0"], media].concat())
+}
+
+#[test]
+fn where_keys_could_be_read_they_go_and_with_them_what_is_nothing_without() {
+    let both =
+        session(&["m=audio 5004 RTP/SAVP 0", KEY, "a=ptime:20", "m=audio 5006 RTP/AVP 0", "a=sendrecv"]);
+    let ports = [Some(5004), Some(5006)];
+    assert!(!Sdp::parse(&both).unwrap().needs_keys());
+    let plain = session(&["m=audio 0 RTP/SAVP 0", "a=ptime:20", "m=audio 5006 RTP/AVP 0", "a=sendrecv"]);
+    assert_eq!(rewritten_with(&both, V4, &ports, Keys::Go), plain);
+    assert_eq!(rewritten_with(&both, V4, &ports, Keys::Stay), both);
+
+    // As optional as can be: one line, that might be encrypted.
+    let optional = session(&["m=audio 5004 RTP/AVP 0", KEY, "a=sendrecv"]);
+    assert!(!Sdp::parse(&optional).unwrap().needs_keys());
+    let plain = session(&["m=audio 5004 RTP/AVP 0", "a=sendrecv"]);
+    assert_eq!(rewritten_with(&optional, V4, &[Some(5004)], Keys::Go), plain);
+
+    // With DTLS no key is in the body.
+    let dtls =
+        session(&["m=audio 5004 UDP/TLS/RTP/SAVPF 0", "a=fingerprint:sha-256 D2:FA:0E", "a=setup:actpass"]);
+    assert_eq!(rewritten_with(&dtls, V4, &[Some(5004)], Keys::Go), dtls);
+    let either = session(&["m=audio 5004 RTP/SAVPF 0", KEY, "a=fingerprint:sha-256 D2:FA:0E"]);
+    assert!(!Sdp::parse(&either).unwrap().needs_keys());
+    let text = String::from_utf8(rewritten_with(&either, V4, &[Some(5004)], Keys::Go)).unwrap();
+    assert!(
+        text.contains("m=audio 5004") && text.contains("fingerprint") && !text.contains("crypto"),
+        "{text}"
+    );
+}
+
+#[test]
+fn who_insists_on_keys() {
+    let insists = |media: &[&str]| Sdp::parse(&session(media)).unwrap().needs_keys();
+    assert!(insists(&["m=audio 5004 RTP/SAVP 0", KEY]));
+    assert!(insists(&["m=audio 5004 rtp/savpf 0", KEY, "m=video 5006 RTP/AVP 99"]), "pictures are no sound");
+    assert!(insists(&["m=audio 5004 RTP/SAVP 0", KEY, "m=audio 0 RTP/AVP 0"]));
+    assert!(insists(&["m=video 5004 RTP/SAVP 99", KEY]));
+    assert!(!insists(&["m=audio 0 RTP/SAVP 0", KEY, "m=image 5006 udptl t38"]), "a fax instead");
+    assert!(!insists(&["m=audio 5004 RTP/AVP 0", "m=video 5006 RTP/SAVP 99", KEY]));
+    assert!(!insists(&["m=audio 5004 RTP/SAVP 0"]), "no key that could be read");
+    assert!(!insists(&[]));
+}
+
+#[test]
+fn a_key_that_is_a_mere_capability_goes_with_what_would_use_it() {
+    let body = session(&[
+        "a=acap:7 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0",
+        "m=audio 5004 RTP/AVP 0",
+        "a=tcap:1 RTP/SAVP RTP/AVPF",
+        "a=pcfg:1 t=1 a=1",
+        "a=pcfg:2 t=1 a=-m:12,[7]|12",
+        "a=pcfg:3 t=2 a=12",
+        "a=pcfg:4 t=2",
+        "a=lcfg:5 mt=1 a=1",
+        "a=acap:1 crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0",
+        "a=acap:12 rtcp-fb:0 nack",
+    ]);
+    let left = session(&[
+        "m=audio 5004 RTP/AVP 0",
+        "a=tcap:1 RTP/SAVP RTP/AVPF",
+        "a=pcfg:3 t=2 a=12",
+        "a=pcfg:4 t=2",
+        "a=acap:12 rtcp-fb:0 nack",
+    ]);
+    assert_eq!(rewritten_with(&body, V4, &[Some(5004)], Keys::Stay), body);
+    assert_eq!(rewritten_with(&body, V4, &[Some(5004)], Keys::Go), left);
 }
 
 #[test]
@@ -507,8 +586,10 @@ fn whatever_comes_the_laws_hold() {
         parsed += 1;
         let address = ip([V4, V6][random.below(2)]);
         let ports = &[Some(40000), None, Some(40004)][..random.below(4)];
-        let once = relay(&sdp, address, ports, false);
-        check_laws(&sdp, &once, address, ports);
+        for keys in [Keys::Stay, Keys::Go] {
+            let once = relay(&sdp, address, ports, false, keys);
+            check_laws(&sdp, &once, address, ports, keys);
+        }
         if let Some(answer) = echo_answer(&sdp, address, 40000, 1, 1) {
             let answer = Sdp::parse(&answer).unwrap();
             assert_eq!(answer.media().len(), sdp.media().len());
@@ -552,11 +633,11 @@ fn who_is_not_to_be_known_is_not_named() {
         b"v=0\r\no=- 7 9 IN IP4 10.0.0.7\r\ns=-\r\nc=IN IP4 10.0.0.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
     let sdp = Sdp::parse(body).unwrap();
     let ours: IpAddr = "203.0.113.5".parse().unwrap();
-    let hidden = relay(&sdp, ours, &[Some(40_000)], true);
+    let hidden = relay(&sdp, ours, &[Some(40_000)], true, Keys::Go);
     let text = String::from_utf8(hidden.clone()).unwrap();
     assert!(!text.contains("10.0.0.7") && text.contains(" 9 IN IP4 203.0.113.5\r\n"), "{text}");
     assert_eq!(
-        relay(&Sdp::parse(&hidden).unwrap(), ours, &[Some(40_000)], true),
+        relay(&Sdp::parse(&hidden).unwrap(), ours, &[Some(40_000)], true, Keys::Go),
         hidden,
         "and no other twice"
     );

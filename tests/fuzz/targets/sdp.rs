@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use denwa::sip::sdp::{Connection, MAX_MEDIA, Sdp, echo_answer, echo_line, echo_offer, relay};
+use denwa::sip::sdp::{Connection, Keys, MAX_MEDIA, Sdp, echo_answer, echo_line, echo_offer, relay};
 
 use super::cost;
 
@@ -38,26 +38,43 @@ fn look(body: &[u8]) {
 
 /// What the relay makes of it.
 fn relayed(sdp: &Sdp<'_>, body: &[u8], address: IpAddr, ports: &[Option<u16>]) {
-    [false, true].into_iter().for_each(|hides| relayed_where(sdp, body, address, ports, hides));
+    for (hides, keys) in [(false, Keys::Stay), (true, Keys::Stay), (false, Keys::Go), (true, Keys::Go)] {
+        relayed_where(sdp, body, address, ports, hides, keys);
+    }
 }
 
-fn relayed_where(sdp: &Sdp<'_>, body: &[u8], address: IpAddr, ports: &[Option<u16>], hides: bool) {
-    let written = relay(sdp, address, ports, hides);
+fn relayed_where(
+    sdp: &Sdp<'_>,
+    body: &[u8],
+    address: IpAddr,
+    ports: &[Option<u16>],
+    hides: bool,
+    keys: Keys,
+) {
+    let written = relay(sdp, address, ports, hides, keys);
     assert!(written.len() <= body.len() * 8 + 64, "{} bytes became {}", body.len(), written.len());
     let text = written.escape_ascii();
     let read = Sdp::parse(&written).unwrap();
-    assert_eq!(relay(&read, address, ports, hides), written, "a second time changes nothing: {text}");
+    assert_eq!(relay(&read, address, ports, hides, keys), written, "a second time changes nothing: {text}");
     assert_eq!(read.media().len(), sdp.media().len(), "{text}");
+    if keys == Keys::Go {
+        let mut lines = written.split(|b| b"\r\n".contains(b));
+        let is_key = |line: &[u8]| line.starts_with(b"a=crypto:") || line.starts_with(b"a=acap:1 crypto:");
+        assert!(!lines.any(is_key), "a key is told: {text}");
+        assert!(!read.needs_keys(), "{text}");
+    }
     for (index, (old, new)) in sdp.media().iter().zip(read.media()).enumerate() {
         assert_eq!(
             (new.kind, new.protocol, new.direction),
             (old.kind, old.protocol, old.direction),
             "{text}"
         );
-        assert_eq!((new.crypto, new.fingerprint, new.rtcp_mux), (old.crypto, old.fingerprint, old.rtcp_mux));
+        assert_eq!((new.fingerprint, new.rtcp_mux), (old.fingerprint, old.rtcp_mux), "{text}");
+        assert_eq!(new.crypto, old.crypto && keys == Keys::Stay, "{text}");
         assert!(new.formats().eq(old.formats()), "{text}");
         assert!(new.rtcp.is_none() && !new.bundle_only, "{text}");
-        let port = ports.get(index).copied().flatten().filter(|_| old.port != 0);
+        let is_refused = old.port == 0 || old.is_refused(keys);
+        let port = ports.get(index).copied().flatten().filter(|_| !is_refused);
         assert_eq!(new.port, port.unwrap_or(0), "{text}");
         let Connection::Address(there) = new.connection else { panic!("no address: {text}") };
         assert_eq!(there.is_ipv6(), address.is_ipv6(), "{text}");
