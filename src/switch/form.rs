@@ -102,6 +102,7 @@ struct PersonaForm<'a> {
     highest: u32,
     #[serde(borrow)]
     tag: Option<Text<'a>>,
+    turn: u8,
     is_called: bool,
 }
 
@@ -415,6 +416,7 @@ impl<'a> LegForm<'a> {
                 invite: persona.invite,
                 highest: persona.highest,
                 tag: persona.tag.as_deref().map(Text),
+                turn: persona.turn,
                 is_called: persona.is_called,
             }),
             binding: leg.binding,
@@ -439,6 +441,7 @@ impl<'a> LegForm<'a> {
                 invite: form.invite,
                 highest: form.highest,
                 tag: form.tag.map(|tag| tag.0.into()),
+                turn: form.turn,
                 is_called: form.is_called,
             })
         });

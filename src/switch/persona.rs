@@ -28,6 +28,8 @@ pub(super) struct Persona {
     pub(super) highest: u32,
     /// Our tag, where it is not that of whoever is on the other side: a call that was transferred.
     pub(super) tag: Option<Box<[u8]>>,
+    /// How many have taken it over.
+    pub(super) turn: u8,
     /// denwa has called there, and not been called: whoever has the line pays for it.
     pub(super) is_called: bool,
 }
@@ -43,6 +45,7 @@ impl Persona {
             invite: (0, 0),
             highest: 0,
             tag: None,
+            turn: 0,
             is_called: false,
         }
     }

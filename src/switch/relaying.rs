@@ -9,8 +9,10 @@ use super::flow::Transport;
 use super::fork::{Fork, Kind};
 use super::forward::face;
 use super::negotiation::{Lines, end};
+use super::persona::Persona;
+use super::secret::Purpose;
 use crate::media::{self, Far, SessionId, Side, Stream};
-use crate::sip::sdp::{self, Keys, Sdp};
+use crate::sip::sdp::{self, Keys, Origin, Sdp};
 use crate::sip::{Host, Message, Method};
 
 /// What people are told of a call that cannot have what it insists on.
@@ -149,10 +151,23 @@ impl Switch {
                 Some(if reader == 0 { a } else { b })
             })
             .collect();
-        let is_outside = |at: usize| call.legs.get(at).is_some_and(|leg| leg.persona.is_some());
+        let persona = |at: usize| call.legs.get(at).and_then(|leg| leg.persona.as_ref());
         // Another exchange is not told where our phones are, nor they where it is.
-        let hides = is_outside(writer) || is_outside(reader);
-        Some(sdp::relay(&sdp, address, &ports, hides, self.keys_between(call, writer, reader)))
+        let origin = match (persona(reader), persona(writer)) {
+            (Some(reader), _) => {
+                Origin::Ours { session: self.session_for(reader, message), turn: reader.turn }
+            }
+            (None, Some(_)) => Origin::Hidden,
+            (None, None) => Origin::Stays,
+        };
+        Some(sdp::relay(&sdp, address, &ports, origin, self.keys_between(call, writer, reader)))
+    }
+
+    /// What the session of a dialog with another exchange is called in our descriptions: by the tag that we have there.
+    fn session_for(&self, persona: &Persona, message: &Message<'_>) -> u32 {
+        let writer = if message.status().is_some() { message.to_tag() } else { message.from_tag() };
+        let tag = persona.tag.as_deref().unwrap_or(writer);
+        (self.secret.mac(Purpose::Key, &[b"session", &persona.call_id, tag]) >> 33) as u32
     }
 
     /// What a response from the callee says about media in answer to a call's INVITE, and the

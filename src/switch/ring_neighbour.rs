@@ -154,6 +154,7 @@ impl Switch {
             invite: (0, 0),
             highest: 0,
             tag: None,
+            turn: 0,
             is_called: true,
         })
     }

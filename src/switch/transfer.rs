@@ -562,6 +562,7 @@ fn given(call: &Call, dialog: usize, kept: Side, now: Instant) -> Option<Given> 
     let persona = leg.persona.as_mut()?;
     // Whoever goes on with it counts anew, behind what was said so far.
     persona.ahead = 0;
+    persona.turn = persona.turn.saturating_add(1);
     persona.tag = persona.tag.take().or_else(|| Some(ends[index(kept)].tag.clone()));
     let target = ends[index(outside)].target.clone();
     let counted = call.neighbours.iter().position(|label| Some(label) == leg.neighbour());

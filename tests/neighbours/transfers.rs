@@ -110,6 +110,12 @@ impl Talk {
     }
 }
 
+/// The id of a session, and its version.
+fn origin(message: &str) -> (u64, u64) {
+    let line = message.lines().find(|line| line.starts_with("o=")).unwrap();
+    (word(line, 1).parse().unwrap(), word(line, 2).parse().unwrap())
+}
+
 fn is_in_dialog(talk: &Talk, invite: &str) {
     let (known_from, known_to) = match talk.is_ours {
         true => (header(&talk.there, "From"), format!("{};tag=far", header(&talk.there, "To"))),
@@ -139,6 +145,8 @@ fn joined(world: &mut World, talk: &Talk, rung: &str, at: SocketAddr) -> String 
 /// The offer goes outside, its answer comes back, and each is acknowledged.
 fn assert_in_order(world: &mut World, talk: &Talk, invite: &str, ok: &str, at: SocketAddr) {
     is_in_dialog(talk, invite);
+    let (was, is) = (origin(&talk.there), origin(invite));
+    assert!(is.0 == was.0 && is.1 > was.1, "the session goes on (RFC 3264 §8): {was:?} {is:?}");
     assert!(invite.contains("m=audio") && !invite.contains("4100"), "the relay's port: {invite}");
     let sent = world.say(friend(), &answer(invite, 200, "far", &contact(friend()), &sdp(friend(), 7100)));
     let ack = one(&sent, friend(), "ACK");

@@ -2,7 +2,7 @@
 //! what one part says of a message agrees with what another says.
 
 use denwa::sip::digest::{Credentials, Ha1, verify};
-use denwa::sip::sdp::{Keys, Sdp, echo_answer, relay};
+use denwa::sip::sdp::{Keys, Origin, Sdp, echo_answer, relay};
 use denwa::sip::{Edit, Message, Name, NameAddr, Response, Uri, check_request, check_response};
 
 use crate::{Random, all, corpus};
@@ -108,7 +108,7 @@ fn the_wire_survives_mutations() {
         }
         if let Ok(sdp) = Sdp::parse(message.body()) {
             let ports = [Some(40_000), None, Some(40_004)];
-            let rewritten = relay(&sdp, "2001:db8::5".parse().unwrap(), &ports, false, Keys::Go);
+            let rewritten = relay(&sdp, "2001:db8::5".parse().unwrap(), &ports, Origin::Stays, Keys::Go);
             assert_eq!(Sdp::parse(&rewritten).unwrap().media().len(), sdp.media().len());
             echo_answer(&sdp, "192.0.2.5".parse().unwrap(), 40_000, 1, 1);
         }

@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use heapless::Vec;
 
 pub use echo::{echo_answer, echo_line, echo_offer};
-pub use rewrite::{Keys, relay};
+pub use rewrite::{Keys, MAX_TURN, Origin, relay};
 
 use line::{Lines, tokens};
 

@@ -17,6 +17,25 @@ pub enum Keys {
     Go,
 }
 
+/// What becomes of the line that says whose session it is (`o=`, RFC 8866 §5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It stays as it is, if its address is of the family that is spoken.
+    Stays,
+    /// Nobody learns the address in it.
+    Hidden,
+    /// The session is denwa's: whoever reads it goes on with it when somebody else has taken the call over.
+    Ours {
+        /// By which it is known all the time.
+        session: u32,
+        /// How many have taken it over, at most [`MAX_TURN`]: the version goes up with each (RFC 3264 §8).
+        turn: u8,
+    },
+}
+
+/// The most [`Origin::Ours`] tells apart: versions stay below 2³¹, which is as much as some can read.
+pub const MAX_TURN: u8 = 127;
+
 /// The body as the other side shall see it: media goes to `address`, for the n-th `m=` line to
 /// the n-th of `ports`; a line with `None`, or beyond the end of `ports`, is refused with port 0.
 ///
@@ -37,11 +56,11 @@ pub enum Keys {
 /// one extension that write `101 8000 8000` differ in nothing but that address, and a caller that
 /// saw them made equal would take the second phone's answer for the first one's. Only where the
 /// family differs, our address takes its place, since a phone that knows IPv4 alone may refuse the
-/// whole body, or where `hides` says that nobody is to know it; then the session id becomes a hash of the old id and address, which keeps them apart.
-/// The version is always the phone's.
+/// whole body, or where it is [`Origin::Hidden`]; then the session id becomes a hash of the old id and address, which
+/// keeps them apart. The version is the phone's, but in [`Origin::Ours`], where it counts behind the turn.
 ///
 /// Rewriting what was written with the same parameters changes nothing.
-pub fn relay(sdp: &Sdp<'_>, address: IpAddr, ports: &[Option<u16>], hides: bool, keys: Keys) -> Vec<u8> {
+pub fn relay(sdp: &Sdp<'_>, address: IpAddr, ports: &[Option<u16>], origin: Origin, keys: Keys) -> Vec<u8> {
     let key_capabilities = match keys {
         Keys::Go if sdp.has_key_capabilities => key_capabilities(sdp.body),
         _ => Vec::new(),
@@ -76,7 +95,7 @@ pub fn relay(sdp: &Sdp<'_>, address: IpAddr, ports: &[Option<u16>], hides: bool,
                 write_connection(&mut out, if is_held(value) { nowhere(address) } else { address });
                 has_connection = true;
             }
-            b'o' if in_session => write_origin(&mut out, line.text, address, hides),
+            b'o' if in_session => write_origin(&mut out, line.text, address, origin),
             b'a' if is_dissolved(value) => continue,
             b'a' if keys == Keys::Go && tells_keys(value, &key_capabilities) => continue,
             _ => out.extend_from_slice(line.text),
@@ -108,7 +127,7 @@ fn write_media(out: &mut Vec<u8>, text: &[u8], port: u16) {
 }
 
 /// `o=` with our address, if it is of another family or not to be told.
-fn write_origin(out: &mut Vec<u8>, text: &[u8], address: IpAddr, hides: bool) {
+fn write_origin(out: &mut Vec<u8>, text: &[u8], address: IpAddr, origin: Origin) {
     let mut words = tokens(text); // the first has `o=` before it, and keeps it
     let mut word = || words.next();
     let (Some(user), Some(id), Some(version), Some(_net), Some(its_family), Some(host)) =
@@ -116,8 +135,16 @@ fn write_origin(out: &mut Vec<u8>, text: &[u8], address: IpAddr, hides: bool) {
     else {
         return out.extend_from_slice(text);
     };
+    if let Origin::Ours { session, turn } = origin {
+        let digits = version.iter().filter(|b| b.is_ascii_digit());
+        let version =
+            digits.fold(0u32, |sum, digit| sum.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')));
+        let version = u32::from(turn.min(MAX_TURN)) << 24 | version & 0xff_ffff;
+        let ours = format!("o=- {session} {version} IN {} {address}", family(address));
+        return out.extend_from_slice(ours.as_bytes());
+    }
     let other = if address.is_ipv6() { b"IP4" } else { b"IP6" };
-    let is_hidden = hides && host != address.to_string().as_bytes();
+    let is_hidden = origin == Origin::Hidden && host != address.to_string().as_bytes();
     if !is_hidden && !its_family.eq_ignore_ascii_case(other) {
         return out.extend_from_slice(text);
     }

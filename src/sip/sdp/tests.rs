@@ -25,14 +25,14 @@ fn rewritten(body: &[u8], address: &str, ports: &[Option<u16>]) -> Vec8 {
 
 fn rewritten_with(body: &[u8], address: &str, ports: &[Option<u16>], keys: Keys) -> Vec8 {
     let sdp = Sdp::parse(body).unwrap();
-    let once = relay(&sdp, ip(address), ports, false, keys);
+    let once = relay(&sdp, ip(address), ports, Origin::Stays, keys);
     check_laws(&sdp, &once, ip(address), ports, keys);
     once
 }
 
 fn check_laws(sdp: &Sdp<'_>, once: &[u8], address: IpAddr, ports: &[Option<u16>], keys: Keys) {
     let again = Sdp::parse(once).unwrap();
-    assert_eq!(relay(&again, address, ports, false, keys), once, "rewriting twice differs");
+    assert_eq!(relay(&again, address, ports, Origin::Stays, keys), once, "rewriting twice differs");
     assert_eq!(again.media().len(), sdp.media().len());
     for (index, (before, after)) in sdp.media().iter().zip(again.media()).enumerate() {
         let port = ports.get(index).copied().flatten().unwrap_or(0);
@@ -209,6 +209,33 @@ fn fax_and_keys_pass() {
     let got = String::from_utf8(got).unwrap();
     assert!(got.contains("\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19z"));
     assert!(got.contains("m=message 0 TCP/MSRP *"));
+}
+
+#[test]
+fn a_session_of_ours_goes_on_with_whoever_takes_it_over() {
+    let body = |origin: &str| {
+        lines(&["v=0", origin, "s=-", "c=IN IP4 203.0.113.5", "t=0 0", "m=audio 5004 RTP/AVP 0"])
+    };
+    let written = |origin: &str, turn: u8| {
+        let body = body(origin);
+        let ours = Origin::Ours { session: 7, turn };
+        let once = relay(&Sdp::parse(&body).unwrap(), ip(V4), &[Some(5004)], ours, Keys::Go);
+        let twice = relay(&Sdp::parse(&once).unwrap(), ip(V4), &[Some(5004)], ours, Keys::Go);
+        assert_eq!(once, twice);
+        let text = String::from_utf8(once).unwrap();
+        let line = text.lines().find(|line| line.starts_with("o=")).unwrap().to_owned();
+        let (start, end) = (line.strip_prefix("o=- 7 ").unwrap(), format!(" IN IP4 {V4}"));
+        start.strip_suffix(&end).unwrap().parse::<u32>().unwrap()
+    };
+    let first = written("o=101 8000 8000 IN IP4 203.0.113.5", 0);
+    let held = written("o=101 8000 8001 IN IP4 203.0.113.5", 0);
+    assert_eq!((first, held), (8000, 8001));
+    let other = written("o=- 1 1 IN IP6 2001:db8::5", 1);
+    assert!(other > held);
+    // As some write the time, in 64 bits, and some write nonsense.
+    let long = written("o=- 1 17004160123456789012 IN IP4 203.0.113.6", 1);
+    assert_eq!(written("o=- 1 17004160123456789013 IN IP4 203.0.113.6", 1), long + 1);
+    assert!(written("o=x 1 -v- IN IP4 203.0.113.6", 200) < 1 << 31);
 }
 
 const KEY: &str = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19z";
@@ -587,7 +614,7 @@ fn whatever_comes_the_laws_hold() {
         let address = ip([V4, V6][random.below(2)]);
         let ports = &[Some(40000), None, Some(40004)][..random.below(4)];
         for keys in [Keys::Stay, Keys::Go] {
-            let once = relay(&sdp, address, ports, false, keys);
+            let once = relay(&sdp, address, ports, Origin::Stays, keys);
             check_laws(&sdp, &once, address, ports, keys);
         }
         if let Some(answer) = echo_answer(&sdp, address, 40000, 1, 1) {
@@ -633,11 +660,11 @@ fn who_is_not_to_be_known_is_not_named() {
         b"v=0\r\no=- 7 9 IN IP4 10.0.0.7\r\ns=-\r\nc=IN IP4 10.0.0.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
     let sdp = Sdp::parse(body).unwrap();
     let ours: IpAddr = "203.0.113.5".parse().unwrap();
-    let hidden = relay(&sdp, ours, &[Some(40_000)], true, Keys::Go);
+    let hidden = relay(&sdp, ours, &[Some(40_000)], Origin::Hidden, Keys::Go);
     let text = String::from_utf8(hidden.clone()).unwrap();
     assert!(!text.contains("10.0.0.7") && text.contains(" 9 IN IP4 203.0.113.5\r\n"), "{text}");
     assert_eq!(
-        relay(&Sdp::parse(&hidden).unwrap(), ours, &[Some(40_000)], true, Keys::Go),
+        relay(&Sdp::parse(&hidden).unwrap(), ours, &[Some(40_000)], Origin::Hidden, Keys::Go),
         hidden,
         "and no other twice"
     );

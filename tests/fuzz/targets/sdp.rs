@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use denwa::sip::sdp::{Connection, Keys, MAX_MEDIA, Sdp, echo_answer, echo_line, echo_offer, relay};
+use denwa::sip::sdp::{Connection, Keys, MAX_MEDIA, Origin, Sdp, echo_answer, echo_line, echo_offer, relay};
 
 use super::cost;
 
@@ -38,8 +38,10 @@ fn look(body: &[u8]) {
 
 /// What the relay makes of it.
 fn relayed(sdp: &Sdp<'_>, body: &[u8], address: IpAddr, ports: &[Option<u16>]) {
-    for (hides, keys) in [(false, Keys::Stay), (true, Keys::Stay), (false, Keys::Go), (true, Keys::Go)] {
-        relayed_where(sdp, body, address, ports, hides, keys);
+    for origin in [Origin::Stays, Origin::Hidden, Origin::Ours { session: 7, turn: 200 }] {
+        for keys in [Keys::Stay, Keys::Go] {
+            relayed_where(sdp, body, address, ports, origin, keys);
+        }
     }
 }
 
@@ -48,14 +50,14 @@ fn relayed_where(
     body: &[u8],
     address: IpAddr,
     ports: &[Option<u16>],
-    hides: bool,
+    origin: Origin,
     keys: Keys,
 ) {
-    let written = relay(sdp, address, ports, hides, keys);
+    let written = relay(sdp, address, ports, origin, keys);
     assert!(written.len() <= body.len() * 8 + 64, "{} bytes became {}", body.len(), written.len());
     let text = written.escape_ascii();
     let read = Sdp::parse(&written).unwrap();
-    assert_eq!(relay(&read, address, ports, hides, keys), written, "a second time changes nothing: {text}");
+    assert_eq!(relay(&read, address, ports, origin, keys), written, "a second time changes nothing: {text}");
     assert_eq!(read.media().len(), sdp.media().len(), "{text}");
     if keys == Keys::Go {
         let mut lines = written.split(|b| b"\r\n".contains(b));
