@@ -61,7 +61,7 @@ impl Machine for Echo {
                 }
                 self.tell(format!("{:?} {} bytes", flow.transport, bytes.len()));
             }
-            Input::Opened(_) => {}
+            Input::Opened(_) | Input::Certified { .. } => {}
             Input::Closed(_) => self.tell("closed".into()),
             Input::Clock(_) => self.tell("clock".into()),
             Input::Tick => {

@@ -90,6 +90,7 @@ impl Machine for Door {
                 self.next = now + Duration::from_millis(10);
             }
             Input::Clock(_)
+            | Input::Certified { .. }
             | Input::Media(_)
             | Input::HangUp(_)
             | Input::Reload(_)

@@ -37,6 +37,7 @@ enum Command {
     note = "ANSWERS     how long the host took to answer the last question whether it is there (each 25 s)
 CALLS       how many there are at the moment, and may be (`max-calls`)
 REGISTERED  of a trunk: whether its provider knows where we are, and for how long still
+Where TLS is spoken, the fingerprint of our certificate follows, by which a friend can know us (peer.NAME.pin).
 With --asterisk, the lines are printed that a friend with an Asterisk (PJSIP) pastes into pjsip.conf and
 extensions.conf. The password is among them. Change the prefix there to whatever the friend wants to dial.",
     error_code(1, "there is no such exchange, or it could not be asked; the reason is on standard error"),
@@ -78,9 +79,14 @@ fn state(show: Show) -> Done {
                 return Err(AskError::Refused(no_such(name)));
             }
         }
-        match show.json {
-            true => print(&json(&all)),
-            false => print(&control::neighbours(&all, width(), paint())),
+        if show.json {
+            return print(&json(&all));
+        }
+        print(&control::neighbours(&all, width(), paint()))?;
+        let Reply::Status(status) = client.ask(&Request::Status)? else { return Err(unexpected()) };
+        match status.tls.filter(|_| !all.is_empty()) {
+            Some(certificate) => print(&control::for_pinning(&certificate)),
+            None => Ok(()),
         }
     })
 }

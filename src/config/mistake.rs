@@ -432,7 +432,8 @@ impl fmt::Display for Reason {
             Reason::NotSaid(key) => write!(f, "what is served has to say this too: add `{key}`"),
             Reason::NothingToRegisterBy => f.write_str("nobody can register without a password; add `.password`"),
             Reason::CostsWithoutPassword => f.write_str(
-                "whoever may call at your cost must have a password: an address alone can be forged",
+                "whoever may call at your cost must have a password or a certificate (`.pin`): an address alone can be \
+                 forged",
             ),
             Reason::NoSuchNeighbour(label) => write!(f, "there is no {label}"),
             Reason::PrefixTwice { other, first } => {

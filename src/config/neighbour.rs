@@ -53,17 +53,23 @@ pub struct Neighbour {
     /// `.max-calls`: how many calls there may be at once, in both directions, 1 to 1,000. Default 10
     /// with a peer, 2 by a trunk.
     pub max_calls: u16,
-    /// `.pin`: the SHA-256 of the certificate that it has, in place of what authorities say. By TLS alone.
+    /// `.pin`: the SHA-256 of the certificate that it has, in place of what authorities say where we call it by TLS. A
+    /// connection of TLS on which it proves to have it is its, wherever it comes from.
     pub pin: Option<[u8; 32]>,
     /// What it may do, and what is done by it.
     pub kind: Kind,
 }
 
 impl Neighbour {
-    /// Whether its address is all that it can be known by: a provider answers no challenge, and a peer without a
-    /// password has none to answer one with.
+    /// Whether its address is all that it can be known by: a provider answers no challenge, and a peer with neither a
+    /// password nor a certificate has nothing else to show.
     pub fn is_known_by_address(&self) -> bool {
-        matches!(self.kind, Kind::Trunk(_)) || self.account.is_none()
+        matches!(self.kind, Kind::Trunk(_)) || (self.account.is_none() && self.pin.is_none())
+    }
+
+    /// Whether its certificate is all that it can be known by: a peer that has one and no password.
+    pub fn is_known_by_certificate(&self) -> bool {
+        matches!(self.kind, Kind::Peer(_)) && self.account.is_none() && self.pin.is_some()
     }
 }
 

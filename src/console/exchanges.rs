@@ -40,9 +40,13 @@ fn of_peer(f: &mut fmt::Formatter<'_>, neighbour: &Neighbour, peer: &Peer) -> fm
     if let Some(prefix) = &peer.prefix {
         writeln!(f, "      has the numbers that begin with {prefix}")?;
     }
-    let known = match &neighbour.account {
-        Some(account) => format!("by its address, and as {} by a password", account.user),
-        None => "by its address alone".into(),
+    let known = match (&neighbour.account, neighbour.pin) {
+        (Some(account), None) => format!("by its address, and as {} by a password", account.user),
+        (Some(account), Some(_)) => {
+            format!("by its certificate, or by its address, and as {} by a password", account.user)
+        }
+        (None, Some(_)) => "by its certificate alone".into(),
+        (None, None) => "by its address alone".into(),
     };
     writeln!(f, "      is known {known}")?;
     let may = match &peer.numbers {

@@ -109,7 +109,7 @@ pub fn fetch(address: &WebAddress, private: bool) -> Result<Fetched, FetchError>
         let at = found(&from, private)?;
         let client = match from.is_https() {
             true if !has_authorities => return Err(FetchError::NoAuthorities),
-            true => Some(tls.connect(&from.host().to_string(), None).map_err(io::Error::other)?),
+            true => Some(tls.connect(&from.host().to_string(), None, None).map_err(io::Error::other)?),
             false => None,
         };
         let (path, header) = (from.path(), ("Accept", "application/json"));

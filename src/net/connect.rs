@@ -71,7 +71,9 @@ impl<M: Machine> Hub<'_, M> {
             let _ = prepare(&socket);
             let local = socket.local_addr().map_err(|error| error.to_string())?;
             let session = match transport {
-                Transport::Tls => Some(Session::opened(self.client.connect(&name, pin)?)),
+                Transport::Tls => {
+                    Some(Session::opened(self.client.connect(&name, pin, self.identity.as_deref())?))
+                }
                 Transport::Tcp => None,
                 Transport::Udp => return Err("UDP has no connections".into()),
             };

@@ -91,6 +91,11 @@ impl<M: Machine> Hub<'_, M> {
         loop {
             let read = self.streams.read(now, id, scratch);
             // Before what it says.
+            if let Some((flow, sha256)) =
+                self.streams.get(id).and_then(|stream| Some((stream.flow, stream.take_proved()?)))
+            {
+                self.handle(now, Input::Certified { flow, sha256 });
+            }
             if let Some(ticket) = self.streams.reached(id) {
                 self.agreed(now, id, ticket);
             }

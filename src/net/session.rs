@@ -9,8 +9,10 @@ use std::net::TcpStream;
 
 use rustls::{ClientConnection, Connection, Error, ServerConnection};
 
-/// The most octets of a handshake. A ClientHello with all that is usual in it has 2 KiB; nobody is asked for a
-/// certificate.
+use crate::tls;
+
+/// The most octets of a handshake. A ClientHello with all that is usual in it has 2 KiB, and a chain of certificates as
+/// many as the one that we show, a few.
 const HANDSHAKE_MAX: usize = 16 << 10;
 
 /// The most octets from which nothing comes for us: the longest record (RFC 8446 §5.2) is less.
@@ -28,6 +30,8 @@ pub(super) struct Session {
     /// How many octets came since something came of it.
     barren: usize,
     is_handshaking: bool,
+    /// What the other side has just proved to have: the SHA-256 of its certificate.
+    proved: Option<[u8; 32]>,
 }
 
 /// Why nothing was read.
@@ -44,12 +48,12 @@ pub(super) enum Trouble {
 impl Session {
     /// Our side of a connection that somebody opened to us.
     pub(super) fn accepted(tls: ServerConnection) -> Session {
-        Session { tls: tls.into(), barren: 0, is_handshaking: true }
+        Session { tls: tls.into(), barren: 0, is_handshaking: true, proved: None }
     }
 
     /// Our side of a connection that we have opened to somebody.
     pub(super) fn opened(tls: ClientConnection) -> Session {
-        Session { tls: tls.into(), barren: 0, is_handshaking: true }
+        Session { tls: tls.into(), barren: 0, is_handshaking: true, proved: None }
     }
 
     /// How much memory it takes besides what it always takes, in bytes, at most.
@@ -60,6 +64,11 @@ impl Session {
     /// Whether the other side has still to be greeted. What it sends cannot be a message yet.
     pub(super) fn is_handshaking(&self) -> bool {
         self.is_handshaking
+    }
+
+    /// The SHA-256 of the certificate that the other side has proved to have the key of, once, when that is known.
+    pub(super) fn take_proved(&mut self) -> Option<[u8; 32]> {
+        self.proved.take()
     }
 
     /// Whether there is something that the socket has to take.
@@ -86,6 +95,7 @@ impl Session {
             self.tls.process_new_packets().map_err(Trouble::Tls)?;
             if self.is_handshaking && !self.tls.is_handshaking() {
                 (self.is_handshaking, self.barren) = (false, 0);
+                self.proved = self.tls.peer_certificates().and_then(|chain| tls::proved_by(chain.first()?));
             }
             if self.barren > if self.is_handshaking { HANDSHAKE_MAX } else { BARREN_MAX } {
                 return Err(Trouble::Barren);

@@ -239,6 +239,12 @@ impl Stream {
         self.session.as_ref().is_some_and(|session| session.is_handshaking())
     }
 
+    /// The SHA-256 of the certificate that the other side has proved to have the key of, once, when that is known, and
+    /// if it is not being closed.
+    pub(super) fn take_proved(&mut self) -> Option<[u8; 32]> {
+        self.session.as_mut().filter(|_| self.state == State::Open)?.take_proved()
+    }
+
     /// Whether it is of TLS.
     pub(super) fn is_tls(&self) -> bool {
         self.session.is_some()

@@ -75,9 +75,18 @@ impl Switch {
         }
     }
 
+    /// The other side of a connection has shown who it is.
+    pub(super) fn certified(&mut self, flow: Flow, sha256: [u8; 32]) {
+        self.neighbours.certified(flow.stream, sha256);
+        if self.neighbours.proved(&self.config, &flow).is_some() {
+            self.io.teach(Lesson::Authenticated { source: flow.source(), stream: flow.stream.0 });
+        }
+    }
+
     /// A connection is gone.
     pub(super) fn closed(&mut self, stream: StreamId) {
         self.guard.closed(stream.0);
+        self.neighbours.closed(stream);
         self.registrar.closed(stream);
         self.neighbour_hung_up(stream);
     }
@@ -115,6 +124,7 @@ impl Switch {
             || self.uses_domain(message)
             || self.registrar.knows(flow)
             || self.neighbours.knows(flow.source())
+            || self.neighbours.proved(&self.config, flow).is_some()
             || Uri::parse(message.uri()).is_some_and(|uri| self.trunk_of_contact(&uri).is_some())
             || self.own_routes(message).token.is_some()
     }

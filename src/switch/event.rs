@@ -23,6 +23,14 @@ pub enum Input<'a> {
     /// A stream connection was opened to one of our listeners. If it is not wanted, [`Output::Close`]
     /// names it.
     Opened(Flow),
+    /// The other side of a stream has proved to have the key of a certificate: told before anything else that comes on
+    /// it. Not of one that is closed, or is no more.
+    Certified {
+        /// The stream.
+        flow: Flow,
+        /// SHA-256 of the certificate.
+        sha256: [u8; 32],
+    },
     /// A stream connection was closed by the other side.
     Closed(StreamId),
     /// A connection that was wanted stands ([`Output::Connect`]).

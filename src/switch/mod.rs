@@ -174,6 +174,7 @@ impl Switch {
         match input {
             Input::Packet { flow, bytes } => self.packet(flow, bytes),
             Input::Opened(flow) => self.opened(flow),
+            Input::Certified { flow, sha256 } => self.certified(flow, sha256),
             Input::Closed(stream) => self.closed(stream),
             Input::Media(event) => self.media_event(event),
             Input::Clock(unix) => self.clock(unix),

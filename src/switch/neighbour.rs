@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::flow::{Flow, Transport};
+use super::flow::{Flow, StreamId, Transport};
 use super::trunk::{Registrant, Registration, Standing};
-use crate::config::{Config, Label, Target};
+use crate::config::{Config, Label, Neighbour, Target};
 use crate::guard::Networks;
 use crate::time::Instant;
 
@@ -28,6 +28,9 @@ pub struct HostId(pub u32);
 pub(super) struct Neighbours {
     pub(super) by_label: BTreeMap<Label, State>,
     made: u32,
+    /// The SHA-256 of the certificates that others have proved to have, by connection: those of all, for whoever is a
+    /// stranger now may be a friend by another configuration. As many as there are connections.
+    certificates: BTreeMap<StreamId, [u8; 32]>,
 }
 
 /// One of them.
@@ -135,6 +138,23 @@ impl Neighbours {
     /// Whether a source is one of theirs.
     pub(super) fn knows(&self, source: IpAddr) -> bool {
         self.by_label.values().any(|state| state.speaks_from(source))
+    }
+
+    /// The other side of a connection has proved to have a certificate.
+    pub(super) fn certified(&mut self, stream: StreamId, sha256: [u8; 32]) {
+        self.certificates.insert(stream, sha256);
+    }
+
+    /// A connection is gone.
+    pub(super) fn closed(&mut self, stream: StreamId) {
+        self.certificates.remove(&stream);
+    }
+
+    /// Whose connection it is by the certificate that was proved on it, wherever it comes from.
+    pub(super) fn proved<'a>(&self, config: &'a Config, flow: &Flow) -> Option<&'a Label> {
+        let sha256 = self.certificates.get(&flow.stream)?;
+        let is_theirs = |neighbour: &Neighbour| neighbour.pin.as_ref() == Some(sha256);
+        config.neighbours.iter().find(|(_, neighbour)| is_theirs(neighbour)).map(|(label, _)| label)
     }
 
     /// Those that speak by a flow: those that are called by it, else those that its source may be of.

@@ -146,7 +146,7 @@ impl Switch {
         let way =
             self.neighbours.host(id).and_then(|(_, host)| host.ways.iter_mut().find(|way| way.id == at));
         let Some(way) = way.filter(|way| way.flow.remote == flow.remote && way.flow.is_dead()) else {
-            return self.io.close(flow.stream);
+            return self.close(flow.stream);
         };
         (way.flow, way.asked) = (flow, None);
         if let Some((_, host)) = self.neighbours.host(id) {

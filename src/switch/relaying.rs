@@ -220,7 +220,7 @@ impl Switch {
         sdp: &Sdp<'_>,
         message: &Message<'_>,
     ) {
-        if !sdp.needs_keys() || !message.status().is_some_and(|status| status >= 200) {
+        if !sdp.needs_keys() || message.status().is_none_or(|status| status < 200) {
             return;
         }
         let Some(call) = self.calls.get(&id) else { return };

@@ -175,13 +175,28 @@ impl Switch {
         }
     }
 
-    /// Another exchange that is known by its address alone, and sends this. One that has a password is asked for it
-    /// as everybody is. Where an exchange and a phone share an address, who says to be an extension is asked.
+    /// Another exchange that is known by its certificate or by its address alone, and sends this. One that has a
+    /// password is asked for it as everybody is.
     fn known_neighbour(&self, reply: &Flow, request: &Message<'_>) -> Option<&Label> {
         let uri = Uri::parse(request.uri());
         if let Some(label) = uri.and_then(|uri| self.trunk_of_contact(&uri)) {
             return Some(label);
         }
+        if let Some(label) = self.neighbours.proved(&self.config, reply) {
+            return Some(label);
+        }
+        // Of two that share an address, the one with a password must not pass for the other.
+        self.near(reply, request, Neighbour::is_known_by_address)
+    }
+
+    /// The exchange that sends this by its address, if all that may are of a kind. Where an exchange and a phone share
+    /// an address, who says to be an extension is asked.
+    fn near(
+        &self,
+        reply: &Flow,
+        request: &Message<'_>,
+        is_of_kind: impl Fn(&Neighbour) -> bool,
+    ) -> Option<&Label> {
         let (near, is_exact) = self.neighbours.at(reply);
         let from = request.from().and_then(|from| from.sip_uri());
         let is_ours = |uri: Uri<'_>| {
@@ -191,21 +206,27 @@ impl Switch {
         if request.method() == Some(Method::Register) || (!is_exact && from.is_some_and(is_ours)) {
             return None;
         }
-        let is_open =
-            |label: &&&Label| self.config.neighbours.get(**label).is_some_and(Neighbour::is_known_by_address);
-        // Of two that share an address, the one with a password must not pass for the other.
-        if near.iter().filter(is_open).count() < near.len() {
-            return None;
-        }
-        near.into_iter()
-            .find(|label| self.config.neighbours.get(*label).is_some_and(Neighbour::is_known_by_address))
+        let is_of_kind = |label: &&Label| self.config.neighbours.get(*label).is_some_and(&is_of_kind);
+        near.iter().all(is_of_kind).then(|| near.first().copied()).flatten()
     }
 
     /// Whoever proves to be an extension or another exchange is let in; everybody else was challenged, or ignored.
     fn authenticate(&mut self, reply: Flow, request: &Message<'_>, credit: bool) -> Option<Party> {
         let source = reply.source();
-        if let Some(label) = self.known_neighbour(&reply, request) {
-            return Some(Party::Neighbour(label.clone()));
+        if let Some(label) = self.known_neighbour(&reply, request).cloned() {
+            // By a configuration that is younger than the connection.
+            if self.neighbours.proved(&self.config, &reply).is_some() {
+                self.io.teach(Lesson::Authenticated { source, stream: reply.stream.0 });
+            }
+            return Some(Party::Neighbour(label));
+        }
+        if let Some(label) = self.near(&reply, request, Neighbour::is_known_by_certificate) {
+            // It has no password to be asked for.
+            let why = format!("{label} does not show its certificate ({label}.pin), and has no password");
+            self.refused(&reply, request, &self.dialled(request), &why, true);
+            let reason = format!("Reason: SIP;cause=403;text=\"{why}\"\r\n");
+            self.refuse_with(reply, request, 403, "Certificate Needed", reason.as_bytes());
+            return None;
         }
         let near: Vec<Label> = self.neighbours.at(&reply).0.into_iter().cloned().collect();
         let verdict = self.auth.judge(&self.secret, &self.config, self.io.now, source, &near, request);

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -14,7 +15,7 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
-use super::provider;
+use super::{Identity, provider};
 
 /// Where systems have the certificates of authorities: Debian, Alpine and their like; the RHEL family.
 pub const BUNDLES: [&str; 2] =
@@ -60,46 +61,60 @@ impl Authorities {
 #[derive(Default)]
 pub(crate) struct Client {
     authorities: Authorities,
-    /// For those who are known by an authority.
-    verified: Option<Arc<ClientConfig>>,
+    /// Those that are in the list, once it was read.
+    roots: Option<Arc<RootCertStore>>,
 }
 
 impl Client {
     pub(crate) fn new(authorities: Authorities) -> Client {
-        Client { authorities, verified: None }
+        Client { authorities, roots: None }
     }
 
     /// Our side of a new connection to somebody who is called `name`, a host name or an address: an authority says so,
-    /// or `pin` is the SHA-256 of its certificate, which is all that counts then.
+    /// or `pin` is the SHA-256 of its certificate, which is all that counts then. If it asks who we are, it is shown
+    /// `ours`.
     ///
     /// # Errors
     ///
     /// Why that is not possible, a sentence.
-    pub(crate) fn connect(&mut self, name: &str, pin: Option<[u8; 32]>) -> Result<ClientConnection, String> {
+    pub(crate) fn connect(
+        &mut self,
+        name: &str,
+        pin: Option<[u8; 32]>,
+        ours: Option<&Identity>,
+    ) -> Result<ClientConnection, String> {
         let host = name.trim_matches(['[', ']']).to_owned();
         let server = ServerName::try_from(host).map_err(|_| format!("`{name}` is no host name"))?;
-        let config = match (pin, &self.verified) {
-            (Some(pin), _) => pinned(pin).map_err(|error| error.to_string())?,
-            (None, Some(verified)) => verified.clone(),
-            (None, None) => {
-                let roots = self.authorities.roots()?;
-                let builder =
-                    ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-                let builder = builder.map_err(|error| error.to_string())?;
-                let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
-                self.verified.insert(config).clone()
-            }
-        };
-        ClientConnection::new(config, server).map_err(|error| error.to_string())
+        let config = self.config(pin, ours)?;
+        ClientConnection::new(Arc::new(config), server).map_err(|error| error.to_string())
     }
-}
 
-fn pinned(pin: [u8; 32]) -> Result<Arc<ClientConfig>, Error> {
-    let provider = provider();
-    let verifier = Arc::new(Pinned { pin, provider: provider.clone() });
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    Ok(Arc::new(builder.with_no_client_auth()))
+    fn config(&mut self, pin: Option<[u8; 32]>, ours: Option<&Identity>) -> Result<ClientConfig, String> {
+        let provider = provider();
+        let builder = ClientConfig::builder_with_provider(provider.clone());
+        let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+        let builder = match pin {
+            Some(pin) => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Pinned { pin, provider }))
+            }
+            None => builder.with_root_certificates(self.roots()?),
+        };
+        let mut config = match ours {
+            Some(ours) => builder.with_client_cert_resolver(ours.visiting()),
+            None => builder.with_no_client_auth(),
+        };
+        // Connections stand for days.
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    fn roots(&mut self) -> Result<Arc<RootCertStore>, String> {
+        if let Some(roots) = &self.roots {
+            return Ok(roots.clone());
+        }
+        let roots = Arc::new(self.authorities.roots()?);
+        Ok(self.roots.insert(roots).clone())
+    }
 }
 
 /// Knows the other side by its certificate, and by nothing that is in it: neither its name nor how long it is valid.

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection};
 use sha2::{Digest, Sha256};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::material::{Error, Material};
 use super::provider;
+use super::visitor::{Visiting, Visitors};
 
 /// How long before its end a certificate is told of: an ACME client renews a month before.
 const SOON: u64 = 14 * DAY;
@@ -42,6 +44,7 @@ pub struct About {
 /// A certificate and its key, ready for use.
 pub struct Identity {
     config: Arc<ServerConfig>,
+    visiting: Arc<Visiting>,
     about: About,
 }
 
@@ -71,11 +74,13 @@ impl Identity {
     ) -> Result<Identity, rustls::Error> {
         let leaf = chain.first().ok_or(rustls::Error::NoCertificatesPresented)?;
         let about = About::of(leaf, origin);
-        let config = ServerConfig::builder_with_provider(provider())
+        let provider = provider();
+        let certified = Arc::new(CertifiedKey::from_der(chain, key, &provider)?);
+        let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?;
-        Ok(Identity { config: Arc::new(config), about })
+            .with_client_cert_verifier(Arc::new(Visitors))
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
+        Ok(Identity { config: Arc::new(config), visiting: Arc::new(Visiting(certified)), about })
     }
 
     /// What there is to know about the certificate.
@@ -86,6 +91,11 @@ impl Identity {
     /// Our side of a new connection.
     pub(crate) fn accept(&self) -> Result<ServerConnection, rustls::Error> {
         ServerConnection::new(self.config.clone())
+    }
+
+    /// What we show to those that we call.
+    pub(super) fn visiting(&self) -> Arc<Visiting> {
+        self.visiting.clone()
     }
 }
 

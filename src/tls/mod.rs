@@ -6,6 +6,9 @@
 //! [`Identity`] there. Where no files are given, the exchange makes an identity of its own and keeps it in the state
 //! folder, so that its fingerprint stays the same (file `own`).
 //!
+//! Both sides may show a certificate: we do to those that we call, and those that call us are asked for theirs, by which a
+//! friend's exchange is known (file `visitor`).
+//!
 //! TLS 1.2 and 1.3, with cipher suites that all have forward secrecy (file `provider`).
 
 mod client;
@@ -13,6 +16,7 @@ mod identity;
 mod material;
 mod own;
 mod provider;
+mod visitor;
 mod x509;
 
 pub(crate) use client::Client;
@@ -20,6 +24,7 @@ pub use client::{Authorities, BUNDLES};
 pub use identity::{About, Identity, Origin, fingerprint_text};
 pub use material::{Error, MAX_FILE, Material};
 pub(crate) use provider::provider;
+pub(crate) use visitor::proved_by;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -88,6 +88,18 @@ impl World {
         self.carry_out(outputs)
     }
 
+    /// Somebody with whom TLS is spoken proves to have a certificate.
+    pub fn certify(&mut self, from: SocketAddr, sha256: [u8; 32]) -> Sent {
+        let flow = flow(from, &self.tls);
+        self.input(Input::Certified { flow, sha256 })
+    }
+
+    /// The connection of somebody with whom TLS is spoken ends.
+    pub fn hang_up(&mut self, from: SocketAddr) -> Sent {
+        let stream = flow(from, &self.tls).stream;
+        self.input(Input::Closed(stream))
+    }
+
     /// Something else happens.
     pub fn input(&mut self, input: Input<'_>) -> Sent {
         self.switch.handle(Instant(self.now), input);

@@ -155,3 +155,69 @@ fn a_peer_that_does_not_answer_fails_at_once_and_ipv4_is_tried_where_ipv6_is_sil
     assert!(header(refused, "Reason").contains("203.0.113.9 does not answer"), "{refused}");
     world.is_at_rest();
 }
+
+/// A friend with a certificate, whose host is tokyo's.
+fn pinned(more: &str, tls: &[SocketAddr]) -> World {
+    let pin = "ab".repeat(32);
+    let text =
+        format!("peer.tokyo = sip:203.0.113.9\npeer.tokyo.prefix = 8023\npeer.tokyo.pin = {pin}\n{more}");
+    World::with_tls(&text, &[101], tls).0
+}
+
+#[test]
+fn who_has_shown_its_certificate_is_asked_for_nothing_as_long_as_the_connection_stands() {
+    let [away, other] = ["198.51.100.77:7001", "198.51.100.77:7002"].map(|at| at.parse().unwrap());
+    let account = "peer.tokyo.user = link\npeer.tokyo.password = shared-secret\n";
+    for more in ["", account] {
+        let mut world = pinned(more, &[away, other]);
+        world.certify(away, [0xab; 32]);
+        world.certify(other, [0xac; 32]);
+        let sent = world.say(away, &invite(away, "101", "555", "a"));
+        let rung = one(&sent, World::at(101), "INVITE");
+        assert!(header(rung, "From").starts_with("<sip:8023555@pbx.test>"), "{rung}");
+        // It has no number here, whatever it says.
+        let register = world.request(101, "REGISTER", "sip:pbx.test", "", "");
+        assert_eq!(status(one(&world.say(away, &register), away, "SIP/2.0 4")), 405);
+        assert_eq!(
+            status(one(&world.say(other, &invite(other, "101", "555", "b")), other, "SIP/2.0 4")),
+            407
+        );
+
+        world.hang_up(away);
+        let sent = world.say(away, &invite(away, "101", "555", "c"));
+        none(&sent, World::at(101), "INVITE");
+        one(&sent, away, "SIP/2.0 407");
+    }
+}
+
+#[test]
+fn whose_certificate_is_known_is_not_known_by_its_address_but_by_its_password_if_it_has_one() {
+    let from: SocketAddr = "203.0.113.9:7001".parse().unwrap();
+    for tls in [&[from][..], &[]] {
+        let mut world = pinned("", tls);
+        if !tls.is_empty() {
+            world.certify(from, [0xac; 32]);
+        }
+        let sent = world.say(from, &invite(from, "101", "555", "a"));
+        none(&sent, World::at(101), "INVITE");
+        let refused = one(&sent, from, "SIP/2.0 403");
+        assert!(header(refused, "Reason").contains("peer.tokyo does not show its certificate"), "{refused}");
+        let told = world.switch.refused_lately();
+        assert!(told.iter().any(|why| why.reason.contains("peer.tokyo.pin")), "{told:?}");
+
+        let mut world = pinned("peer.tokyo.user = link\npeer.tokyo.password = shared-secret\n", tls);
+        one(&call_in(&mut world, from, "101", "a"), World::at(101), "INVITE");
+    }
+}
+
+#[test]
+fn where_strangers_get_no_answer_a_friend_with_its_certificate_does() {
+    let [away, other] = ["198.51.100.77:7001", "198.51.100.77:7002"].map(|at| at.parse().unwrap());
+    let mut world = pinned("", &[away, other]);
+    let hidden = denwa::config::Config { stealth: true, ..world.switch.config().clone() };
+    world.input(denwa::switch::Input::Reload(Box::new(hidden)));
+    world.certify(away, [0xab; 32]);
+    one(&world.say(away, &invite(away, "101", "555", "a")), World::at(101), "INVITE");
+    let sent = world.say(other, &invite(other, "101", "555", "b"));
+    assert!(sent.is_empty(), "{sent:?}");
+}

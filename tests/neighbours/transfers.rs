@@ -80,7 +80,7 @@ impl Talk {
     }
 
     /// A request from outside, to where it was told last.
-    fn from_outside(&self, method: &str, cseq: u32, told: Option<&str>) -> String {
+    fn by_outside(&self, method: &str, cseq: u32, told: Option<&str>) -> String {
         let request = match self.is_ours {
             true => back_in_dialog(&self.there, "far", method, cseq, friend()),
             false => in_dialog(&self.there, method, 40 + cseq, friend()),
@@ -180,7 +180,7 @@ fn whoever_is_outside_is_given_over() {
             let invite = joined(&mut world, &talk, &rung, World::at(102));
 
             if outside_hangs_up {
-                let bye = talk.from_outside("BYE", 1, Some(&invite));
+                let bye = talk.by_outside("BYE", 1, Some(&invite));
                 let sent = world.say(friend(), &bye);
                 let bye = one(&sent, World::at(102), "BYE").to_owned();
                 assert!(cseq(&bye) > cseq(&rung) && bye.contains(";tag=third"), "{bye}");
@@ -234,7 +234,7 @@ fn who_takes_over_can_hold_and_give_over_again() {
     let rung = one(&sent, World::at(103), "INVITE").to_owned();
     let again = Talk { phone: World::at(102), ..talk };
     let invite = joined(&mut world, &again, &rung, World::at(103));
-    let sent = world.say(friend(), &again.from_outside("BYE", 5, Some(&invite)));
+    let sent = world.say(friend(), &again.by_outside("BYE", 5, Some(&invite)));
     let bye = one(&sent, World::at(103), "BYE").to_owned();
     world.say(World::at(103), &answer(&bye, 200, "", "", ""));
     world.wait(Duration::from_secs(1));
@@ -253,7 +253,7 @@ fn a_call_goes_on_if_nobody_takes_it() {
     none(&sent, friend(), "");
 
     // What denwa has said in between is not counted outside.
-    let sent = world.say(friend(), &talk.from_outside("INFO", 1, None));
+    let sent = world.say(friend(), &talk.by_outside("INFO", 1, None));
     let info = one(&sent, talk.phone, "INFO").to_owned();
     assert!(cseq(&info) > cseq(&said), "{info}");
     world.say(talk.phone, &answer(&info, 200, "", "", ""));
@@ -283,7 +283,7 @@ fn a_phone_may_hang_up_before_somebody_answers() {
         if answers {
             let invite = one(&sent, friend(), "INVITE").to_owned();
             assert_in_order(&mut world, &talk, &invite, &reply, World::at(102));
-            let sent = world.say(friend(), &talk.from_outside("BYE", 1, None));
+            let sent = world.say(friend(), &talk.by_outside("BYE", 1, None));
             let bye = one(&sent, World::at(102), "BYE").to_owned();
             world.say(World::at(102), &answer(&bye, 200, "", "", ""));
         } else {
@@ -307,7 +307,7 @@ fn if_the_one_outside_hangs_up_nobody_rings_any_more() {
         if leaves {
             world.say(talk.phone, &talk.by_phone("BYE", 2));
         }
-        let sent = world.say(friend(), &talk.from_outside("BYE", 1, None));
+        let sent = world.say(friend(), &talk.by_outside("BYE", 1, None));
         let cancel = one(&sent, World::at(102), "CANCEL").to_owned();
         let mut sent = sent.clone();
         sent.extend(world.say(World::at(102), &answer(&cancel, 200, "third", "", "")));
@@ -365,7 +365,7 @@ fn what_nobody_may_dial_nobody_is_given_over_to() {
         assert_eq!(status(&sent[0].1), expected, "{to}");
     }
     // Whoever is outside gives nobody over.
-    let refer = talk.from_outside("REFER", 3, None);
+    let refer = talk.by_outside("REFER", 3, None);
     let refer = refer.replacen("Max-Forwards", "Refer-To: <sip:102@pbx.test>\r\nMax-Forwards", 1);
     let sent = world.say(friend(), &refer);
     assert_eq!(status(one(&sent, friend(), "SIP/2.0")), 403);
@@ -387,7 +387,7 @@ fn whoever_is_outside_can_try_the_echo_test() {
     let sent = world.wait(Duration::from_secs(60));
     none(&sent, friend(), "SIP/2.0");
     assert_eq!(world.switch.calls(), 1);
-    let sent = world.say(friend(), &talk.from_outside("BYE", 1, Some(&invite)));
+    let sent = world.say(friend(), &talk.by_outside("BYE", 1, Some(&invite)));
     one(&sent, friend(), "SIP/2.0 200");
     world.is_at_rest();
 }
@@ -448,7 +448,7 @@ fn two_who_are_outside_are_joined() {
     assert!(cseq(answered) == cseq(&asked) && answered.contains("m=audio"), "{answered}");
     assert_eq!(world.switch.calls(), 1);
 
-    let sent = world.say(friend(), &second.from_outside("BYE", 1, Some(&asked)));
+    let sent = world.say(friend(), &second.by_outside("BYE", 1, Some(&asked)));
     let bye = one(&sent, friend(), "BYE").to_owned();
     is_in_dialog(&first, &bye);
     let sent = world.say(friend(), &answer(&bye, 200, "far", "", ""));
@@ -482,7 +482,7 @@ fn a_colleague_takes_over_whoever_is_outside() {
         assert_eq!((cseq(ack), header(ack, "To")), (cseq(&invite), header(&invite, "To")));
         is_in_dialog(&talk, ack);
 
-        let sent = world.say(friend(), &talk.from_outside("BYE", 1, Some(&invite)));
+        let sent = world.say(friend(), &talk.by_outside("BYE", 1, Some(&invite)));
         let bye = one(&sent, World::at(102), "BYE").to_owned();
         let sent = world.say(World::at(102), &answer(&bye, 200, "", "", ""));
         one(&sent, friend(), "SIP/2.0 200");
@@ -540,7 +540,7 @@ fn nobody_is_forgotten_by_a_restart() {
     let invite = joined(&mut world, &talk, &rung, World::at(102));
     world.wait(Duration::from_secs(200));
     world.restart();
-    let sent = world.say(friend(), &talk.from_outside("BYE", 1, Some(&invite)));
+    let sent = world.say(friend(), &talk.by_outside("BYE", 1, Some(&invite)));
     let bye = one(&sent, World::at(102), "BYE").to_owned();
     assert!(cseq(&bye) > cseq(&rung), "{bye}");
     let sent = world.say(World::at(102), &answer(&bye, 200, "", "", ""));

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustix::net::{AddressFamily, SocketType};
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion, ServerConfig,
     SignatureScheme, StreamOwned, SupportedProtocolVersion,
@@ -52,6 +55,17 @@ impl Authority {
         Arc::new(config.unwrap())
     }
 
+    /// The same, who wants to know who calls.
+    pub(crate) fn server_that_asks(&self, verifier: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::Pkcs8(self.key.clone().into());
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![self.cert.clone()], key);
+        Arc::new(config.unwrap())
+    }
+
     /// One that is valid for these days from now.
     pub(crate) fn new(days: std::ops::Range<i64>) -> Authority {
         let key = KeyPair::generate().unwrap();
@@ -73,6 +87,11 @@ impl Authority {
 
     pub(crate) fn key_pem(&self) -> String {
         pem("PRIVATE KEY", &self.key)
+    }
+
+    /// In DER: the certificate, and the key.
+    pub(crate) fn der(&self) -> (Vec<u8>, &[u8]) {
+        (self.cert.to_vec(), &self.key)
     }
 
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
@@ -143,16 +162,47 @@ impl ServerCertVerifier for Trusting {
     }
 }
 
-fn connection(versions: &[&'static SupportedProtocolVersion]) -> ClientConnection {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+/// What somebody shows who is asked for a certificate: these, and whatever this key signs.
+#[derive(Debug)]
+struct Shown(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, authorities: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        assert!(authorities.is_empty(), "whoever shows one shows what he has");
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// What a phone needs that trusts everybody; what it shows, chain and key in DER, if it shows anything.
+pub(crate) fn settings(
+    versions: &[&'static SupportedProtocolVersion],
+    shown: Option<(Vec<Vec<u8>>, &[u8])>,
+) -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(Trusting));
+    let Some((chain, key)) = shown else { return builder.with_no_client_auth() };
+    let key = PrivateKeyDer::Pkcs8(key.to_vec().into());
+    let key = ring::default_provider().key_provider.load_private_key(key).unwrap();
+    let chain = chain.into_iter().map(CertificateDer::from).collect();
+    builder.with_client_cert_resolver(Arc::new(Shown(Arc::new(CertifiedKey::new(chain, key)))))
+}
+
+fn connection(versions: &[&'static SupportedProtocolVersion]) -> ClientConnection {
+    let mut config = settings(versions, None);
     // Each handshake is a whole one.
     config.resumption = rustls::client::Resumption::disabled();
-    ClientConnection::new(Arc::new(config), ServerName::try_from("pbx.example.net").unwrap()).unwrap()
+    connection_by(Arc::new(config))
+}
+
+fn connection_by(config: Arc<ClientConfig>) -> ClientConnection {
+    ClientConnection::new(config, ServerName::try_from("pbx.example.net").unwrap()).unwrap()
 }
 
 /// The first octets of a phone.
@@ -188,9 +238,23 @@ impl Line {
         Line::open_with(socket.into(), &[version])
     }
 
+    /// With these settings.
+    pub(crate) fn open_as(to: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Line> {
+        Line::over(TcpStream::connect(to)?, connection_by(config.clone()))
+    }
+
+    /// Whether the two sides still knew each other from before.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.0.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+
     fn open_with(socket: TcpStream, versions: &[&'static SupportedProtocolVersion]) -> io::Result<Line> {
+        Line::over(socket, connection(versions))
+    }
+
+    fn over(socket: TcpStream, connection: ClientConnection) -> io::Result<Line> {
         socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let mut stream = StreamOwned::new(connection(versions), socket);
+        let mut stream = StreamOwned::new(connection, socket);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }

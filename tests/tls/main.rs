@@ -10,6 +10,7 @@ mod credentials;
 mod folder;
 mod outgoing;
 mod program;
+mod visitors;
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};

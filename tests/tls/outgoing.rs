@@ -4,17 +4,22 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant as Moment};
 
-use denwa::config::Config;
+use denwa::config::{Config, TlsFiles};
 use denwa::handover::Sockets;
 use denwa::journal::Record;
 use denwa::net::{self, Desk, Machine};
 use denwa::switch::{Event, Input, Instant, Output, Transport};
-use denwa::tls::Authorities;
+use denwa::tls::{Authorities, Identity, Material, Origin};
 use denwa::{keeper, media};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls::{ServerConnection, StreamOwned};
 
 use crate::client::Authority;
@@ -64,6 +69,15 @@ impl Machine for Caller {
 
 /// A loop for as long as the process lives, which knows these authorities, and what it tells.
 fn run(wanted: Vec<Output>, authorities: Authorities) -> Receiver<String> {
+    run_as(None, wanted, authorities)
+}
+
+/// The same by one that has this certificate.
+fn run_as(
+    identity: Option<Arc<Identity>>,
+    wanted: Vec<Output>,
+    authorities: Authorities,
+) -> Receiver<String> {
     let (sender, told) = mpsc::channel();
     thread::spawn(move || {
         let tell = &mut |event: &Event| {
@@ -71,7 +85,7 @@ fn run(wanted: Vec<Output>, authorities: Authorities) -> Receiver<String> {
             let _ = sender.send(text.clone());
         };
         let bound = keeper::bind(&Config { listen: Vec::new(), ..Config::default() }).unwrap();
-        let sockets = Sockets { authorities, ..bound };
+        let sockets = Sockets { authorities, identity, ..bound };
         let caller = Caller { wanted, outputs: VecDeque::new() };
         let relay = media::Relay::start().unwrap();
         net::run(caller, sockets, None, relay, None, Desk::default(), tell).unwrap();
@@ -153,6 +167,84 @@ fn who_is_there_is_who_an_authority_says() {
     // A pin is all that counts.
     let wrong = call(at, "sip.example.net", Some(authority.fingerprint()), known());
     expect(&wrong, &["7 fails: invalid peer certificate"]);
+}
+
+/// Asks for a certificate, which he believes if one of these has signed it, or whoever did if there are none.
+#[derive(Debug)]
+struct Curious(Vec<DistinguishedName>);
+
+impl ClientCertVerifier for Curious {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.0
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let all = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &all)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let all = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &all)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let all = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        all.supported_schemes()
+    }
+}
+
+#[test]
+fn who_asks_is_shown_our_certificate_unless_he_believes_only_others() {
+    let (folder, ours, theirs) = (Folder::new(), Authority::new(-1..90), Authority::new(-1..90));
+    let files = TlsFiles { cert: folder.0.join("cert.pem"), key: folder.0.join("key.pem") };
+    std::fs::write(&files.cert, ours.cert_pem()).unwrap();
+    std::fs::write(&files.key, ours.key_pem()).unwrap();
+    let identity = Identity::new(&Material::read(&files).unwrap(), Origin::Given).unwrap();
+    let identity = Arc::new(identity);
+    let somebody = DistinguishedName::in_sequence(b"\x31\x0c\x30\x0a\x06\x03\x55\x04\x03\x0c\x03an.");
+    for (believed, shown) in [(Vec::new(), Some(ours.der().0)), (vec![somebody], None)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let wanted = Output::Connect {
+            ticket: 7,
+            transport: Transport::Tls,
+            remote: listener.local_addr().unwrap(),
+            name: "whoever".into(),
+            pin: Some(theirs.fingerprint()),
+        };
+        let told = run_as(Some(identity.clone()), vec![wanted], Authorities::default());
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut tls = ServerConnection::new(theirs.server_that_asks(Arc::new(Curious(believed)))).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket).unwrap();
+        }
+        let first = tls.peer_certificates().map(|chain| chain[0].to_vec());
+        assert_eq!(first, shown);
+        expect(&told, &["7 stands by tls"]);
+    }
 }
 
 #[test]

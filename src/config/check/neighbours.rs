@@ -125,7 +125,7 @@ impl Check<'_> {
         }
         let key = |key: &str| format!("{label}.{key}");
         let prefix = said(keys.prefix);
-        if let (Some(first), None) = (keys.trunks.first(), password) {
+        if let (Some(first), None, None) = (keys.trunks.first(), password, &keys.pin) {
             self.wrong(first.line, &key("trunks"), Reason::CostsWithoutPassword);
         }
         let mut may_call = Vec::new();

@@ -79,7 +79,7 @@ peer.a.trunks = isp",
             "trunk.isp = sip:u@h
 peer.a = sip:a
 peer.a.trunks = isp",
-            "peer.a.trunks: whoever may call at your cost must have a password: an address alone can be forged",
+            "peer.a.trunks: whoever may call at your cost must have a password or a certificate (`.pin`): an address alone can be forged",
         ),
         (
             "peer.a = sip:a\npeer.a.prefix = 8\npeer.b = sip:b\npeer.b.prefix = 8",

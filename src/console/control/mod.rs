@@ -42,7 +42,7 @@ pub use mask::masked;
 pub use message::{
     Certificate, EndedCall, Facts, Listening, Reply, Request, StateFolder, Status, Traced, Which,
 };
-pub use neighbours::{for_asterisk, neighbours};
+pub use neighbours::{for_asterisk, for_pinning, neighbours};
 pub use paint::Paint;
 pub use phones::phones;
 pub use place::{SOCKET, at, connect, elsewhere};

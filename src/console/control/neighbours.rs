@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::super::words::{Brief, Foreign, Things};
+use super::Certificate;
 use super::Paint;
 use super::table::{Table, clip};
 use crate::config::{Account, Kind, Neighbour};
@@ -67,6 +68,19 @@ pub fn neighbours(all: &[NeighbourView], width: Option<usize>, paint: Paint) -> 
         let _ = writeln!(out, "{painted}");
     }
     out
+}
+
+/// What a friend writes to know us by our certificate.
+pub fn for_pinning(certificate: &Certificate) -> String {
+    let lasts = match certificate.self_signed {
+        true => "",
+        false => " It is another one whenever the certificate is renewed.",
+    };
+    format!(
+        "\nOur certificate, for the friend's configuration (with our name there in the place of NAME).{lasts}\n\n    \
+         peer.NAME.pin = {}\n",
+        certificate.sha256_fingerprint
+    )
 }
 
 fn answers(way: &WayView) -> String {
