@@ -1,7 +1,7 @@
 //! From lines to keys with values.
 //!
 //! The sorted lines are the tree: a [`Node`] is a run of lines whose keys begin with the same
-//! parts. A [`keys!`] struct is read from the parts that follow (its key `""` is the node's own value), [`Each`]
+//! parts. A struct of `keys!` is read from the parts that follow (its key `""` is the node's own value), `Each`
 //! from whatever parts there are, a list from the words of all lines of a key, any other value from the one
 //! line of a key.
 //!
@@ -155,10 +155,11 @@ impl<'a> Node<'a> {
                 self.note(line, Reason::NoValue);
             }
             for text in line.value.split_whitespace() {
-                match text.starts_with('#') {
-                    true => self.note(line, Reason::Comment),
-                    false => take(Word { text, line, is_key: false, mistakes: self.mistakes }),
+                if text.starts_with('#') {
+                    self.note(line, Reason::Comment);
+                    break;
                 }
+                take(Word { text, line, is_key: false, mistakes: self.mistakes });
             }
         }
     }

@@ -215,9 +215,9 @@ impl<T> Default for Each<T> {
 impl<T: Keys> Keys for Each<T> {
     fn read(&mut self, node: Node<'_>) {
         node.each_part(&[], &mut |number, node| {
-            let mut below = T::default();
+            let (number, mut below) = (Said::of(number), T::default());
             below.read(node);
-            self.0.push((Said::of(number), below));
+            self.0.push((number, below));
         });
     }
 }
