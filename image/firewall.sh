@@ -171,8 +171,9 @@ keep_iptables() {
     cmp -s "$work/saved" "$1" || replace "$1" <"$work/saved"
 }
 
-# replace FILE: with what comes in, as a whole; its rights stay.
+# replace FILE: with what comes in, as a whole; its rights stay, and a link to it does.
 replace() {
+    set -- "$(readlink -f "$1")"
     cp -p "$1" "$1.denwa"
     cat >"$1.denwa"
     mv "$1.denwa" "$1"
