@@ -124,6 +124,7 @@ open_iptables() {
         while read -r _ _ rule; do
             # shellcheck disable=SC2086 # a list of words
             "$1" -I INPUT "$at" $rule || return 1
+            at=$((at + 1))
         done <"$work/wanted"
     fi
     opened=iptables kept=
