@@ -124,6 +124,7 @@ open_iptables() {
         while read -r _ _ rule; do
             # shellcheck disable=SC2086 # a list of words
             "$1" -I INPUT "$at" $rule || return 1
+            at=$((at + 1))
         done <"$work/wanted"
     fi
     opened=iptables kept=
@@ -171,8 +172,9 @@ keep_iptables() {
     cmp -s "$work/saved" "$1" || replace "$1" <"$work/saved"
 }
 
-# replace FILE: with what comes in, as a whole; its rights stay.
+# replace FILE: with what comes in, as a whole; its rights stay, and a link to it does.
 replace() {
+    set -- "$(readlink -f "$1")"
     cp -p "$1" "$1.denwa"
     cat >"$1.denwa"
     mv "$1.denwa" "$1"
