@@ -277,7 +277,7 @@ fn connections_that_never_end_a_message_lose_our_patience() {
     let mut served = TcpStream::connect(address).unwrap();
     let whole = message("whole");
     served.write_all(&whole).unwrap();
-    for _ in 0..11 {
+    for _ in 0..10 {
         // These must not keep a connection open: it has to say something, and to finish saying it.
         let _ = slow.write_all(b"a");
         let _ = pinging.write_all(b"\r\n");
@@ -288,7 +288,8 @@ fn connections_that_never_end_a_message_lose_our_patience() {
         ends += usize::from(told.recv_timeout(Duration::from_secs(1)).is_ok_and(|text| text == "closed"));
     }
     assert_eq!(ends, 3);
-    assert!(begin.elapsed() > Duration::from_secs(10));
+    // Ten seconds from when the loop woke, on a busy machine a little before it took the connection.
+    assert!(begin.elapsed() > Duration::from_millis(9_500));
     served.write_all(&whole).unwrap();
     served.set_read_timeout(Some(SOON)).unwrap();
     expect(&mut served, &[&whole[..], &whole].concat());
