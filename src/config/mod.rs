@@ -246,6 +246,17 @@ impl Config {
         })
     }
 
+    /// The port at which whoever has spoken with this address and port of ours finds us later: that of a connection that
+    /// we opened is heard by nobody once it is gone.
+    pub fn port_for(&self, transport: Transport, at: SocketAddr) -> u16 {
+        let is_here =
+            |l: &&Listen| l.transport == transport && l.address.is_none_or(|address| address == at.ip());
+        match self.listens(transport, at) {
+            true => at.port(),
+            false => self.listen.iter().find(is_here).map_or(at.port(), |place| place.port),
+        }
+    }
+
     /// Reads the configuration in the file at `path`.
     ///
     /// # Errors

@@ -10,10 +10,11 @@ use crate::sip::digest::Credentials;
 use crate::sip::{Edit, Message, Name, NameAddr, Uri, decimal, put_top_via, split};
 
 /// Where denwa is, seen by whoever is at the other end of a flow: `advertise` of the family, or
-/// the address that the flow came to.
+/// the address that the flow came to, and a port where it is heard.
 pub(super) fn face(config: &Config, flow: &Flow) -> SocketAddr {
     let advertised = config.advertise.iter().find(|ip| ip.is_ipv6() == flow.local.is_ipv6());
-    SocketAddr::new(advertised.copied().unwrap_or(flow.local.ip()), flow.local.port())
+    let port = config.port_for(flow.transport, flow.local);
+    SocketAddr::new(advertised.copied().unwrap_or(flow.local.ip()), port)
 }
 
 /// A URI of denwa's, as the other end of a flow can use it.
@@ -400,4 +401,30 @@ pub(super) fn named(name: Option<&str>, number: &str, host: &str) -> Vec<u8> {
 /// A number as the user of a URI: `#` stands for something else there.
 pub(super) fn escape(number: &str) -> String {
     number.replace('#', "%23")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::switch::StreamId;
+
+    #[test]
+    fn a_connection_that_we_opened_leads_back_to_where_we_listen() {
+        let found = |listen: &str, transport: Transport, local: &str| {
+            let text = format!("ext.101 = correct-horse\nlisten = {listen}\n");
+            let config = Config::parse("test", text.as_bytes()).unwrap();
+            let remote = "[2001:db8::9]:5060".parse().unwrap();
+            let flow = Flow { transport, local: local.parse().unwrap(), remote, stream: StreamId(1) };
+            face(&config, &flow).to_string()
+        };
+        let opened = "[2001:db8::1]:49152";
+        assert_eq!(found("udp:5070 tcp:5080", Transport::Tcp, opened), "[2001:db8::1]:5080");
+        assert_eq!(found("tcp:5060 tcp:5080", Transport::Tcp, "[2001:db8::1]:5080"), "[2001:db8::1]:5080");
+        assert_eq!(
+            found("tcp:192.0.2.1:5060 tcp:[2001:db8::1]:5080", Transport::Tcp, opened),
+            "[2001:db8::1]:5080"
+        );
+        assert_eq!(found("udp:5060", Transport::Tcp, opened), opened, "nowhere else");
+    }
 }

@@ -59,15 +59,13 @@ fn talk(caller: &mut Phone, callee: &mut Phone, number: &str) {
     callee.hears(caller);
 }
 
-/// Each puts the other on hold and comes back. They show their rates.
-fn hold(phones: [&mut Phone; 2]) {
-    for phone in phones {
-        wait_until("sound flows", || phone.sends_and_receives() == (true, true));
-        phone.program.say("/hold");
-        wait_until("silence", || phone.sends_and_receives() == (false, false));
-        phone.program.say("/resume");
-        wait_until("sound flows again", || phone.sends_and_receives() == (true, true));
-    }
+/// It puts the other on hold and comes back. It shows its rates.
+fn hold(phone: &mut Phone) {
+    wait_until("sound flows", || phone.sends_and_receives() == (true, true));
+    phone.program.say("/hold");
+    wait_until("silence", || phone.sends_and_receives() == (false, false));
+    phone.program.say("/resume");
+    wait_until("sound flows again", || phone.sends_and_receives() == (true, true));
 }
 
 #[test]
@@ -79,13 +77,14 @@ fn exchanges_meet_behind_a_strict_proxy() {
     talk(&mut kitchen, &mut study, "8023201");
     kitchen.show_rates();
     study.show_rates();
-    hold([&mut kitchen, &mut study]);
+    hold(&mut kitchen);
+    hold(&mut study);
     study.hang_up();
     kitchen.is_hung_up();
     between.kyoto.program.expect("101 → 8023201 ended");
 
     talk(&mut study, &mut kitchen, "8075101");
-    hold([&mut kitchen, &mut study]);
+    hold(&mut kitchen);
     study.hang_up();
     kitchen.is_hung_up();
     between.tokyo.program.expect("201 → 8075101 ended");
