@@ -72,7 +72,9 @@ impl<M: Machine> Hub<'_, M> {
             let local = socket.local_addr().map_err(|error| error.to_string())?;
             let session = match transport {
                 Transport::Tls => {
-                    Some(Session::opened(self.client.connect(&name, pin, self.identity.as_deref())?))
+                    // For a friend whose certificate we know. A provider that knows ours not might refuse it.
+                    let ours = self.identity.as_deref().filter(|_| pin.is_some());
+                    Some(Session::opened(self.client.connect(&name, pin, ours)?))
                 }
                 Transport::Tcp => None,
                 Transport::Udp => return Err("UDP has no connections".into()),

@@ -121,8 +121,13 @@ impl Switch {
                 d.ends[0].target = target;
             }
             // Ways that were tried before are free again.
-            let talks: Vec<Label> =
-                [0, leg].iter().filter_map(|at| call.legs.get(*at)?.neighbour().cloned()).collect();
+            // Whoever is to be given over counts in the call that it is in.
+            let caller = call.transfer.is_none().then_some(0);
+            let talks: Vec<Label> = caller
+                .iter()
+                .chain([&leg])
+                .filter_map(|at| call.legs.get(*at)?.neighbour().cloned())
+                .collect();
             let (kept, free) =
                 std::mem::take(&mut call.neighbours).into_iter().partition(|l| talks.contains(l));
             call.neighbours = kept;
@@ -142,7 +147,7 @@ impl Switch {
             self.outside_came_over(id, dialog);
         }
         self.back_to_caller(fork, id, leg, status, response, body);
-        if first {
+        if first && self.calls.get(&id).is_some_and(|call| call.phase != Phase::Over) {
             self.apply_media(id, dialog);
             self.cancel_branches(fork, ELSEWHERE);
             self.io.arm_for(self.io.now + self.limit_of(id), Timer::CallLimit(id));
@@ -242,6 +247,7 @@ impl Switch {
                 routes: join(request.list(Name::RecordRoute)).into(),
                 cseq: request.cseq().map_or(0, |c| c.number),
                 ahead: 0,
+                invite: (0, 0),
             },
             (None, Some(first)) => first,
             (None, None) => return None,
@@ -253,6 +259,7 @@ impl Switch {
             routes: if is_agent { all_routes(came) } else { routes_behind(came, &token) }.into(),
             cseq: 0,
             ahead: 0,
+            invite: (0, 0),
         };
         call.dialogs.push(Dialog {
             leg,

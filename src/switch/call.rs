@@ -115,6 +115,19 @@ pub(super) struct DialogEnd {
     /// How far the CSeq numbers of what another exchange says are ahead when it is sent to this phone: denwa has
     /// said something in between.
     pub(super) ahead: u32,
+    /// The last INVITE that was sent to it in the dialog: its CSeq number as it came, and as it was sent.
+    pub(super) invite: (u32, u32),
+}
+
+impl DialogEnd {
+    /// The CSeq number with which a request of another exchange is sent to this phone; that of an INVITE where it is
+    /// named by its ACK or a PRACK.
+    pub(super) fn cseq_here(&self, number: u32, names_invite: bool) -> u32 {
+        match names_invite && number == self.invite.0 && self.invite.1 != 0 {
+            true => self.invite.1,
+            false => number.saturating_add(self.ahead),
+        }
+    }
 }
 
 /// How far a call is.

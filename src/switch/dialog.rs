@@ -58,7 +58,10 @@ impl Switch {
                 self.ends_heir(place);
             }
             // A BYE that crosses another one is as good as answered.
-            let status = if method == Method::Bye { 200 } else { 481 };
+            let status = match method {
+                Method::Bye => 200,
+                _ => self.answer_of_heir(place, method).unwrap_or(481),
+            };
             return self.answer(server, reply, request, status, b"");
         }
         if call.leg(dialog, from).is_some_and(|leg| leg.party == Party::Inside) {
@@ -80,6 +83,9 @@ impl Switch {
             return self.answer(server, reply, request, 200, b"");
         }
         let Some(call) = self.calls.get(&id) else { return };
+        if call.is_left(dialog) {
+            return self.answer_waiting(server, reply, request, place);
+        }
         if call.leg(dialog, other(from)).is_some_and(|leg| leg.party == Party::Inside) {
             return self.inside(server, reply, request, place);
         }
@@ -187,7 +193,12 @@ impl Switch {
         };
         let method = request.method().unwrap_or(Method::Other);
         if let Some(call) = self.calls.get_mut(&id).filter(|_| method != Method::Ack) {
-            call.sent(reader, method, request.cseq().map_or(0, |cseq| cseq.number));
+            let number = request.cseq().map_or(0, |cseq| cseq.number);
+            call.sent(reader, method, number);
+            if let Some(d) = call.dialogs.get_mut(dialog).filter(|_| method == Method::Invite) {
+                let they = &mut d.ends[index(to)];
+                they.invite = (number, number.saturating_add(they.ahead));
+            }
         }
         match fork {
             Some(fork) => self.branch_out(fork, request, flow, onward, reader, None),

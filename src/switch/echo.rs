@@ -82,6 +82,7 @@ impl Switch {
                     routes: join(request.list(Name::RecordRoute)).into(),
                     cseq: request.cseq().map_or(0, |c| c.number),
                     ahead: 0,
+                    invite: (0, 0),
                 },
                 DialogEnd { tag: tag.as_slice().into(), address: to.into(), ..DialogEnd::default() },
             ],

@@ -485,6 +485,7 @@ impl<'a> TalkForm<'a> {
                 routes: end.routes.0.into(),
                 cseq: end.cseq,
                 ahead: end.ahead,
+                invite: (0, 0),
             }),
             confirmed: true,
             negotiation: Negotiation {

@@ -256,11 +256,13 @@ impl Switch {
 
     /// Whether somebody may talk to a side of a dialog instead of whoever does. What a phone of ours has at another
     /// exchange is for phones of ours.
-    fn may_take_over(&self, party: &Party, call: u64, dialog: usize, side: Side) -> bool {
-        let leg = self.calls.get(&call).and_then(|call| call.leg(dialog, side));
-        match leg.map(|leg| &leg.party) {
+    pub(super) fn may_take_over(&self, party: &Party, call: u64, dialog: usize, side: Side) -> bool {
+        let Some(call) = self.calls.get(&call) else { return false };
+        let is_up =
+            matches!(call.phase, Phase::Up { dialog: winner, acknowledged: true, .. } if winner == dialog);
+        match call.leg(dialog, side).map(|leg| &leg.party) {
             Some(Party::Phone(_)) => true,
-            Some(Party::Neighbour(_)) => matches!(party, Party::Phone(_)),
+            Some(Party::Neighbour(_)) => is_up && matches!(party, Party::Phone(_)),
             Some(Party::Inside) | None => false,
         }
     }

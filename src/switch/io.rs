@@ -35,6 +35,8 @@ pub(super) enum Timer {
     Unacknowledged(u64),
     /// The 2xx of a call that ends inside denwa is sent again until it is acknowledged.
     Insist(u64),
+    /// Whoever is outside is asked again to talk to whom it is given over.
+    AskOutside(u64),
     /// A host of another exchange is to be asked whether it is there.
     Neighbour(HostId),
     /// Connections to a host that could not be opened are tried again.

@@ -257,6 +257,7 @@ impl Switch {
             }
             Timer::Unacknowledged(call) => self.unacknowledged(call),
             Timer::Insist(call) => self.insist_again(call),
+            Timer::AskOutside(call) => self.ask_outside(call),
             Timer::Neighbour(host) => self.neighbour_due(host),
             Timer::Connect(host) => self.connect(host),
             Timer::Register(host) => self.registration_due(host),

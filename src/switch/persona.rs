@@ -128,8 +128,8 @@ impl Call {
                     call_id: self.call_id.clone(),
                     from: we.address.to_vec(),
                     to: they.address.to_vec(),
-                    cseq: number.saturating_add(they.ahead),
-                    rack: rack.map(|number| number.saturating_add(they.ahead)),
+                    cseq: they.cseq_here(number, method == Method::Ack),
+                    rack: rack.map(|number| they.cseq_here(number, true)),
                     for_phone: true,
                 })
             }

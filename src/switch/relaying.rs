@@ -124,7 +124,7 @@ impl Switch {
     }
 
     /// What becomes of keys in a body that goes from one leg to another: they are passed on where TLS hides both.
-    fn keys_between(&self, call: &Call, writer: usize, reader: usize) -> Keys {
+    pub(super) fn keys_between(&self, call: &Call, writer: usize, reader: usize) -> Keys {
         let is_tls =
             |at: usize| call.legs.get(at).is_some_and(|leg| self.flow_of(leg).transport == Transport::Tls);
         if is_tls(writer) && is_tls(reader) { Keys::Stay } else { Keys::Go }

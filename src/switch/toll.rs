@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Switch;
 use super::call::{Call, Leg, Phase};
 use super::recent::{DAY, HOUR, Recent};
-use crate::config::{Config, Label, Trunk};
+use crate::config::{Config, Label, Number, Trunk};
 use crate::journal::{self, Record};
 use crate::media::Side;
 use crate::time::Instant;
@@ -70,10 +70,10 @@ impl Switch {
                 trunk.max_calls_hour
             ));
         }
-        let caller = self.calls.get(&id).and_then(|call| call.legs.first()).and_then(Leg::extension);
+        let caller = self.calls.get(&id).and_then(who_asked);
         let same = |call: &&Call| {
-            let from = call.legs.first().and_then(Leg::extension);
-            call.id != id && call.phase != Phase::Over && from == caller && call.neighbours.contains(label)
+            let is_on = call.id != id && call.phase != Phase::Over;
+            is_on && who_asked(call) == caller && call.neighbours.contains(label)
         };
         if let Some(caller) = caller
             && self.calls.values().filter(same).count() >= usize::from(trunk.max_calls_extension)
@@ -125,10 +125,15 @@ impl Switch {
     /// How long calls by a trunk may last that are under way, all in all, but for this one.
     fn seconds_promised(&self, id: u64, label: &Label) -> u32 {
         let live = self.calls.values().filter(|call| call.phase != Phase::Over && call.id != id);
-        let limits = live.filter(|call| call.neighbours.contains(label)).filter_map(|call| call.limit);
-        let seconds: u64 = limits.map(|limit| limit.as_secs()).sum();
+        let lines = |call: &Call| call.neighbours.iter().filter(|of| *of == label).count() as u64;
+        let seconds: u64 = live.map(|call| call.limit.map_or(0, |limit| limit.as_secs()) * lines(call)).sum();
         u32::try_from(seconds).unwrap_or(u32::MAX)
     }
+}
+
+/// The extension that a call is made by: its caller, or who has asked for somebody to be given over.
+fn who_asked(call: &Call) -> Option<&Number> {
+    call.legs.first().and_then(Leg::extension).or(call.transfer.as_ref().map(|transfer| &transfer.by))
 }
 
 /// By which exchanges a call went out that was answered there, and how long it has lasted, in seconds begun. Two are

@@ -23,6 +23,7 @@ use super::fork::{Fork, Kind};
 use super::form::CSEQ_STEP;
 use super::forward::{Onward, contact_uri, escape, named, routed, token_uri, via};
 use super::invite::Goal;
+use super::io::Timer;
 use super::persona::{Alias, tagged};
 use super::request::OwnRoutes;
 use super::route::Destination;
@@ -31,11 +32,19 @@ use super::transaction::{Owner, ServerKey};
 use crate::config::Number;
 use crate::media::Side;
 use crate::sip::originate::{Originate, OwnMethod};
+use crate::sip::sdp::{Keys, Sdp};
 use crate::sip::{Message, Method, Name, NameAddr, reason_phrase, unescape};
 use crate::time::Instant;
 
 /// The CSeq number of the INVITE to whoever is called.
 const FIRST: u32 = 1;
+
+/// How many CSeq numbers are left to an INVITE that asks for somebody who is outside: it may be asked for passwords.
+const RESERVED: u32 = 16;
+
+/// How long an offer waits for whoever is outside to have finished its own (RFC 3261 §14.1), and how often.
+const GLARE: Duration = Duration::from_millis(2_100);
+const MAX_GLARES: u8 = 4;
 
 /// The Via of a request that denwa asks itself: no answer is sent there.
 const NOWHERE: &str = "SIP/2.0/UDP denwa.invalid;branch=z9hG4bK";
@@ -46,10 +55,14 @@ pub(super) struct Transfer {
     /// That call, and its dialog.
     of: u64,
     dialog: usize,
-    /// On which side of it the phone is that has asked.
+    /// On which side of it the phone is that has asked, and whose it is.
     asker: Side,
+    pub(super) by: Number,
     /// The CSeq number of its REFER, by which its NOTIFYs are known.
     refer: u32,
+    /// What whoever has answered offers, and how often the outside party was busy with an offer of its own.
+    offer: Vec<u8>,
+    glares: u8,
     /// The ACK of whoever has answered, as often as it may be needed.
     ack: Option<Vec<u8>>,
 }
@@ -59,6 +72,11 @@ impl Call {
     pub(super) fn is_left(&self, dialog: usize) -> bool {
         let is_empty = |side| self.leg(dialog, side).is_some_and(|leg| leg.party == Party::Inside);
         self.inside.is_none() && (is_empty(Side::A) || is_empty(Side::B))
+    }
+
+    /// Whether a request comes from another exchange, which may have been given over.
+    fn was_outside(&self, place: Place) -> bool {
+        self.leg(place.dialog, place.from).is_some_and(|leg| leg.persona.is_some())
     }
 }
 
@@ -87,11 +105,20 @@ impl Switch {
         if self.calls.len() >= super::MAX_CALLS || !self.clients.has_room() || self.takes_no_calls() {
             return self.answer(server, reply, request, 503, b"Retry-After: 10\r\n");
         }
+        if let Err(why) = self.usage.refers(&self.config, self.io.now, &asker) {
+            self.refused(&reply, request, asker.as_str(), &why, true);
+            let reason = format!("Reason: SIP;cause=403;text=\"{why}\"\r\n");
+            return self.answer(server, reply, request, 403, reason.as_bytes());
+        }
+        if let Some(record) = self.usage.record(&asker) {
+            self.io.record(record);
+        }
         let contact = self.contact_in(of, dialog, from, &reply);
         self.answer(server, reply, request, 202, format!("Contact: <{contact}>\r\n").as_bytes());
 
         let refer = request.cseq().map_or(0, |cseq| cseq.number);
-        let transfer = Transfer { of, dialog, asker: from, refer, ack: None };
+        let transfer =
+            Transfer { of, dialog, asker: from, by: asker, refer, offer: Vec::new(), glares: 0, ack: None };
         self.notify(&transfer, 100);
         self.call_for(transfer, goal, &number, &replaces);
     }
@@ -114,6 +141,9 @@ impl Switch {
             let (call, dialog, side) = self.replaced(&value).ok_or((481, "the other call is over"))?;
             if call == of {
                 return Err((400, "a call cannot take its own place"));
+            }
+            if !self.may_take_over(&Party::Phone(asker.clone()), call, dialog, side) {
+                return Err((481, "the other call was not answered yet"));
             }
             let call_there = self.calls.get(&call).ok_or((481, "the other call is over"))?;
             let dialled = if side == Side::A { &call_there.from } else { &call_there.to };
@@ -200,13 +230,18 @@ impl Switch {
         pop: usize,
     ) -> bool {
         let Place { call: of, dialog, from: outside } = place;
-        let Some(call) = self.calls.get(&of) else { return false };
+        let Some(call) = self.calls.get_mut(&of) else { return false };
         let Some(Given { leg, target, .. }) = given(call, dialog, other(outside), self.io.now) else {
             return false;
         };
         let Some(end) = call.dialogs.get(dialog).map(|d| d.ends[index(outside)].clone()) else {
             return false;
         };
+        // Whoever talks to it now may have to go on, and must not use the same numbers.
+        let at = call.leg_index(dialog, outside);
+        if let Some(persona) = call.legs.get_mut(at).and_then(|leg| leg.persona.as_mut()) {
+            persona.highest = persona.highest.saturating_add(RESERVED);
+        }
         let flow = self.flow_of(&leg);
         let Some(taker) = self.calls.get_mut(&id).filter(|call| call.legs.len() < MAX_LEGS) else {
             return false;
@@ -270,6 +305,17 @@ impl Switch {
         }
         self.bye(of, before, kept, &[]);
         self.call_over(of, Cause::Replaced);
+        self.lets_go(of, before, other(kept));
+    }
+
+    /// A call that is over has no part in whoever was outside any more: after a restart, too, nothing is said there in
+    /// its name.
+    fn lets_go(&mut self, of: u64, dialog: usize, outside: Side) {
+        let Some(call) = self.calls.get_mut(&of) else { return };
+        let at = call.leg_index(dialog, outside);
+        if let Some(leg) = call.legs.get_mut(at) {
+            leg.party = Party::Inside;
+        }
     }
 
     /// What denwa asked itself was answered; without a response, by denwa.
@@ -287,8 +333,19 @@ impl Switch {
                     self.acknowledge_target(call, dialog, response);
                 }
             }
+            (Kind::InDialog { call, .. }, 491, _) if self.may_ask_again(call) => {
+                self.io.arm(GLARE, Timer::AskOutside(call));
+            }
             (Kind::InDialog { call, dialog, .. }, ..) => self.not_given_over(call, dialog, status),
         }
+    }
+
+    fn may_ask_again(&mut self, id: u64) -> bool {
+        let transfer = self.calls.get_mut(&id).and_then(|heir| heir.transfer.as_mut());
+        transfer.is_some_and(|transfer| {
+            transfer.glares += 1;
+            transfer.glares <= MAX_GLARES
+        })
     }
 
     /// Somebody has answered: the outside party is his from now on.
@@ -299,6 +356,9 @@ impl Switch {
         let Some(Phase::Up { dialog: winner, .. }) = self.calls.get(&id).map(|heir| heir.phase) else {
             return;
         };
+        if !self.is_fit(id, winner, answer) {
+            return self.not_wanted(id, winner);
+        }
         let call = self.calls.get_mut(&of).filter(|call| call.phase != Phase::Over);
         let given = call.and_then(|call| {
             let given = given(call, dialog, asker, now)?;
@@ -313,6 +373,9 @@ impl Switch {
         heir.limit = heir.limit.into_iter().chain(given.limit).min();
         heir.neighbours.extend(given.counted.and(given.leg.neighbour().cloned()));
         heir.legs[0] = given.leg;
+        if let Some(transfer) = &mut heir.transfer {
+            transfer.offer = answer.body().to_vec();
+        }
         if let Some(d) = heir.dialogs.get_mut(winner) {
             d.ends[0].target.clone_from(&given.target);
             // Ours was the first, and those of the outside party may begin anywhere.
@@ -324,14 +387,40 @@ impl Switch {
             self.bye(of, dialog, asker, &[]);
         }
         self.call_over(of, Cause::Replaced);
-        self.ask_outside(id, winner, answer);
+        self.lets_go(of, dialog, other(asker));
+        self.io.arm_for(now + self.limit_of(id), Timer::CallLimit(id));
+        self.ask_outside(id);
+    }
+
+    /// Whether the outside party can be offered what whoever has answered offers.
+    fn is_fit(&self, id: u64, dialog: usize, answer: &Message<'_>) -> bool {
+        let Some(heir) = self.calls.get(&id).filter(|_| answer.has_sdp()) else { return false };
+        let Ok(sdp) = Sdp::parse(answer.body()) else { return false };
+        let keys = self.keys_between(heir, heir.leg_index(dialog, Side::B), 0);
+        keys == Keys::Stay || !sdp.needs_keys()
+    }
+
+    /// Whoever has answered is of no use to the outside party, which stays where it is.
+    fn not_wanted(&mut self, id: u64, dialog: usize) {
+        if let Some((flow, ack)) = self.ack_of(id, dialog, Side::B, b"") {
+            self.io.send(flow, ack);
+        }
+        self.not_found(id, 488);
+        if let Some(heir) = self.calls.get_mut(&id) {
+            // Nothing is said there in its name.
+            heir.legs[0].party = Party::Inside;
+        }
+        self.acknowledged(id);
+        self.end_call(id, Cause::Refused(488));
     }
 
     /// Asks the outside party to talk to whoever has answered: an INVITE in its dialog, with that one's offer.
-    fn ask_outside(&mut self, id: u64, dialog: usize, answer: &Message<'_>) {
+    pub(super) fn ask_outside(&mut self, id: u64) {
         let branch = self.secret.fresh();
-        let Some(heir) = self.calls.get(&id).filter(|_| answer.has_sdp()) else {
-            return self.not_given_over(id, dialog, 488);
+        let Some(heir) = self.calls.get(&id) else { return };
+        let (Phase::Up { dialog, acknowledged: false, .. }, Some(transfer)) = (heir.phase, &heir.transfer)
+        else {
+            return;
         };
         let (Some(d), Some(target)) = (heir.dialogs.get(dialog), heir.leg(dialog, Side::B)) else { return };
         let flow = self.flow_of(target);
@@ -351,7 +440,7 @@ impl Switch {
             cseq: FIRST,
             headers: &[("Contact", &contact), ("Allow", SAID_TO_ALLOW)],
         }
-        .print_with("application/sdp", answer.body());
+        .print_with("application/sdp", &transfer.offer);
         let Ok(request) = Message::parse(&invite) else { return };
         let place = Place { call: id, dialog, from: Side::B };
         let server = self.server_key(&flow, &request, b"INVITE");
@@ -482,14 +571,45 @@ impl Switch {
     /// The outside party hangs up in the dialog that it was in before it was given over: it means the one it is in now.
     pub(super) fn ends_heir(&mut self, place: Place) {
         let Some(call) = self.calls.get(&place.call) else { return };
-        let is_outside = call.leg(place.dialog, place.from).is_some_and(|leg| leg.neighbour().is_some());
-        let Some(heir) = call.heir.filter(|_| is_outside) else { return };
+        let Some(heir) = call.heir.filter(|_| call.was_outside(place)) else { return };
         self.end_call(heir, Cause::CallerHungUp);
+    }
+
+    /// How another request of the outside party in that dialog is answered: it means the one that it is in now, and is
+    /// welcome there once it has heard of it.
+    pub(super) fn answer_of_heir(&self, place: Place, method: Method) -> Option<u16> {
+        let call = self.calls.get(&place.call).filter(|call| call.was_outside(place))?;
+        self.calls.get(&call.heir?).filter(|heir| heir.phase != Phase::Over)?;
+        Some(if matches!(method, Method::Invite | Method::Update) { 491 } else { 200 })
+    }
+
+    /// A request of the outside party while it waits for somebody to answer: the phone that it talked to has left.
+    pub(super) fn answer_waiting(
+        &mut self,
+        server: ServerKey,
+        reply: Flow,
+        request: &Message<'_>,
+        place: Place,
+    ) {
+        let method = request.method().unwrap_or(Method::Other);
+        if let Some(d) = self.calls.get_mut(&place.call).and_then(|call| call.dialogs.get_mut(place.dialog))
+            && let Some(target) = contact_uri(request)
+        {
+            d.ends[index(place.from)].target = target.into();
+        }
+        match method {
+            Method::Bye => {
+                self.answer(server, reply, request, 200, b"");
+                self.call_over(place.call, hung_up(place.from));
+            }
+            Method::Invite | Method::Update => self.answer(server, reply, request, 491, b""),
+            _ => self.answer(server, reply, request, 200, b""),
+        }
     }
 
     /// Tells a phone how far its transfer is.
     fn notify(&mut self, transfer: &Transfer, status: u16) {
-        let Transfer { of, dialog, asker, refer, .. } = *transfer;
+        let &Transfer { of, dialog, asker, refer, .. } = transfer;
         let client = self.next_client();
         let branch = self.branch_text(client, 0);
         let Some(call) = self.calls.get(&of).filter(|call| call.phase != Phase::Over) else { return };

@@ -49,6 +49,22 @@ impl Usage {
         Ok(())
     }
 
+    /// Counts a call that is made because an extension asks for it by REFER, which it is not in itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Usage::begin`].
+    pub(super) fn refers(&mut self, config: &Config, now: Instant, number: &Number) -> Result<(), String> {
+        let Some(extension) = config.extensions.get(number) else { return Ok(()) };
+        let used = self.0.entry(number.clone()).or_default();
+        if used.begun.within(now) >= extension.max_calls_hour {
+            let most = extension.max_calls_hour;
+            return Err(format!("more than {most} calls an hour (ext.{number}.max-calls-hour)"));
+        }
+        used.begun.add(now, 1);
+        Ok(())
+    }
+
     /// Counts a call that nobody may be refused, however many there are.
     pub(super) fn begin_in_any_case(&mut self, now: Instant, number: &Number) {
         let used = self.0.entry(number.clone()).or_default();

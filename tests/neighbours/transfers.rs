@@ -495,7 +495,7 @@ fn a_colleague_takes_over_whoever_is_outside() {
 fn a_line_costs_on_after_its_call_was_given_over() {
     const LINE: &str = "trunk.isp = sip:us@203.0.113.9\ntrunk.isp.register = no\nroute.0 = trunk.isp\n\
         trunk.isp.max-minutes = 10\ntrunk.isp.max-minutes-day = 15\n";
-    let mut world = World::new(LINE, &[101, 102]).0;
+    let mut world = World::new(&format!("{LINE}echo = 114\n"), &[101, 102]).0;
     world.alive = vec![friend()];
     let talk = Talk::to(&mut world, 101, "0451234567");
     none(&world.wait(Duration::from_secs(6 * 60)), friend(), "BYE");
@@ -505,11 +505,108 @@ fn a_line_costs_on_after_its_call_was_given_over() {
     none(&world.wait(Duration::from_secs(4 * 60 - 5)), friend(), "BYE");
     one(&world.wait(Duration::from_secs(40)), friend(), "BYE");
 
-    // Ten of fifteen minutes are gone, whoever has talked.
-    Talk::to(&mut world, 101, "0451234567");
+    // Ten of fifteen minutes are gone, whoever has talked; and the echo test costs as much as anybody.
+    let talk = Talk::to(&mut world, 101, "0451234567");
+    let sent = world.say(talk.phone, &talk.refer("sip:114@pbx.test"));
+    let invite = one(&sent, friend(), "INVITE").to_owned();
+    world.say(friend(), &answer(&invite, 200, "far", &contact(friend()), &sdp(friend(), 7100)));
     none(&world.wait(Duration::from_secs(5 * 60 - 10)), friend(), "BYE");
     one(&world.wait(Duration::from_secs(40)), friend(), "BYE");
     none(&world.dial(101, "0451234567").0, friend(), "INVITE");
+}
+
+#[test]
+fn who_is_outside_and_busy_with_an_offer_of_its_own_is_asked_again() {
+    let mut world = world();
+    let talk = Talk::into(&mut world, 101);
+    let sent = world.say(talk.phone, &talk.refer("sip:102@pbx.test"));
+    let rung = one(&sent, World::at(102), "INVITE").to_owned();
+    let ok = answer(&rung, 200, "third", &contact(World::at(102)), &sdp(World::at(102), 4100));
+    let sent = world.say(World::at(102), &ok);
+    let bye = one(&sent, talk.phone, "BYE").to_owned();
+    world.say(talk.phone, &answer(&bye, 200, "", "", ""));
+    let invite = one(&sent, friend(), "INVITE").to_owned();
+    // It means the call that it is in.
+    let sent = world.say(friend(), &talk.by_outside("UPDATE", 1, None));
+    assert_eq!(status(one(&sent, friend(), "SIP/2.0")), 491);
+    let sent = world.say(friend(), &talk.by_outside("INFO", 2, None));
+    assert_eq!(status(one(&sent, friend(), "SIP/2.0")), 200);
+
+    let sent = world.say(friend(), &answer(&invite, 491, "far", "", ""));
+    none(&sent, friend(), "BYE");
+    let sent = world.wait(Duration::from_secs(3));
+    let again = one(&sent, friend(), "INVITE").to_owned();
+    assert!(cseq(&again) > cseq(&invite), "{again}");
+    assert_in_order(&mut world, &talk, &again, &ok, World::at(102));
+    assert_eq!(world.switch.calls(), 1);
+}
+
+#[test]
+fn whoever_cannot_talk_to_the_one_outside_does_not_get_him() {
+    let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19z\r\n";
+    let secure = sdp(World::at(102), 4100).replace("RTP/AVP", "RTP/SAVP") + key;
+    for offer in [secure, String::new()] {
+        let mut world = world();
+        let talk = Talk::into(&mut world, 101);
+        let sent = world.say(talk.phone, &talk.refer("sip:102@pbx.test"));
+        let rung = one(&sent, World::at(102), "INVITE").to_owned();
+        let ok = answer(&rung, 200, "third", &contact(World::at(102)), &offer);
+        let sent = world.say(World::at(102), &ok);
+        let said = one(&sent, talk.phone, "NOTIFY").to_owned();
+        assert!(said.contains("SIP/2.0 488") && said.contains("terminated"), "{said}");
+        none(&sent, talk.phone, "BYE");
+        none(&sent, friend(), "");
+        one(&sent, World::at(102), "ACK");
+        let bye = one(&sent, World::at(102), "BYE").to_owned();
+        world.say(World::at(102), &answer(&bye, 200, "", "", ""));
+        // They talk on.
+        let sent = world.say(talk.phone, &talk.by_phone("BYE", 2));
+        let bye = one(&sent, friend(), "BYE").to_owned();
+        world.say(friend(), &answer(&bye, 200, "far", "", ""));
+        world.wait(Duration::from_secs(40));
+        world.is_at_rest();
+    }
+}
+
+#[test]
+fn the_call_goes_on_if_nobody_gets_him_and_nothing_is_counted_twice() {
+    let mut world = world();
+    let talk = Talk::out(&mut world, 101);
+    let more = format!(
+        "Replaces: {}\r\nContent-Type: application/sdp\r\n",
+        talk.replaces().replace("%3B", ";").replace("%3D", "=")
+    );
+    let take = world.request(102, "INVITE", "sip:8201@pbx.test", &more, &sdp(World::at(102), 4100));
+    let sent = world.ask(102, &take);
+    let asked = one(&sent, friend(), "INVITE").to_owned();
+    let sent = world.say(friend(), &answer(&asked, 401, "far", REALM, ""));
+    let asked = one(&sent, friend(), "INVITE").to_owned();
+    let sent = world.say(friend(), &answer(&asked, 488, "far", "", ""));
+    one(&sent, World::at(102), "SIP/2.0 488");
+    let sent = world.say(talk.phone, &talk.by_phone("BYE", 2));
+    let bye = one(&sent, friend(), "BYE").to_owned();
+    is_in_dialog(&talk, &bye);
+    assert!(cseq(&bye) > cseq(&asked), "{bye}");
+    world.say(friend(), &answer(&bye, 200, "far", "", ""));
+    world.wait(Duration::from_secs(40));
+    world.is_at_rest();
+}
+
+#[test]
+fn a_phone_asks_no_more_than_it_may_call() {
+    let mut world = World::new(&format!("{FRIEND}ext.101.max-calls-hour = 3\n"), &[101, 102]).0;
+    let talk = Talk::into(&mut world, 101);
+    let mut told = Vec::new();
+    for at in 1..=5 {
+        let refer = talk.by_phone("REFER", at);
+        let refer = refer.replacen("Max-Forwards", "Refer-To: <sip:102@pbx.test>\r\nMax-Forwards", 1);
+        let sent = world.say(talk.phone, &refer);
+        told.push(status(one(&sent, talk.phone, "SIP/2.0")));
+        if let Some((_, rung)) = sent.iter().find(|(_, m)| m.starts_with("INVITE")) {
+            world.say(World::at(102), &answer(rung, 486, "third", "", ""));
+        }
+    }
+    assert_eq!(told, [202, 202, 202, 403, 403]);
 }
 
 #[test]
@@ -532,8 +629,21 @@ fn nobody_is_forgotten_by_a_restart() {
         );
         assert_eq!(world.switch.calls(), usize::from(!leaves));
     }
-    // When it was given over, it is.
+    // When it was given over, it is, though the phone has not heard of it.
     let mut world = world();
+    let talk = Talk::into(&mut world, 101);
+    let sent = world.say(talk.phone, &talk.refer("sip:102@pbx.test"));
+    let rung = one(&sent, World::at(102), "INVITE").to_owned();
+    let ok = answer(&rung, 200, "third", &contact(World::at(102)), &sdp(World::at(102), 4100));
+    let sent = world.say(World::at(102), &ok);
+    let invite = one(&sent, friend(), "INVITE").to_owned();
+    assert_in_order(&mut world, &talk, &invite, &ok, World::at(102));
+    let sent = world.restart();
+    one(&sent, talk.phone, "BYE");
+    none(&sent, friend(), "BYE");
+    assert_eq!(world.switch.calls(), 1);
+
+    let mut world = self::world();
     let talk = Talk::into(&mut world, 101);
     let sent = world.say(talk.phone, &talk.refer("sip:102@pbx.test"));
     let rung = one(&sent, World::at(102), "INVITE").to_owned();
