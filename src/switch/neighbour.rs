@@ -150,11 +150,20 @@ impl Neighbours {
         self.certificates.remove(&stream);
     }
 
-    /// Whose connection it is by the certificate that was proved on it, wherever it comes from.
+    /// Whose connection it is by the certificate that was proved on it, wherever it comes from. Of several with the same
+    /// one, that which is to be expected there.
     pub(super) fn proved<'a>(&self, config: &'a Config, flow: &Flow) -> Option<&'a Label> {
         let sha256 = self.certificates.get(&flow.stream)?;
         let is_theirs = |neighbour: &Neighbour| neighbour.pin.as_ref() == Some(sha256);
-        config.neighbours.iter().find(|(_, neighbour)| is_theirs(neighbour)).map(|(label, _)| label)
+        let mut theirs: Vec<&Label> = config
+            .neighbours
+            .iter()
+            .filter_map(|(label, neighbour)| is_theirs(neighbour).then_some(label))
+            .collect();
+        let is_expected =
+            |label: &&Label| self.by_label.get(*label).is_some_and(|state| state.speaks_from(flow.source()));
+        theirs.sort_by_key(|label| !is_expected(label));
+        theirs.first().copied()
     }
 
     /// Those that speak by a flow: those that are called by it, else those that its source may be of.
