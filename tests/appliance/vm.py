@@ -20,8 +20,9 @@ TOOLS = PROJECT.parent / "shared" / "vm"
 BOOT = "cat /proc/sys/kernel/random/boot_id"
 
 # For how many seconds a boot is waited for, and then begun anew: a guest may hang before its services are up (seen with
-# QEMU 7.2 and aarch64: one page fault without an end).
+# QEMU 7.2: one page fault without an end). An Alpine of this machine's own kind is up within a minute.
 PATIENCE = (300, 300, 600)
+PATIENCE_OF_QUICK = (120, 150, 300)
 
 # UEFI for aarch64, without which nothing tells a guest who made its machine; it takes memory of its own.
 FIRMWARE = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
@@ -80,7 +81,7 @@ class Vm:
         # One at a time: each may make the system's image anew, and takes the one away that another is about to boot.
         with open(pathlib.Path(tempfile.gettempdir()) / f"denwa-appliance-{self.system}-{self.arch}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for patience in PATIENCE:
+            for patience in self._patience():
                 done = self._tool("start", "--work", self.work, *options, *(["--fresh"] if fresh else []), "--boot-timeout", patience)
                 if "no answer from the guest" not in done.stderr:
                     break
@@ -138,9 +139,12 @@ class Vm:
                     lines.flush()
                 lines.readline()
 
+    def _patience(self):
+        return PATIENCE_OF_QUICK if (self.system, self.arch) == ("alpine", "x86_64") else PATIENCE
+
     def _come_back(self):
         """Waits until another boot than the last one has ended."""
-        for patience in PATIENCE:
+        for patience in self._patience():
             start = time.monotonic()
             while time.monotonic() - start < patience:
                 time.sleep(1)
