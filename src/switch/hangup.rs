@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::Switch;
-use super::call::{Leg, MAX_DIALOGS, Party, Phase, index};
+use super::call::{Leg, MAX_DIALOGS, Phase};
 use super::event::{Cause, Event};
 use super::fork::{Fork, NO_REASON};
 use super::forward::{all_routes, contact_uri, routed, routes_behind, via};
 use super::io::Timer;
+use super::own::Own;
 use super::stopping::{REASON, REASON_LINE, RETRY_AFTER};
 use super::timer::T1_64;
 use super::token::Token;
@@ -165,31 +166,11 @@ impl Switch {
 
     /// Sends BYE to one side of a dialog, in the name of the other (RFC 3261 §15.1.1), with these headers besides.
     pub(super) fn bye(&mut self, id: u64, dialog: usize, to: Side, headers: &[(&str, &[u8])]) {
-        let client = self.next_client();
-        let branch = self.branch_text(client, 0);
         let Some(call) = self.calls.get(&id) else { return };
-        let (Some(leg), Some(d)) = (call.leg(dialog, to), call.dialogs.get(dialog)) else { return };
-        if leg.party == Party::Inside {
-            return;
-        }
-        let Some(names) = call.names(dialog, to) else { return };
-        let flow = self.flow_of(leg);
-        let they = &d.ends[index(to)];
-        let (target, routes) = routed(&they.target, they.routes.to_vec());
-        let routes: &[&[u8]] = if routes.is_empty() { &[] } else { &[&routes] };
-        let bytes = Originate {
-            method: OwnMethod::Bye,
-            uri: &target,
-            via: via(&self.config, &flow, &branch).as_bytes(),
-            routes,
-            from: &names.from,
-            to: &names.to,
-            call_id: &names.call_id,
-            cseq: call.cseq_for(dialog, to).saturating_add(CSEQ_AHEAD),
-            headers,
-        }
-        .print();
-        let label = leg.neighbour().cloned();
+        let cseq = call.cseq_for(dialog, to).saturating_add(CSEQ_AHEAD);
+        let label = call.leg(dialog, to).and_then(Leg::neighbour).cloned();
+        let bye = self.own_request(id, dialog, to, OwnMethod::Bye, cseq, headers, ("", b""));
+        let Some(Own { client, flow, bytes }) = bye else { return };
         self.say_goodbye(client, label, flow, bytes, id);
         self.hangs_up(id);
     }

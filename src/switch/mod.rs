@@ -16,7 +16,7 @@
 //! A leg may lead to another exchange: `reach` finds those, `route` says which numbers are theirs, `ring_neighbour` calls
 //! them, and a `persona` is what a call is named there. `proof` answers when they ask who we are, `trunk` registers
 //! with providers, and `toll` knows what their lines may cost. What a phone asks of another exchange's caller by REFER,
-//! `transfer` does.
+//! `transfer` does; what denwa says of its own in a dialog, `own` writes.
 
 mod admission;
 mod annals;
@@ -40,6 +40,7 @@ mod ledger;
 mod negotiation;
 mod neighbour;
 mod operate;
+mod own;
 mod persona;
 mod proof;
 mod reach;

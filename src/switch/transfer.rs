@@ -21,9 +21,10 @@ use super::event::Cause;
 use super::flow::Flow;
 use super::fork::{Fork, Kind};
 use super::form::CSEQ_STEP;
-use super::forward::{Onward, contact_uri, escape, named, routed, token_uri, via};
+use super::forward::{Onward, contact_uri, escape, named, routed, token_uri};
 use super::invite::Goal;
 use super::io::Timer;
+use super::own::Own;
 use super::persona::{Alias, tagged};
 use super::request::OwnRoutes;
 use super::route::Destination;
@@ -97,18 +98,14 @@ impl Switch {
                     .first(Name::ReferTo)
                     .map(|value| crate::sip::printable(value, 64))
                     .unwrap_or_default();
-                self.refused(&reply, request, &dialled, why, true);
-                let reason = format!("Reason: SIP;cause={status};text=\"{why}\"\r\n");
-                return self.answer(server, reply, request, status, reason.as_bytes());
+                return self.refuse_transfer(server, reply, request, status, &dialled, why);
             }
         };
         if self.calls.len() >= super::MAX_CALLS || !self.clients.has_room() || self.takes_no_calls() {
             return self.answer(server, reply, request, 503, b"Retry-After: 10\r\n");
         }
         if let Err(why) = self.usage.refers(&self.config, self.io.now, &asker) {
-            self.refused(&reply, request, asker.as_str(), &why, true);
-            let reason = format!("Reason: SIP;cause=403;text=\"{why}\"\r\n");
-            return self.answer(server, reply, request, 403, reason.as_bytes());
+            return self.refuse_transfer(server, reply, request, 403, asker.as_str(), &why);
         }
         if let Some(record) = self.usage.record(&asker) {
             self.io.record(record);
@@ -121,6 +118,20 @@ impl Switch {
             Transfer { of, dialog, asker: from, by: asker, refer, offer: Vec::new(), glares: 0, ack: None };
         self.notify(&transfer, 100);
         self.call_for(transfer, goal, &number, &replaces);
+    }
+
+    fn refuse_transfer(
+        &mut self,
+        server: ServerKey,
+        reply: Flow,
+        request: &Message<'_>,
+        status: u16,
+        number: &str,
+        why: &str,
+    ) {
+        self.refused(&reply, request, number, why, true);
+        let reason = format!("Reason: SIP;cause={status};text=\"{why}\"\r\n");
+        self.answer(server, reply, request, status, reason.as_bytes());
     }
 
     /// Whom a REFER names: what that means by the rights of the phone that asks, the number, and a Replaces value.
@@ -208,13 +219,9 @@ impl Switch {
         if let Some(call) = self.calls.get_mut(&of) {
             call.heir = Some(id);
         }
-        let server = self.server_key(&flow, &request, b"INVITE");
-        let fork = self.open_fork(server, flow, &request, Kind::Call(id));
+        let fork = self.open_own_fork(flow, &request, Kind::Call(id));
         if let Some(call) = self.calls.get_mut(&id) {
             call.fork = fork;
-        }
-        if let Some(fork) = self.forks.get_mut(&fork) {
-            fork.own = true;
         }
         self.set_off(fork, id, &request, goal, 0);
     }
@@ -287,25 +294,32 @@ impl Switch {
             return;
         };
         let outside = persona.call_id.clone();
-        let Some(call) = self.calls.get_mut(&of) else { return };
+        let Some(call) = self.calls.get(&of) else { return };
         let Phase::Up { dialog: before, .. } = call.phase else { return };
         let kept =
             if call.call_id_of(call.leg_index(before, Side::A)) == &*outside { Side::B } else { Side::A };
         let routes = call.dialogs.get(before).map(|d| d.ends[index(other(kept))].routes.clone());
         let Some(given) = given(call, before, kept, now) else { return };
-        if let Some(at) = given.counted {
-            call.neighbours.swap_remove(at);
-        }
-        if let Some(taker) = self.calls.get_mut(&id) {
-            taker.neighbours.extend(given.counted.and(given.leg.neighbour().cloned()));
-            taker.limit = taker.limit.into_iter().chain(given.limit).min();
-            if let (Some(d), Some(routes)) = (taker.dialogs.get_mut(dialog), routes) {
-                d.ends[1].routes = routes;
-            }
+        self.inherits(id, of, &given);
+        if let (Some(d), Some(routes)) =
+            (self.calls.get_mut(&id).and_then(|taker| taker.dialogs.get_mut(dialog)), routes)
+        {
+            d.ends[1].routes = routes;
         }
         self.bye(of, before, kept, &[]);
         self.call_over(of, Cause::Replaced);
         self.lets_go(of, before, other(kept));
+    }
+
+    /// A call counts from now on where another one did, and may last as long as that one might have.
+    fn inherits(&mut self, id: u64, of: u64, given: &Given) {
+        if let (Some(at), Some(call)) = (given.counted, self.calls.get_mut(&of)) {
+            call.neighbours.swap_remove(at);
+        }
+        if let Some(heir) = self.calls.get_mut(&id) {
+            heir.neighbours.extend(given.counted.and(given.leg.neighbour().cloned()));
+            heir.limit = heir.limit.into_iter().chain(given.limit).min();
+        }
     }
 
     /// A call that is over has no part in whoever was outside any more: after a restart, too, nothing is said there in
@@ -359,19 +373,12 @@ impl Switch {
         if !self.is_fit(id, winner, answer) {
             return self.not_wanted(id, winner);
         }
-        let call = self.calls.get_mut(&of).filter(|call| call.phase != Phase::Over);
-        let given = call.and_then(|call| {
-            let given = given(call, dialog, asker, now)?;
-            if let Some(at) = given.counted {
-                call.neighbours.swap_remove(at);
-            }
-            Some(given)
-        });
-        let (Some(given), Some(heir)) = (given, self.calls.get_mut(&id)) else {
+        let call = self.calls.get(&of).filter(|call| call.phase != Phase::Over);
+        let Some(given) = call.and_then(|call| given(call, dialog, asker, now)) else {
             return self.not_given_over(id, winner, 481);
         };
-        heir.limit = heir.limit.into_iter().chain(given.limit).min();
-        heir.neighbours.extend(given.counted.and(given.leg.neighbour().cloned()));
+        self.inherits(id, of, &given);
+        let Some(heir) = self.calls.get_mut(&id) else { return };
         heir.legs[0] = given.leg;
         if let Some(transfer) = &mut heir.transfer {
             transfer.offer = answer.body().to_vec();
@@ -402,8 +409,8 @@ impl Switch {
 
     /// Whoever has answered is of no use to the outside party, which stays where it is.
     fn not_wanted(&mut self, id: u64, dialog: usize) {
-        if let Some((flow, ack)) = self.ack_of(id, dialog, Side::B, b"") {
-            self.io.send(flow, ack);
+        if let Some(ack) = self.ack_of(id, dialog, Side::B, b"") {
+            self.io.send(ack.flow, ack.bytes);
         }
         self.not_found(id, 488);
         if let Some(heir) = self.calls.get_mut(&id) {
@@ -443,11 +450,8 @@ impl Switch {
         .print_with("application/sdp", &transfer.offer);
         let Ok(request) = Message::parse(&invite) else { return };
         let place = Place { call: id, dialog, from: Side::B };
-        let server = self.server_key(&flow, &request, b"INVITE");
-        let fork = self.open_fork(server, flow, &request, Kind::InDialog { call: id, dialog, from: Side::B });
-        if let Some(fork) = self.forks.get_mut(&fork) {
-            fork.own = true;
-        }
+        let kind = Kind::InDialog { call: id, dialog, from: Side::B };
+        let fork = self.open_own_fork(flow, &request, kind);
         self.with_fork(fork, |switch, fork| {
             if let Err(why) = switch.take_offer(id, fork, &request) {
                 switch.refuse_offer(fork, why);
@@ -460,8 +464,8 @@ impl Switch {
 
     /// The outside party has answered the INVITE in its dialog.
     fn acknowledge_outside(&mut self, id: u64, dialog: usize) {
-        if let Some((flow, ack)) = self.ack_of(id, dialog, Side::A, b"") {
-            self.io.send(flow, ack);
+        if let Some(ack) = self.ack_of(id, dialog, Side::A, b"") {
+            self.io.send(ack.flow, ack.bytes);
         }
     }
 
@@ -469,10 +473,10 @@ impl Switch {
     fn acknowledge_target(&mut self, id: u64, dialog: usize, answer: &Message<'_>) {
         let Some(heir) = self.calls.get(&id) else { return };
         let body = self.sdp_for(heir, 0, heir.leg_index(dialog, Side::B), answer).unwrap_or_default();
-        if let Some((flow, ack)) = self.ack_of(id, dialog, Side::B, &body) {
-            self.io.send(flow, ack.clone());
+        if let Some(ack) = self.ack_of(id, dialog, Side::B, &body) {
+            self.io.send(ack.flow, ack.bytes.clone());
             if let Some(transfer) = self.calls.get_mut(&id).and_then(|heir| heir.transfer.as_mut()) {
-                transfer.ack = Some(ack);
+                transfer.ack = Some(ack.bytes);
             }
         }
         self.acknowledged(id);
@@ -492,28 +496,10 @@ impl Switch {
     }
 
     /// The ACK of an INVITE of our own to one side of a dialog.
-    fn ack_of(&mut self, id: u64, dialog: usize, to: Side, body: &[u8]) -> Option<(Flow, Vec<u8>)> {
-        let client = self.next_client();
-        let branch = self.branch_text(client, 0);
-        let heir = self.calls.get(&id)?;
-        let leg = heir.leg(dialog, to).filter(|leg| leg.party != Party::Inside)?;
-        let d = heir.dialogs.get(dialog)?;
-        let (they, names, flow) = (&d.ends[index(to)], heir.names(dialog, to)?, self.flow_of(leg));
-        let (target, routes) = routed(&they.target, they.routes.to_vec());
-        let routes: &[&[u8]] = if routes.is_empty() { &[] } else { &[&routes] };
-        let via = via(&self.config, &flow, &branch);
-        let ack = Originate {
-            method: OwnMethod::Ack,
-            uri: &target,
-            via: via.as_bytes(),
-            routes,
-            from: &names.from,
-            to: &names.to,
-            call_id: &names.call_id,
-            cseq: leg.persona.as_ref().map_or(FIRST, |persona| persona.invite.1),
-            headers: &[],
-        };
-        Some((flow, ack.print_with("application/sdp", body)))
+    fn ack_of(&mut self, id: u64, dialog: usize, to: Side, body: &[u8]) -> Option<Own> {
+        let leg = self.calls.get(&id)?.leg(dialog, to)?;
+        let cseq = leg.persona.as_ref().map_or(FIRST, |persona| persona.invite.1);
+        self.own_request(id, dialog, to, OwnMethod::Ack, cseq, &[], ("application/sdp", body))
     }
 
     /// Nobody has answered. Who has asked still has his call; if he has left it, it is over.
@@ -530,7 +516,7 @@ impl Switch {
     /// The outside party does not go on with whoever has answered.
     fn not_given_over(&mut self, id: u64, dialog: usize, status: u16) {
         if let Some(ack) = self.ack_of(id, dialog, Side::B, b"").filter(|_| self.is_unacknowledged(id)) {
-            self.io.send(ack.0, ack.1);
+            self.io.send(ack.flow, ack.bytes);
         }
         self.acknowledged(id);
         let is_up = matches!(self.calls.get(&id).map(|heir| heir.phase), Some(Phase::Up { .. }));
@@ -610,38 +596,18 @@ impl Switch {
     /// Tells a phone how far its transfer is.
     fn notify(&mut self, transfer: &Transfer, status: u16) {
         let &Transfer { of, dialog, asker, refer, .. } = transfer;
-        let client = self.next_client();
-        let branch = self.branch_text(client, 0);
         let Some(call) = self.calls.get(&of).filter(|call| call.phase != Phase::Over) else { return };
-        let (Some(leg), Some(d)) = (call.leg(dialog, asker), call.dialogs.get(dialog)) else { return };
-        if leg.party == Party::Inside {
-            return;
-        }
-        let (they, flow) = (&d.ends[index(asker)], self.flow_of(leg));
-        let Some(names) = call.names(dialog, asker) else { return };
+        let Some(leg) = call.leg(dialog, asker) else { return };
+        let (cseq, flow) = (call.cseq_for(dialog, asker), self.flow_of(leg));
         let contact = format!("<{}>", self.contact_in(of, dialog, asker, &flow));
+        let event = format!("refer;id={refer}");
         let state: &[u8] = if status < 200 { b"active;expires=180" } else { b"terminated;reason=noresource" };
-        let (target, routes) = routed(&they.target, they.routes.to_vec());
-        let routes: &[&[u8]] = if routes.is_empty() { &[] } else { &[&routes] };
-        let bytes = Originate {
-            method: OwnMethod::Notify,
-            uri: &target,
-            via: via(&self.config, &flow, &branch).as_bytes(),
-            routes,
-            from: &names.from,
-            to: &names.to,
-            call_id: &names.call_id,
-            cseq: call.cseq_for(dialog, asker),
-            headers: &[
-                ("Contact", contact.as_bytes()),
-                ("Event", format!("refer;id={refer}").as_bytes()),
-                ("Subscription-State", state),
-            ],
-        }
-        .print_with(
-            "message/sipfrag;version=2.0",
-            format!("SIP/2.0 {status} {}\r\n", reason_phrase(status)).as_bytes(),
-        );
+        let headers: [(&str, &[u8]); 3] =
+            [("Contact", contact.as_bytes()), ("Event", event.as_bytes()), ("Subscription-State", state)];
+        let body = format!("SIP/2.0 {status} {}\r\n", reason_phrase(status));
+        let body = ("message/sipfrag;version=2.0", body.as_bytes());
+        let notify = self.own_request(of, dialog, asker, OwnMethod::Notify, cseq, &headers, body);
+        let Some(Own { client, flow, bytes }) = notify else { return };
         self.clients.start(&mut self.io, client, Method::Notify, flow, bytes, Owner::Nobody);
         if let Some(d) = self.calls.get_mut(&of).and_then(|call| call.dialogs.get_mut(dialog)) {
             // What was used before may be known as a little more than it was.
