@@ -12,7 +12,7 @@
 //! would wear out the disk: it waits for others, at most [`HOLD`], and meanwhile the grace of the record
 //! before makes up for it.
 //!
-//! When the file has grown larger than 64 KiB and four times what is alive in it, all that is alive is
+//! When the file has grown larger than 256 KiB and four times what is alive in it, all that is alive is
 //! written to a new one, which takes its place in one step. So is it after any trouble with the disk: as
 //! long as that lasts nothing is recorded, and the exchange goes on.
 //!
@@ -57,7 +57,7 @@ use frame::{Found, HEADER};
 use record::Urgency;
 
 /// Up to this size, in octets, a file is not worth being written anew.
-const SMALL: u64 = 64 << 10;
+const SMALL: u64 = 256 << 10;
 
 /// Beyond so many times what is alive, it is.
 const SLACK: u64 = 4;

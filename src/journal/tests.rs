@@ -254,10 +254,11 @@ fn reopened(journal: Journal, folder: &Folder) -> State {
 #[test]
 fn it_is_written_anew_when_it_is_large_and_mostly_dead() {
     let folder = Folder::new("anew");
+    const ROUNDS: u32 = 80_000;
     let mut journal = folder.open().journal;
     assert!(journal.turn(Instant(0), snapshot(0..10)).is_none());
     let (mut largest, mut snapshots) = (0, 0);
-    for round in 1..=20_000 {
+    for round in 1..=ROUNDS.into() {
         let Record::Refreshed(refresh) = refreshed(round % 10, round as u32) else { panic!() };
         journal.add(&Record::Extended(refresh));
         let taken = std::cell::Cell::new(false);
@@ -279,7 +280,7 @@ fn it_is_written_anew_when_it_is_large_and_mostly_dead() {
     let state = reopened(journal, &folder);
     assert_eq!(ids(&state), (0..10).collect::<Vec<_>>());
     let newest = state.bindings.values().map(|binding| binding.term.cseq).max();
-    assert_eq!(newest, Some(20_000), "what came during a replacement is there as well");
+    assert_eq!(newest, Some(ROUNDS), "what came during a replacement is there as well");
     assert_eq!(folder.files(), ["journal", "lock"]);
 }
 

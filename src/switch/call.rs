@@ -166,7 +166,8 @@ pub(super) struct Call {
     pub(super) talked: Option<(Instant, usize)>,
     /// BYEs that were sent on, or by denwa itself, and have no final response.
     pub(super) hangups: u8,
-    /// The relay's ports by `m=` line: the caller's, the callee's.
+    /// The relay's ports by `m=` line: the caller's, the callee's. They stay here when it is over and they are given
+    /// back, so that what is on record stays right; who asks for them asks [`Call::ports`].
     pub(super) ports: Vec<Option<(u16, u16)>>,
     /// What the relay was told last; `None` if it has no session.
     pub(super) relayed: Option<Vec<Option<crate::media::Stream>>>,
@@ -270,6 +271,11 @@ impl Call {
             place(known) != place(&lock) && (known.stream != lock.stream || known.window == lock.window)
         });
         self.locks.push(lock);
+    }
+
+    /// The ports of the relay that it has now.
+    pub(super) fn ports(&self) -> &[Option<(u16, u16)>] {
+        if self.phase == Phase::Over { &[] } else { &self.ports }
     }
 
     /// Whether it has ended, and people were told.

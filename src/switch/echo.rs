@@ -204,7 +204,7 @@ impl Switch {
             Some(offer) => crate::sip::sdp::echo_line(offer).filter(|line| *line < MAX_STREAMS)?,
             None => 0,
         };
-        let call = self.calls.get_mut(&id)?;
+        let call = self.calls.get_mut(&id).filter(|call| call.phase != Phase::Over)?;
         if call.ports.len() <= line {
             call.ports.resize(line + 1, None);
         }

@@ -89,7 +89,9 @@ impl Switch {
 
     /// Makes sure that each line that is alive has its ports.
     fn reserve(&mut self, id: u64, lines: &[bool]) -> Result<(), Unfit> {
-        let Some(call) = self.calls.get_mut(&id) else { return Ok(()) };
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.phase != Phase::Over) else {
+            return Ok(());
+        };
         if call.ports.len() < lines.len() {
             call.ports.resize(lines.len(), None);
         }
@@ -146,7 +148,7 @@ impl Switch {
         let lines = Lines::of(&sdp);
         let ports: Vec<Option<u16>> = (0..sdp.media().len())
             .map(|at| {
-                let (a, b) = call.ports.get(at).copied().flatten()?;
+                let (a, b) = call.ports().get(at).copied().flatten()?;
                 lines.get(at).filter(|line| line.alive)?;
                 Some(if reader == 0 { a } else { b })
             })
@@ -272,7 +274,7 @@ impl Switch {
         let window = (dialog as u32) << 16 | d.negotiation.window & 0xffff;
         let own = |ip| self.is_ours(&Host::Ip(ip));
         let stream = |at: usize| {
-            let (port_a, port_b) = call.ports.get(at).copied().flatten()?;
+            let (port_a, port_b) = call.ports().get(at).copied().flatten()?;
             let (line_a, line_b) = (a.get(at).filter(|l| l.alive)?, b.get(at).filter(|l| l.alive)?);
             let far = match callee.party {
                 Party::Inside => Far::Echo,
@@ -280,7 +282,7 @@ impl Switch {
             };
             Some(Stream { a: end(&caller, port_a, line_a, line_b, window, timeout, own), b: far })
         };
-        let streams: Vec<Option<Stream>> = (0..call.ports.len()).map(stream).collect();
+        let streams: Vec<Option<Stream>> = (0..call.ports().len()).map(stream).collect();
         let Some(call) = self.calls.get_mut(&id) else { return };
         if call.relayed.as_ref() == Some(&streams)
             || (call.relayed.is_none() && streams.iter().all(Option::is_none))
@@ -302,9 +304,12 @@ impl Switch {
         if reports {
             self.io.media(media::Command::Close { session: SessionId(id) });
         }
-        for (a, b) in call.ports.drain(..).flatten() {
-            self.ports.release(a, self.io.now.0);
-            self.ports.release(b, self.io.now.0);
+        for (a, b) in call.ports.iter().flatten() {
+            self.ports.release(*a, self.io.now.0);
+            self.ports.release(*b, self.io.now.0);
+        }
+        if call.phase != Phase::Over {
+            call.ports.clear();
         }
         reports
     }

@@ -84,7 +84,7 @@ impl Switch {
         }
         switch.calls_made = state.numbered;
         for (id, Octets(form)) in state.calls {
-            switch.restore_call(&standing, id, &form);
+            switch.restore_call(&standing, id, &form, state.over.contains(&id));
         }
         let ports = switch.calls.values().flat_map(|call| call.ports.iter().flatten());
         switch.ports.claim(ports.flat_map(|(a, b)| [*a, *b]));
@@ -238,8 +238,8 @@ impl Switch {
         Some((call, form))
     }
 
-    /// Takes a call in that was put on record.
-    fn restore_call(&mut self, standing: &Standing, id: u64, form: &[u8]) {
+    /// Takes a call in that was put on record. The ports of one that is over may be another's by now.
+    fn restore_call(&mut self, standing: &Standing, id: u64, form: &[u8], is_over: bool) {
         let form = form::read_call(form);
         // What cannot be read is gone as soon as it is looked at.
         self.calls.recall(id, form.as_ref().map_or(0, form::digest));
@@ -256,6 +256,9 @@ impl Switch {
             self.usage.resume(extension);
         }
         let mut call = call;
+        if is_over {
+            call.ports.clear();
+        }
         let labels: BTreeSet<Label> = call.legs.iter().filter_map(Leg::neighbour).cloned().collect();
         for label in labels {
             self.neighbours.resume(&label);

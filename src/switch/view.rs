@@ -336,7 +336,7 @@ impl Switch {
         let flow = self.flow_of(leg);
         let agreed = dialog.and_then(|at| call.dialogs.get(at)).and_then(|d| d.negotiation.agreed.as_ref());
         let streams = agreed.filter(|_| leg.party != Party::Inside).map(|agreed| {
-            call.ports.iter().enumerate().filter_map(|(at, ports)| {
+            call.ports().iter().enumerate().filter_map(|(at, ports)| {
                 let (a, b) = (*ports)?;
                 let line = agreed[index(side)].get(at).filter(|line| line.alive)?;
                 let other = agreed[1 - index(side)].get(at).filter(|line| line.alive)?;

@@ -141,7 +141,9 @@ fn town() -> Town {
 
 #[test]
 fn what_a_call_costs() {
-    const CALLS: usize = 2_000;
+    const ROUNDS: u64 = 400;
+    /// Calls whose records are written together.
+    const TOGETHER: u64 = 10;
     let mut town = town();
     town.forget();
     town.batches.clear();
@@ -162,20 +164,26 @@ fn what_a_call_costs() {
     write(&mut journal, std::iter::once(&one[..]));
     println!("{} records of a call, {} bytes: {}", one.len(), length() - before, names.join(" "));
 
-    town.batches.clear();
-    let begin = used();
-    for n in 0..CALLS as u64 {
-        let talk = town.call(ALONE + n % 500, ALONE + 500 + n % 500);
-        town.hang_up(&talk);
-        if n % 500 == 499 {
+    // Each input alone, and as they come in batches under load; written while they are fresh, as the exchange does.
+    let (mut played, mut alone, mut batched) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    for round in 0..ROUNDS {
+        town.batches.clear();
+        let begin = used();
+        for n in (0..TOGETHER).map(|n| round * TOGETHER + n) {
+            let talk = town.call(ALONE + n % 500, ALONE + 500 + n % 500);
+            town.hang_up(&talk);
+        }
+        played += used() - begin;
+        match round % 2 {
+            0 => alone += write(&mut journal, town.batches.iter().map(Vec::as_slice)),
+            _ => batched += write(&mut journal, town.batches.concat().chunks(64)),
+        }
+        if round % 50 == 49 {
             town.forget();
         }
     }
-    let played = (used() - begin) / CALLS as u32;
-    let records: Vec<Record> = town.batches.concat();
-    // Each input alone, and as they come in batches under load.
-    let alone = write(&mut journal, town.batches.iter().map(Vec::as_slice)) / CALLS as u32;
-    let batched = write(&mut journal, records.chunks(64)) / CALLS as u32;
+    let calls = (ROUNDS * TOGETHER) as u32;
+    let (played, alone, batched) = (played / calls, alone / (calls / 2), batched / (calls / 2));
     println!(
         "{alone:?} for a call whose records are written one by one, {batched:?} in batches; all of a call with \
          phones and proofs {played:?}"
