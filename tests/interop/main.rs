@@ -13,6 +13,7 @@
 
 mod asterisk;
 mod attacks;
+mod authorities;
 mod bad_input;
 mod kit;
 

@@ -1,6 +1,7 @@
 //! What the scenarios are written with.
 
 mod asterisk;
+mod authority;
 mod baresip;
 mod denwa;
 mod kamailio;
@@ -16,6 +17,7 @@ mod sipp;
 mod sound;
 
 pub use asterisk::Asterisk;
+pub use authority::{Authority, proved};
 pub use baresip::{Baresip, Phone};
 pub use denwa::{DOMAIN, Denwa, GUARDED, READY, binary, in_uri};
 pub use kamailio::Kamailio;
