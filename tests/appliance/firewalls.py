@@ -226,7 +226,8 @@ def by_hand(server):
     suite, vm = server.suite, server.vm
     with suite.check("rules made by hand, of iptables and nftables at once: opened, with a note that a boot forgets them") as check:
         vm.say("for t in iptables ip6tables; do update-alternatives --quiet --set $t /usr/sbin/$t-nft; done; iptables -P INPUT DROP; iptables -A INPUT -i lo -j ACCEPT; "
-               "nft add table ip mine; nft 'add chain ip mine in { type filter hook input priority 10; policy drop; }'; nft add rule ip mine in iif lo accept")
+               "iptables -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; "
+               "nft add table ip mine; nft 'add chain ip mine in { type filter hook input priority 10; policy drop; }'; nft add rule ip mine in iif lo accept; nft add rule ip mine in ct state established,related accept")
         rules = vm.say(f"nft -s list ruleset 2>&1 | {COUNTERS}")
         check.that(not echoes(server), "it lets in whoever comes before anything is opened")
         status, said = server.install()
