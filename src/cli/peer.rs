@@ -100,19 +100,23 @@ fn for_asterisk(name: &str, config: Option<PathBuf>) -> Done {
             format!("{label} is a provider, which has its own ways; `--asterisk` is for friends").into()
         );
     }
-    let here = here(&config);
-    let at = match &here {
-        Some(here) => here.to_string(),
-        None => "YOUR-ADDRESS:5060".into(),
+    let transport = neighbour.hosts.first().and_then(|host| host.transport).unwrap_or(Transport::Udp);
+    let Some(place) = config.listen.iter().find(|place| place.transport == transport) else {
+        return Err(format!(
+            "{label} speaks {transport}, by which nobody can reach this exchange: add a place where it is spoken, as \
+             `listen.{transport} = {transport}:{}`",
+            if transport == Transport::Tls { 5061 } else { 5060 }
+        )
+        .into());
     };
-    let host = here.map_or_else(|| "YOUR-ADDRESS".to_owned(), |here| here.ip().to_string());
-    print(&control::for_asterisk("denwa", neighbour, &at, &host, "8"))?;
+    let host = here(&config, transport).map(|here| here.ip());
+    print(&control::for_asterisk("denwa", neighbour, host, *place, "8"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where others reach us by UDP: the address that is advertised, IPv6 first, else one that is listened on.
-pub(super) fn here(config: &Config) -> Option<SocketAddr> {
-    let place: &Listen = config.listen.iter().find(|place| place.transport == Transport::Udp)?;
+/// Where others reach us by a transport: the address that is advertised, IPv6 first, else one that is listened on.
+pub(super) fn here(config: &Config, transport: Transport) -> Option<SocketAddr> {
+    let place: &Listen = config.listen.iter().find(|place| place.transport == transport)?;
     let mut advertised: Vec<IpAddr> = config.advertise.clone();
     advertised.sort_by_key(|address| !address.is_ipv6());
     let address = place.address.or_else(|| advertised.first().copied())?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::FromArgs;
-use denwa::config::{self, Account, Config, NewPeer, Number, Password, WebAddress};
+use denwa::config::{self, Account, Config, NewPeer, Number, Password, Transport, WebAddress};
 use denwa::mantela::{self, Document, Fetched, PATH, Proposal, Wishes, propose};
 
 use super::edit::{Changed, change, in_words};
@@ -205,7 +205,7 @@ fn other_side(config: &Config, peer: &NewPeer) -> String {
     let mut text = String::from("Your friend has to know you as well. ");
     let ours = config.mantela.prefixes.first();
     let (name, prefix) = ("you", ours.map_or("80", Number::as_str));
-    let host = match (&config.domain, here(config)) {
+    let host = match (&config.domain, here(config, Transport::Udp)) {
         (Some(domain), place) if domain.contains(['.', ':']) => match place.map(|at| at.port()) {
             Some(port) if port != 5060 => format!("{domain}:{port}"),
             _ => domain.clone(),

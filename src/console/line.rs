@@ -209,6 +209,7 @@ impl fmt::Display for Why {
             Cause::Refused(603) => "declined (603)",
             Cause::Refused(status) => return write!(f, "refused ({status})"),
             Cause::Unregistered => "no phone is registered (480)",
+            Cause::NoWayOut => "no other exchange could take it (503)",
             Cause::CallLimit => "the longest call is reached (call-limit)",
             Cause::MediaTimeout => "no sound came any more (media-timeout)",
             Cause::MediaFailed => "the relay could not open its ports (media-ports)",
@@ -229,6 +230,7 @@ fn level(cause: Cause) -> LogLevel {
         | Cause::MediaTimeout
         | Cause::MediaFailed
         | Cause::SignallingTimeout
+        | Cause::NoWayOut
         | Cause::Refused(500..=599) => LogLevel::Warn,
         _ => LogLevel::Info,
     }

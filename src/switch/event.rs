@@ -238,6 +238,8 @@ pub enum Cause {
     Refused(u16),
     /// No phone was registered that could have rung.
     Unregistered,
+    /// No other exchange that it might have gone to could be reached, or had room for it.
+    NoWayOut,
     /// The longest allowed call.
     CallLimit,
     /// Promised sound did not come.

@@ -109,7 +109,7 @@ impl Switch {
             let text: String = why.chars().filter(|c| !matches!(c, '"' | '\\')).take(200).collect();
             let reason = format!("Reason: SIP;cause=503;text=\"{text}\"\r\n");
             self.answer_fork(fork, 503, reason.as_bytes());
-            self.call_over(id, Cause::Refused(503));
+            self.call_over(id, Cause::NoWayOut);
         }
         false
     }

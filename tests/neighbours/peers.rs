@@ -153,6 +153,10 @@ fn a_peer_that_does_not_answer_fails_at_once_and_ipv4_is_tried_where_ipv6_is_sil
     let (sent, _) = world.dial(101, "8023555");
     let refused = one(&sent, World::at(101), "SIP/2.0 503");
     assert!(header(refused, "Reason").contains("203.0.113.9 does not answer"), "{refused}");
+    let why: Vec<String> = world.switch.why(Some("8023555")).into_iter().map(|it| it.reason).collect();
+    assert!(why.iter().any(|it| it.contains("203.0.113.9 does not answer")), "{why:?}");
+    let call = "no exchange that 8023555 might be at could be reached, or had room";
+    assert_eq!(why.last().map(String::as_str), Some(call), "{why:?}");
     world.is_at_rest();
 }
 

@@ -1,13 +1,14 @@
 //! `denwa peer show`: other exchanges, and what a friend writes into an Asterisk.
 
 use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::super::words::{Brief, Foreign, Things};
 use super::Certificate;
 use super::Paint;
 use super::table::{Table, clip};
-use crate::config::{Account, Kind, Neighbour};
+use crate::config::{Account, Kind, Listen, Neighbour, Transport};
 use crate::switch::view::{NeighbourView, WayView};
 
 /// A line for each way to each of these exchanges.
@@ -113,10 +114,32 @@ pub(super) fn summary(all: &[NeighbourView]) -> String {
 }
 
 /// The lines that a friend pastes into the files of an Asterisk with PJSIP, to be joined with us as `neighbour` says.
-/// `here` is our host and port as the friend reaches us, `prefix` what is dialled there for us.
+/// `place` is where we listen for its calls, at `host` if that is known; `prefix` is what is dialled there for us.
 ///
 /// The password is in them: that is what they are for.
-pub fn for_asterisk(name: &str, neighbour: &Neighbour, here: &str, match_host: &str, prefix: &str) -> String {
+pub fn for_asterisk(
+    name: &str,
+    neighbour: &Neighbour,
+    host: Option<IpAddr>,
+    place: Listen,
+    prefix: &str,
+) -> String {
+    let unknown = "YOUR-ADDRESS";
+    let at = match host {
+        Some(host) => SocketAddr::new(host, place.port).to_string(),
+        None => format!("{unknown}:{}", place.port),
+    };
+    let host = host.map_or_else(|| unknown.to_owned(), |host| host.to_string());
+    let (way, needs, keys) = match place.transport {
+        Transport::Udp => ("", "", ""),
+        // What follows a bare semicolon is a comment there.
+        Transport::Tcp => ("\\;transport=tcp", "; needs a transport with protocol = tcp\n", ""),
+        Transport::Tls => (
+            "\\;transport=tls",
+            "; needs a transport with protocol = tls, cert_file and priv_key_file; they know you by that certificate\n",
+            "media_encryption = sdes\nmedia_encryption_optimistic = yes\n",
+        ),
+    };
     let account = match &neighbour.account {
         Some(Account { user, password }) => format!(
             "auth = {name}\noutbound_auth = {name}\n\n[{name}]\ntype = auth\nauth_type = userpass\n\
@@ -131,9 +154,9 @@ pub fn for_asterisk(name: &str, neighbour: &Neighbour, here: &str, match_host: &
     };
     let digits = prefix.len();
     format!(
-        "; pjsip.conf\n[{name}]\ntype = endpoint\ncontext = from-{name}\ndisallow = all\nallow = ulaw,alaw,g722\n\
-         direct_media = no\naors = {name}\n{account}\n[{name}]\ntype = aor\ncontact = sip:{here}\nqualify_frequency = 60\n\n\
-         [{name}]\ntype = identify\nendpoint = {name}\nmatch = {match_host}\n\n\
+        "; pjsip.conf\n{needs}[{name}]\ntype = endpoint\ncontext = from-{name}\ndisallow = all\nallow = ulaw,alaw,g722\n\
+         direct_media = no\n{keys}aors = {name}\n{account}\n[{name}]\ntype = aor\ncontact = sip:{at}{way}\n\
+         qualify_frequency = 60\n\n[{name}]\ntype = identify\nendpoint = {name}\nmatch = {host}\n\n\
          ; extensions.conf, in the context of your phones\n{hop}\
          exten => _{prefix}.,1,Dial(PJSIP/${{EXTEN:{digits}}}@{name})\n\n\
          ; extensions.conf: what they may dial here, for example your phone 201\n[from-{name}]\n\

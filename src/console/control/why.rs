@@ -245,6 +245,9 @@ fn call(status: u16, incident: &Incident) -> Option<String> {
         488 => "choose the same codec in both phones; PCMA and PCMU are known to all. Phones that insist on \
                 encrypted sound need others that can do that"
             .into(),
+        503 if incident.key.is_none() => {
+            "`denwa peer show` tells which can be reached, and how many calls each may have".into()
+        }
         503 => "give it more ports (media-ports)".into(),
         603 => format!("somebody pressed the button, or the phone of {other} is set to do not disturb"),
         _ => return None,

@@ -17,6 +17,7 @@ impl Switch {
             Cause::CallerHungUp | Cause::CalleeHungUp | Cause::Cancelled | Cause::Replaced => return,
             Cause::Refused(status) => What::CallFailed(status),
             Cause::Unregistered => What::CallFailed(480),
+            Cause::NoWayOut => What::CallFailed(503),
             Cause::CallLimit
             | Cause::MediaTimeout
             | Cause::MediaFailed
@@ -80,6 +81,7 @@ impl Switch {
         match cause {
             Cause::Refused(408) => format!("no phone of {to} answered the exchange"),
             Cause::Unregistered => format!("no phone of {to} is registered"),
+            Cause::NoWayOut => format!("no exchange that {to} might be at could be reached, or had room"),
             Cause::Refused(480) => format!("nobody took the call at {to}"),
             Cause::Refused(486 | 600) => format!("{to} is busy"),
             Cause::Refused(488) => "the phones have no codec in common".into(),

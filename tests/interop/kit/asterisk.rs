@@ -5,6 +5,9 @@ use std::process::Command;
 
 use super::Scene;
 
+/// What is `/` for it.
+const ROOT: &str = "/opt/peers/sid";
+
 /// A running Asterisk; it ends when this is dropped.
 pub struct Asterisk {
     tool: PathBuf,
@@ -14,7 +17,7 @@ pub struct Asterisk {
 impl Asterisk {
     /// Whether there is one on this machine. Where there is none, scenarios with it say so and are passed over.
     pub fn is_here() -> bool {
-        let is_here = tool().is_file() && std::path::Path::new("/opt/peers/sid/usr/sbin/asterisk").is_file();
+        let is_here = tool().is_file() && std::path::Path::new(ROOT).join("usr/sbin/asterisk").is_file();
         if !is_here {
             eprintln!("passed over: there is no Asterisk here");
         }
@@ -29,6 +32,27 @@ impl Asterisk {
         let started = Command::new(tool()).arg("start").arg(&folder).status().unwrap();
         assert!(started.success(), "Asterisk did not start");
         Asterisk { tool: tool(), folder }
+    }
+
+    /// A certificate and its key, as it finds them, and the certificate's fingerprint.
+    pub fn certificate(scene: &Scene) -> (String, String, String) {
+        let (certificate, key) = (scene.path("asterisk.pem"), scene.path("asterisk.key"));
+        let words =
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=friend -keyout";
+        let mut command = Command::new("openssl");
+        command.args(words.split_whitespace()).arg(&key).arg("-out").arg(&certificate);
+        assert!(command.output().unwrap().status.success());
+        let mut command = Command::new("openssl");
+        command.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(&certificate);
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let fingerprint = said.trim().rsplit('=').next().unwrap_or_default().to_owned();
+        // It sees another root.
+        let inside = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            std::fs::copy(path, format!("{ROOT}/tmp/{name}")).unwrap();
+            format!("/tmp/{name}")
+        };
+        (inside(&certificate), inside(&key), fingerprint)
     }
 
     /// What it answers to a command of its console.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use denwa::media::{Event, SessionId, Side};
+use denwa::sip::Message;
 use denwa::switch::Input;
 
 use super::super::rest::Rest;
@@ -11,7 +12,20 @@ use super::peer::{DOMAIN, Request};
 use super::world::World;
 
 /// Who can be called.
-const DIALLED: [&str; 8] = ["102", "101", "103", "104", "600", "114", "110", "999"];
+const DIALLED: [&str; 12] = [
+    "102",
+    "101",
+    "103",
+    "104",
+    "600",
+    "114",
+    "110",
+    "999",
+    "8023201",
+    "8024201",
+    "0451234567",
+    "00451234567",
+];
 
 /// Methods outside of dialogs.
 const OUTSIDE: [&str; 8] =
@@ -58,7 +72,8 @@ pub fn do_next(world: &mut World, rest: &mut Rest<'_>) {
 /// A peer answers one of the requests that it was sent.
 fn respond(world: &mut World, peer: usize, rest: &mut Rest<'_>) {
     let which = usize::from(rest.byte());
-    let status = rest.pick(&[180, 200, 183, 100, 302, 401, 486, 487, 500, 603, 200, 481]);
+    let status = rest
+        .pick(&[180, 200, 183, 100, 302, 401, 486, 487, 500, 603, 200, 481, 407, 423, 503, 403, 202, 200]);
     let kind = rest.byte();
     let sender = &world.peers[peer];
     if sender.inbox.is_empty() {
@@ -68,6 +83,14 @@ fn respond(world: &mut World, peer: usize, rest: &mut Rest<'_>) {
     let host = sender.host();
     let mut headers = match status {
         302 => format!("Contact: <sip:103@{DOMAIN}>\r\n"),
+        401 | 407 => {
+            let name = if status == 401 { "WWW" } else { "Proxy" };
+            let stale = if kind & 1 == 0 { "" } else { ", stale=true" };
+            format!("{name}-Authenticate: Digest realm=\"x\", nonce=\"n{kind}\", qop=\"auth\"{stale}\r\n")
+        }
+        423 => "Min-Expires: 900\r\n".to_owned(),
+        503 => "Retry-After: 20\r\n".to_owned(),
+        200 if request.starts_with(b"REGISTER ") => registered(request),
         _ => format!("Contact: <sip:{}@{host}>\r\n", sender.number),
     };
     if kind & 0x80 != 0 && status < 200 {
@@ -82,6 +105,21 @@ fn respond(world: &mut World, peer: usize, rest: &mut Rest<'_>) {
     }
 }
 
+/// What a registrar says to a request.
+fn registered(request: &[u8]) -> String {
+    let text = String::from_utf8_lossy(request);
+    let contact = text.lines().find(|line| line.starts_with("Contact:")).unwrap_or_default();
+    format!("{contact}\r\nExpires: 600\r\n")
+}
+
+/// A Refer-To that names the dialog of a message.
+fn refer_to(message: &[u8], dialled: &str) -> String {
+    let Ok(message) = Message::parse(message) else { return String::new() };
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).replace('@', "%40");
+    let (call, to, from) = (text(message.call_id()), text(message.to_tag()), text(message.from_tag()));
+    format!("Refer-To: <sip:{dialled}@{DOMAIN}?Replaces={call}%3Bto-tag%3D{to}%3Bfrom-tag%3D{from}>\r\n")
+}
+
 /// A peer sends a request inside a dialog of which it got a message.
 fn inside(world: &mut World, peer: usize, rest: &mut Rest<'_>) {
     let which = usize::from(rest.byte());
@@ -92,14 +130,18 @@ fn inside(world: &mut World, peer: usize, rest: &mut Rest<'_>) {
         return;
     }
     let of = sender.inbox[which % sender.inbox.len()].clone();
+    let other = sender.inbox[(which >> 4) % sender.inbox.len()].clone();
     let (number, host) = (sender.number, sender.host());
     let mut headers = format!("Contact: <sip:{number}@{host}>\r\n");
-    headers += match method {
-        "PRACK" => "RAck: 1 1 INVITE\r\n",
-        "REFER" if kind & 1 == 0 => "Refer-To: <sip:103@pbx.example.net>\r\n",
-        "REFER" => "Refer-To: <sip:103@pbx.example.net?Replaces=1%40x%3Bto-tag%3Da%3Bfrom-tag%3Db>\r\n",
-        "NOTIFY" => "Event: refer\r\nSubscription-State: terminated\r\n",
-        _ => "",
+    headers += &match method {
+        "PRACK" => "RAck: 1 1 INVITE\r\n".to_owned(),
+        "REFER" if kind & 1 == 0 => {
+            let dialled = DIALLED[usize::from(kind >> 1) % DIALLED.len()];
+            format!("Refer-To: <sip:{dialled}@{DOMAIN}>\r\n")
+        }
+        "REFER" => refer_to(&other, DIALLED[usize::from(kind >> 1) % DIALLED.len()]),
+        "NOTIFY" => "Event: refer\r\nSubscription-State: terminated\r\n".to_owned(),
+        _ => String::new(),
     };
     let sdp = if kind & 0x40 == 0 { sender.sdp(kind & 0x0f) } else { Vec::new() };
     if !sdp.is_empty() {

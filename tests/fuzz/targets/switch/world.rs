@@ -1,6 +1,6 @@
-//! The exchange between its peers, and the laws that hold after each thing that happens to it:
+//! The exchange between its peers, two of them other exchanges and one a provider, and the laws that hold after each thing that happens to it:
 //!
-//! - whatever is sent is well-formed, and goes where something came from before;
+//! - whatever is sent is well-formed, and goes where something came from before, or to another exchange;
 //! - a response goes only where its request came from, and nothing answers a response;
 //! - no request ever reaches an address where nobody proved to be a phone;
 //! - a stranger's datagram is answered at once or never, with no more bytes than it has; a challenge may
@@ -12,13 +12,13 @@
 //! - when all timers have run out nothing is left, and the next two phones can talk.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use denwa::config::{
     Ban, Config, DigestOffer, ExpiresRange, Extension, LogLevel, NatMedia, NoAnswer, Number,
 };
-use denwa::config::{Password, PortRange, Rate};
+use denwa::config::{Password, PortRange, Rate, TargetHost};
 use denwa::console::{Names, line};
 use denwa::sip::{Host, Message, Name, Via, check_request, check_response};
 use denwa::switch::{Event, Flow, Input, Instant, Output, StreamId, Switch, Transport};
@@ -59,6 +59,8 @@ pub struct World {
     exceeded: HashMap<IpAddr, u64>,
     /// Strangers who have got hold of a token.
     listeners: HashSet<IpAddr>,
+    /// What the network answers to what was wanted of it.
+    due: Vec<Input<'static>>,
     /// Calls that were told of and have not ended, and those that have.
     calls: HashSet<u64>,
     ended: HashSet<u64>,
@@ -73,10 +75,11 @@ impl World {
         let mut switch = Switch::new(config.clone(), [choice; 32]);
         switch.handle(Instant(1000), Input::Clock(1_790_000_000_000));
         let phone = |number, transport, local, remote| Peer::new(number, transport, local, remote, true);
+        let neighbour = phone;
         let stranger = |transport, local, remote| Peer::new("101", transport, local, remote, false);
         let (udp, tcp) = (Transport::Udp, Transport::Tcp);
         let addresses = [V4, V6].map(|at| at.parse::<std::net::SocketAddr>().unwrap().ip());
-        World {
+        let mut world = World {
             now: Instant(1000),
             peers: vec![
                 phone("101", udp, V4, "192.0.2.11:5060"),
@@ -87,6 +90,9 @@ impl World {
                 stranger(udp, V4, "198.51.100.66:5060"),
                 stranger(udp, V6, "[2001:db8:66::66]:7000"),
                 stranger(tcp, V4, "198.51.100.67:20003"),
+                neighbour("tokyo", udp, V4, "192.0.2.50:5060"),
+                neighbour("kobe", tcp, V6, "[2001:db8::51]:5060"),
+                neighbour("line", udp, V6, "[2001:db8::60]:5060"),
             ],
             packets: VecDeque::new(),
             relay: Relay::new(config.media_ports, addresses.map(|ip| (ip, ip)).to_vec()),
@@ -100,9 +106,12 @@ impl World {
             misnamed: HashSet::new(),
             exceeded: HashMap::new(),
             listeners: HashSet::new(),
+            due: Vec::new(),
             calls: HashSet::new(),
             ended: HashSet::new(),
-        }
+        };
+        world.input(Input::Tick);
+        world
     }
 
     /// The digest realm.
@@ -130,6 +139,35 @@ impl World {
             }
             self.check_stranger(flow, bytes, &sent);
         }
+        self.answer();
+    }
+
+    /// The network answers.
+    fn answer(&mut self) {
+        while let Some(input) = self.due.pop() {
+            self.input(input);
+        }
+    }
+
+    /// Where another exchange is found.
+    fn found(&mut self, at: SocketAddr, transport: Transport) -> Result<(Vec<Flow>, Duration), String> {
+        let local = if at.is_ipv4() { V4 } else { V6 }.parse().map_err(|_| String::new())?;
+        let flow = Flow { transport, local, remote: at, stream: StreamId::default() };
+        self.known.insert(flow);
+        Ok((vec![flow], Duration::from_secs(600)))
+    }
+
+    /// A connection that the exchange wants stands, if somebody is there.
+    fn connected(&mut self, ticket: u64, at: SocketAddr) -> Input<'static> {
+        let is_there = |peer: &&mut Peer| peer.flow.remote.ip() == at.ip() && peer.flow.stream == StreamId(0);
+        let Some(peer) = self.peers.iter_mut().find(is_there) else {
+            return Input::NotConnected { ticket, why: "nobody is there".into() };
+        };
+        self.streams += 1;
+        peer.flow.stream = StreamId(self.streams);
+        peer.flow.remote = at;
+        self.known.insert(peer.flow);
+        Input::Connected { ticket, flow: peer.flow }
     }
 
     /// Something else happens.
@@ -142,6 +180,7 @@ impl World {
             let excused = self.listeners.contains(&flow.source());
             assert!(!late || excused, "sent to a stranger without being asked: {}", bytes.escape_ascii());
         }
+        self.answer();
     }
 
     /// Opens a peer's connection, if it has none.
@@ -234,10 +273,17 @@ impl World {
                     self.check_sent(&flow, &bytes);
                     sent.push((flow, bytes));
                 }
-                Output::Locate { .. } => {}
+                Output::Locate { host, target } => {
+                    let TargetHost::Ip(ip) = target.host else { unreachable!("{target:?}") };
+                    let at = SocketAddr::new(ip, target.port.unwrap_or(5060));
+                    let found = self.found(at, target.transport.unwrap_or(Transport::Udp));
+                    self.due.push(Input::Located(host, found));
+                }
                 Output::Close(stream) => self.closed(stream),
-                // Whoever is asked is not there, and the answer is another input's matter.
-                Output::Connect { .. } => {}
+                Output::Connect { ticket, remote, .. } => {
+                    let answer = self.connected(ticket, remote);
+                    self.due.push(answer);
+                }
                 Output::Event(event) => self.check_event(&event),
             }
         }
@@ -340,8 +386,12 @@ impl World {
         }
     }
 
-    /// All phones fall silent, all timers run out; then two phones talk.
+    /// All phones fall silent, other exchanges are known no more, all timers run out; then two phones talk.
     pub fn end(&mut self) {
+        let mut alone = self.config.clone();
+        alone.neighbours.clear();
+        alone.routes.clear();
+        self.input(Input::Reload(Box::new(alone)));
         for peer in 0..self.peers.len() {
             self.disconnect(peer);
         }
@@ -461,7 +511,23 @@ fn configuration(choice: u8) -> Config {
         config.extensions.insert(number(text), extension);
     }
     config.groups.insert(number("600"), ["101", "102", "104"].map(number).to_vec());
+    let abroad = Config::parse("denwa.conf", abroad().as_bytes()).unwrap();
+    (config.neighbours, config.routes) = (abroad.neighbours, abroad.routes);
     config
+}
+
+/// Other exchanges, and what is dialled for them.
+fn abroad() -> String {
+    format!(
+        "ext.101 = {}\next.102 = {0}\npeer.tokyo = sip:192.0.2.50\npeer.tokyo.prefix = 8023\npeer.tokyo.user = tokyo\n\
+         peer.tokyo.password = {}\npeer.tokyo.hop = yes\npeer.tokyo.trunks = isp\n\
+         peer.kobe = sip:[2001:db8::51];transport=tcp\npeer.kobe.prefix = 8024\n\
+         trunk.isp = sip:line@[2001:db8::60]\ntrunk.isp.password = {}\ntrunk.isp.numbers = 101 102\n\
+         trunk.isp.max-calls-hour = 3\nroute.0 = trunk.isp\n",
+        password("101"),
+        password("tokyo"),
+        password("line")
+    )
 }
 
 /// Whether a message has what may be a token out of our Record-Route. Whoever has listened to a call and
