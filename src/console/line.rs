@@ -95,10 +95,8 @@ pub fn line(event: &Event, names: &Names) -> (LogLevel, String) {
             let way = if *came { "from" } else { "to" };
             (LogLevel::Debug, format!("a message {way} {} is traced", At(flow)))
         }
-        Event::Notice(text) => {
-            let said = Foreign { text, most: 300 }.to_string();
-            (LogLevel::Warn, said)
-        }
+        Event::Notice(text) => (LogLevel::Warn, Foreign { text, most: 300 }.to_string()),
+        Event::Remark(text) => (LogLevel::Info, Foreign { text, most: 300 }.to_string()),
     }
 }
 

@@ -59,7 +59,7 @@ impl<M: Machine> Hub<'_, M> {
         let (before, after) = (about(&self.identity), about(&identity));
         self.introduce(identity);
         if let Some(after) = after.filter(|after| before.as_ref() != Some(after)) {
-            self.notice(certificate(&after));
+            self.remark(certificate(&after));
             self.remind();
         }
     }

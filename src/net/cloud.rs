@@ -33,14 +33,14 @@ impl<M: Machine> Hub<'_, M> {
                 self.handle(now, Input::MachineStops(Some(after)));
             }
             News::Spared => {
-                self.notice("spot: the cloud leaves this server alone, after all".into());
+                self.remark("spot: the cloud leaves this server alone, after all".into());
                 self.handle(now, Input::MachineStops(None));
             }
             News::Trouble(Some(why)) => self.notice(format!(
                 "the cloud's metadata service: {why}; until it answers, what is left to it is not known: the public \
                  address (advertise = auto), and whether this server will be stopped (spot)"
             )),
-            News::Trouble(None) => self.notice("the cloud's metadata service answers".into()),
+            News::Trouble(None) => self.remark("the cloud's metadata service answers".into()),
         }
         self.flush(now);
     }

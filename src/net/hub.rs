@@ -305,7 +305,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             Ok(Opened { mut journal, .. }) => {
                 journal.write_anew(now);
                 if mem::take(&mut self.is_unwritable) {
-                    self.events.push(Event::Notice(writable_again(&lent.folder)));
+                    self.events.push(Event::Remark(writable_again(&lent.folder)));
                 }
                 (self.journal, self.lent) = (Some(journal), None);
             }
@@ -366,6 +366,11 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.events.push(Event::Notice(sentence));
     }
 
+    /// The same, of what is as it should be.
+    pub(super) fn remark(&mut self, sentence: String) {
+        self.events.push(Event::Remark(sentence));
+    }
+
     /// Queues a datagram on the socket of its flow.
     fn queue(&mut self, flow: Flow, bytes: Vec<u8>) {
         let best = self.udp.iter_mut().max_by_key(|udp| udp.fits(flow.local));
@@ -416,7 +421,7 @@ impl<'a, M: Machine> Hub<'a, M> {
             None => {}
             Some(News::Recovered) => {
                 self.is_unwritable = false;
-                self.events.push(Event::Notice(writable_again(journal.folder())));
+                self.events.push(Event::Remark(writable_again(journal.folder())));
             }
             Some(News::Failed(error)) => {
                 self.is_unwritable = true;

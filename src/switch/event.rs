@@ -176,6 +176,8 @@ pub enum Event {
     },
     /// Anything else that needs a look, a sentence.
     Notice(String),
+    /// Anything else that is as it should be, or is again, a sentence.
+    Remark(String),
 }
 
 /// Why a binding ended.

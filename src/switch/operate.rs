@@ -22,14 +22,14 @@ impl Switch {
                         seconds @ 3_600..172_800 => (seconds.div_ceil(3_600), "h"),
                         seconds => (seconds.div_ceil(86_400), "days"),
                     };
-                    self.io.tell(Event::Notice(format!(
+                    self.io.tell(Event::Remark(format!(
                         "the operator has banned {source}: it is not heard for {number} {unit} (denwa unban)"
                     )));
                 }
             }
             Operation::Unban(address) => {
                 for source in self.guard.unban(self.io.now, address) {
-                    self.io.tell(Event::Notice(format!("the operator has {source} heard again")));
+                    self.io.tell(Event::Remark(format!("the operator has {source} heard again")));
                 }
             }
             Operation::Trace(is_traced) => self.io.is_traced = is_traced,

@@ -240,7 +240,7 @@ impl Switch {
         let (remote, is_up) = (way.flow.remote, is_up(host));
         if is_up && !was_up {
             let took = (now - asked).as_millis();
-            self.io.tell(Event::Notice(format!("{label} answers at {remote} ({target}), in {took} ms")));
+            self.io.tell(Event::Remark(format!("{label} answers at {remote} ({target}), in {took} ms")));
         } else if !is_up && (was_up || is_first) {
             self.io.tell(Event::Notice(format!("{label} does not answer at {target}")));
         }

@@ -55,7 +55,7 @@ impl Switch {
             return;
         }
         for address in &addresses {
-            self.io.tell(Event::Notice(format!("the public address is {address} now (advertise = auto)")));
+            self.io.tell(Event::Remark(format!("the public address is {address} now (advertise = auto)")));
         }
         if addresses.is_empty() {
             let sentence = "the public address is gone; the machine's own are told now (advertise = auto)";

@@ -64,7 +64,7 @@ impl Switch {
     pub(super) fn stop_nears(&mut self) {
         let Some(at) = self.stopping.at else { return };
         if self.io.now >= at + OVERDUE {
-            self.io.tell(Event::Notice("spot: this server was not stopped; calls are taken again".into()));
+            self.io.tell(Event::Remark("spot: this server was not stopped; calls are taken again".into()));
             return self.machine_stops(None);
         }
         // An earlier notice may have said another time.

@@ -189,7 +189,7 @@ impl Switch {
                 self.io.arm_for(registration.next, Timer::Register(id));
                 if !was_registered {
                     let sentence = format!("{label} is registered, for {} s", holds.as_secs());
-                    self.io.tell(Event::Notice(sentence));
+                    self.io.tell(Event::Remark(sentence));
                 }
             }
             (401 | 407, Some(response)) => {

@@ -156,7 +156,9 @@ impl World {
                         let (a, b) = Default::default();
                         inputs.push(Input::Media(denwa::media::Event::Closed { session, a, b }));
                     }
-                    Output::Event(Event::Notice(sentence)) => self.told.push(sentence),
+                    Output::Event(Event::Notice(sentence) | Event::Remark(sentence)) => {
+                        self.told.push(sentence)
+                    }
                     Output::Connect { .. } => {}
                     Output::Event(_) | Output::Record(_) | Output::Media(_) | Output::Close(_) => {}
                 }
