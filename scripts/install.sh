@@ -140,12 +140,20 @@ room() {
     [ "$free" -ge "$2" ] || fail "$1 has $free MB free, and $2 MB are needed: remove something there first"
 }
 
-# The ports of a configuration, one a line: udp 5060. That of TLS is one of TCP.
+# The ports of a configuration, one a line: udp 5060. Those of TLS and of HTTP (mantela) are ports of TCP.
 sip_ports() {
-    sed -n 's/^[[:space:]]*listen\(\.[^.=[:space:]]*\)\{0,1\}[[:space:]]*=//p' "$1" | awk '
-        { for (i = 1; i <= NF; i++) { port = $i; sub(/.*:/, "", port)
-            proto = substr($i, 1, index($i, ":") - 1); print proto == "tls" ? "tcp" : proto, port; n++ } }
-        END { if (!n) print "udp 5060\ntcp 5060" }' | sort -u
+    awk '
+        { at = index($0, "="); key = substr($0, 1, at - 1); gsub(/[[:space:]]/, "", key) }
+        key !~ /^listen(\.[^.]+)?$/ && key != "mantela.listen" { next }
+        { n = split(substr($0, at + 1), words, /[[:space:]]+/)
+          if (key == "listen") told = 1
+          for (i = 1; i <= n; i++) {
+              if (words[i] == "") continue
+              proto = key == "mantela.listen" ? "http" : substr(words[i], 1, index(words[i], ":") - 1)
+              sub(/.*:/, "", words[i])
+              if (proto == "udp" || proto == "tcp") told = 1
+              print proto == "udp" ? "udp" : "tcp", words[i] } }
+        END { if (!told) print "udp 5060\ntcp 5060" }' "$1" | sort -u
 }
 
 media_ports() {

@@ -33,10 +33,7 @@ pub(super) fn check(file: File, mistakes: &mut Mistakes) -> Config {
         Access { allow: check.networks("allow", file.allow), deny: check.networks("deny", file.deny) };
     let (advertise, advertise_auto) = check.advertise(&file.advertise);
     let (listen_said, gates) = check.places(file.listen);
-    let listen = match listen_said.is_empty() {
-        true => default.listen,
-        false => check.listen(&listen_said),
-    };
+    let listen = check.listen(&listen_said, default.listen);
     let neighbours = check.neighbours(file.peer, file.trunk, &numbers);
     let extensions = check.extensions(file.ext, &numbers);
     let groups = check.groups(file.group, &numbers);
@@ -213,7 +210,12 @@ impl Check<'_> {
         (all, gates)
     }
 
-    fn listen(&mut self, said: &[PlaceSaid]) -> Vec<Listen> {
+    /// All places: those that are said, and the usual ones where nothing is said but where TLS is spoken beside them.
+    fn listen(&mut self, said: &[PlaceSaid], usual: Vec<Listen>) -> Vec<Listen> {
+        let is_beside = |said: &PlaceSaid| {
+            said.key != "listen" && said.value.is_none_or(|place| place.transport == Transport::Tls)
+        };
+        let usual = if said.iter().all(is_beside) { usual } else { Vec::new() };
         let mut listen: Vec<(Listen, u32)> = Vec::new();
         for entry in said {
             let Some(new) = entry.value else {
@@ -241,7 +243,12 @@ impl Check<'_> {
                 None => listen.push((new, entry.line)),
             }
         }
-        listen.into_iter().map(|(listen, _)| listen).collect()
+        let said: Vec<Listen> = listen.into_iter().map(|(listen, _)| listen).collect();
+        let is_free = |place: &Listen| {
+            let port = |place: &Listen| (place.transport.is_stream(), place.port);
+            said.iter().all(|said| port(said) != port(place))
+        };
+        usual.into_iter().filter(is_free).chain(said.iter().copied()).collect()
     }
 
     /// The files for TLS: both, or none.

@@ -86,6 +86,19 @@ fn mistake(text: &str) -> String {
 }
 
 #[test]
+fn tls_is_spoken_beside_the_usual_places() {
+    let listen = |text: &str| {
+        let config = parse(&format!("ext.101 = secret-one\n{text}"));
+        config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(listen(""), "udp:5060 tcp:5060");
+    assert_eq!(listen("listen.tls = tls:5061"), "udp:5060 tcp:5060 tls:5061");
+    assert_eq!(listen("listen.tls = tls:5060"), "udp:5060 tls:5060");
+    assert_eq!(listen("listen = tls:5061"), "tls:5061");
+    assert_eq!(listen("listen.lan = udp:60\nlisten.tls = tls:5061"), "udp:60 tls:5061");
+}
+
+#[test]
 fn the_example_means_what_it_says() {
     let config = parse(EXAMPLE);
     let listen = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();

@@ -5,25 +5,28 @@
 
 use crate::config::{Config, Kind, Label, Number, Peer, Route};
 
-/// Kinds of numbers in Japan by what they begin with: why they are closed, or that they are not.
-/// The longest counts. A route opens what its pattern names.
-const KINDS: [(&str, Option<&str>); 15] = [
-    ("00", Some("numbers of other carriers (00XY) are closed")),
-    ("010", Some("international numbers are closed")),
-    ("+", Some("international numbers are closed")),
-    ("0120", None),
-    ("020", Some("020 numbers are closed")),
-    ("060", Some("mobile numbers are closed")),
-    ("122", Some("numbers of other carriers (122) are closed")),
-    ("0180", Some("0180 numbers cost extra and are closed")),
-    ("050", None),
-    ("0570", Some("0570 numbers cost extra and are closed")),
-    ("070", Some("mobile numbers are closed")),
-    ("080", Some("mobile numbers are closed")),
-    ("0800", None),
-    ("090", Some("mobile numbers are closed")),
-    ("0990", Some("0990 numbers cost extra and are closed")),
+/// Kinds of numbers in Japan that are closed, by what they begin with: why they are. The longest counts. A route opens
+/// what its pattern names.
+const KINDS: [(&str, &str); 12] = [
+    ("00", "numbers of other carriers (00XY) are closed"),
+    ("010", "international numbers are closed"),
+    ("+", "international numbers are closed"),
+    ("020", "020 numbers are closed"),
+    ("060", "mobile numbers are closed"),
+    ("122", "numbers of other carriers (122) are closed"),
+    ("0180", "0180 numbers cost extra and are closed"),
+    ("0570", "0570 numbers cost extra and are closed"),
+    ("070", "mobile numbers are closed"),
+    ("080", "mobile numbers are closed"),
+    ("090", "mobile numbers are closed"),
+    ("0990", "0990 numbers cost extra and are closed"),
 ];
+
+/// Kinds that cost what any call does, by what they begin with and how many digits they have.
+const OPEN: [(&str, usize); 3] = [("0120", 10), ("0800", 11), ("050", 11)];
+
+/// How many digits all other numbers have that a network in Japan leads to a telephone line: 0AB-J.
+const LINE: usize = 10;
 
 /// Where a number leads.
 #[derive(Clone, Debug, PartialEq)]
@@ -277,21 +280,40 @@ fn closed_at(number: &str, named: usize, takes_emergencies: bool) -> Option<Stri
     if is_emergency(number) {
         return (!takes_emergencies).then(|| "emergency calls are not taken there".into());
     }
-    let kind =
-        KINDS.iter().filter(|(start, _)| number.starts_with(start)).max_by_key(|(start, _)| start.len());
-    match kind {
-        Some((start, Some(why))) if start.len() > named => {
+    if OPEN.iter().any(|(start, digits)| number.starts_with(start) && number.len() == *digits) {
+        return None;
+    }
+    let kind = KINDS.iter().filter(|(start, _)| number.starts_with(start));
+    match kind.max_by_key(|(start, _)| start.len()) {
+        Some((start, why)) if start.len() > named => {
             Some(format!("{why} (route.{start} would open them)"))
         }
         Some(_) => None,
-        None if number.starts_with('0') || named > 0 => None,
+        // 0AB-J, or what the owner has named at least two digits of, as it is elsewhere in the world.
+        None if number.starts_with('0') && (number.len() == LINE || named > 1) => None,
+        None if number.starts_with('0') => {
+            let start: String = number.chars().take(2).collect();
+            Some(format!("numbers of an unknown kind are closed (route.{start} would open them)"))
+        }
+        None if named > 0 => None,
         None => Some("numbers of an unknown kind are closed".into()),
     }
 }
 
-/// Whether a telephone network can make no more of it than we do.
+/// The longest code for a service of a network that begins with `*` or `#`. Behind a longer one a number could hide.
+const MAX_CODE: usize = 6;
+
+/// Whether a telephone network can make no more of it than we do: digits, with a `+` in front at most; or a short code
+/// for a service.
 fn is_plain(number: &str) -> bool {
-    number.bytes().all(|b| b.is_ascii_digit() || b"+*#".contains(&b))
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    match number.strip_prefix('+') {
+        Some(rest) => digits(rest),
+        None if number.starts_with(['*', '#']) => {
+            number.len() <= MAX_CODE && number.bytes().all(|b| b.is_ascii_digit() || b"*#".contains(&b))
+        }
+        None => digits(number),
+    }
 }
 
 fn is_emergency(number: &str) -> bool {
@@ -341,6 +363,16 @@ mod tests {
             ("0312345678", "trunk.other:0312345678"),
             ("09012345678", "closed: mobile numbers are closed (route.090 would open them)"),
             ("09091234567", "trunk.isp:09091234567"),
+            ("0+12025550100", "unknown"),
+            ("+81+12025550100", "unknown"),
+            ("0#010", "unknown"),
+            ("0101*101", "unknown"),
+            ("0311", "trunk.other:0311"),
+            ("0411", "closed: numbers of an unknown kind are closed (route.04 would open them)"),
+            ("04523456789", "closed: numbers of an unknown kind are closed (route.04 would open them)"),
+            ("01", "closed: numbers of an unknown kind are closed (route.01 would open them)"),
+            ("05012345678", "trunk.isp:05012345678 trunk.other:05012345678"),
+            ("080012345678", "closed: mobile numbers are closed (route.080 would open them)"),
             ("08001234567", "trunk.isp:08001234567 trunk.other:08001234567"),
             ("0120123456", "closed: Not from here"),
             ("0101202", "closed: international numbers are closed (route.010 would open them)"),
@@ -377,7 +409,7 @@ mod tests {
             (&tokyo, "0312345678", "unknown"),
             (&osaka, "101", "unknown"),
             (&osaka, "600", "2 phones"),
-            (&osaka, "0400", "trunk.isp:0400"),
+            (&osaka, "0400", "unknown"),
             (&osaka, "0452345678", "trunk.isp:0452345678"),
             (&osaka, "8023201", "unknown"),
             (&osaka, "110", "unknown"),
