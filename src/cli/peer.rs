@@ -9,8 +9,8 @@ use denwa::config::{Config, Listen, Transport};
 use denwa::console::control::{self, AskError, Reply, Request};
 
 use super::ask::{json, paint, print, unexpected, width, with_exchange};
-use super::configuration;
 use super::peer_add::{Add, add};
+use super::{configuration, find_advertised};
 use crate::Done;
 
 /// Other exchanges: friends' (peer.NAME) and providers' (trunk.NAME).
@@ -92,7 +92,8 @@ fn state(show: Show) -> Done {
 }
 
 fn for_asterisk(name: &str, config: Option<PathBuf>) -> Done {
-    let config = Config::load(&configuration(config)?)?;
+    let mut config = Config::load(&configuration(config)?)?;
+    find_advertised(&mut config);
     let found = config.neighbours.iter().find(|(label, _)| is_called(label.as_str(), name));
     let Some((label, neighbour)) = found else { return Err(no_such(name).into()) };
     if !label.as_str().starts_with("peer.") {
@@ -119,7 +120,9 @@ pub(super) fn here(config: &Config, transport: Transport) -> Option<SocketAddr> 
     let place: &Listen = config.listen.iter().find(|place| place.transport == transport)?;
     let mut advertised: Vec<IpAddr> = config.advertise.clone();
     advertised.sort_by_key(|address| !address.is_ipv6());
-    let address = place.address.or_else(|| advertised.first().copied())?;
+    // A place in front of which the cloud has another address is reached at that.
+    let of_its_kind = |it: &&IpAddr| place.address.is_none_or(|address| address.is_ipv6() == it.is_ipv6());
+    let address = advertised.iter().find(of_its_kind).copied().or(place.address)?;
     Some(SocketAddr::new(address, place.port))
 }
 

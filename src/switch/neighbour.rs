@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::flow::{Flow, StreamId, Transport};
+use super::flow::{Flow, StreamId};
 use super::trunk::{Registrant, Registration, Standing};
 use crate::config::{Config, Label, Neighbour, Target};
 use crate::guard::Networks;
@@ -180,9 +180,14 @@ impl Neighbours {
 
     /// The ways to a neighbour by which calls are tried: those that do not answer are left out.
     pub(super) fn ways(&self, label: &Label) -> Vec<(Target, Flow)> {
+        let is_line = label.as_str().starts_with("trunk.");
         self.ways_where(label, |host, way| {
-            // A provider that serves us may have its reasons not to answer who only asks.
-            let serves = matches!(host.registration.standing, Standing::Registered(_));
+            // A provider that serves us, or that we do not register at, may have its reasons not to answer who only
+            // asks.
+            let serves = match host.registration.standing {
+                Standing::Registered(_) => true,
+                _ => is_line && host.registration.registrant.is_none(),
+            };
             serves || way.health != Health::Down
         })
     }
@@ -303,9 +308,4 @@ impl State {
         self.addresses().any(|address| address == source)
             || (!self.allow.is_empty() && self.allow.contains(source))
     }
-}
-
-/// Whether a way is by datagrams, where nobody tells that nobody is there.
-pub(super) fn may_be_silent(flow: &Flow) -> bool {
-    flow.transport == Transport::Udp
 }

@@ -10,7 +10,6 @@ use super::fork::{BranchState, Fork, Kind, NO_REASON, Onto};
 use super::forward::escape;
 use super::forward::{face, named};
 use super::io::Timer;
-use super::neighbour::may_be_silent;
 use super::persona::Persona;
 use super::ring::is_private;
 use crate::config::{Kind as NeighbourKind, Label};
@@ -18,6 +17,9 @@ use crate::sip::Message;
 
 /// How long a way that may be silent has to answer anything at all, where there is another one.
 const HURRY: Duration = Duration::from_secs(1);
+
+/// How long the last way may be silent: by UDP it was asked four times by then (RFC 3261 §17.1.1.2).
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// From of a caller who wants to be nobody (RFC 3323 §4.1.1.3).
 const ANONYMOUS: &[u8] = b"\"Anonymous\" <sip:anonymous@anonymous.invalid>";
@@ -96,9 +98,8 @@ impl Switch {
             if fork.branches.len() == branch {
                 continue;
             }
-            if !fork.next.is_empty() && may_be_silent(&onto.flow) {
-                self.io.arm(HURRY, Timer::Hurry(fork.id, branch as u16));
-            }
+            let patience = if fork.next.is_empty() { PATIENCE } else { HURRY };
+            self.io.arm(patience, Timer::Hurry(fork.id, branch as u16));
             return true;
         }
         let why = troubles.join("; ");
@@ -143,7 +144,13 @@ impl Switch {
             }
             NeighbourKind::Peer(_) => {
                 let name = call.name_of_caller(&self.config);
-                named(name.as_deref(), call.from.as_str(), &face(&self.config, &onto.flow).to_string())
+                let caller = call.from.as_str();
+                // Who is routed on is called back behind the 0 that routes on.
+                let is_routed_on = call.legs.first().and_then(Leg::neighbour).is_some_and(|from| {
+                    self.config.trunk(from).is_none() && caller.bytes().all(|b| b.is_ascii_digit())
+                });
+                let caller = if is_routed_on { format!("0{caller}") } else { caller.to_owned() };
+                named(name.as_deref(), &caller, &face(&self.config, &onto.flow).to_string())
             }
         };
         Some(Persona {
@@ -179,8 +186,8 @@ impl Switch {
         rings
     }
 
-    /// A way has had its second. If nothing at all has come from there, another one is tried, and what may still come
-    /// is not wanted.
+    /// A way has had its time. If nothing at all has come from there, another one is tried, or the caller told that there
+    /// is none, and what may still come is not wanted.
     pub(super) fn hurry(&mut self, fork: u64, branch: u16) {
         self.with_fork(fork, |switch, fork| {
             let Kind::Call(call) = fork.kind else { return };
@@ -190,7 +197,19 @@ impl Switch {
                 return;
             }
             silent.state = BranchState::Unwanted(NO_REASON);
-            switch.another_way(fork, call);
+            let leg = silent.leg;
+            if switch.another_way(fork, call) || !fork.is_done() {
+                return;
+            }
+            if fork.best.is_some() {
+                return switch.stage_failed(fork, call);
+            }
+            let bytes = fork.request.clone();
+            let Ok(request) = Message::parse(&bytes) else { return };
+            let leg = switch.calls.get(&call).and_then(|call| call.legs.get(leg));
+            let label = leg.and_then(Leg::neighbour);
+            let trouble = label.map(|label| format!("{label} does not answer")).into_iter().collect();
+            switch.ring_next(fork, call, &request, 0, trouble);
         });
     }
 }

@@ -156,10 +156,13 @@ pub fn explain(config: &Config, from: &str, dialled: &str) -> Vec<String> {
             known => known,
         },
     };
-    let (_, number) = national(dialled);
+    let wanted = asks.as_ref().map_or(dialled, |label| wanted_by(config, label, dialled));
+    let (code, number) = national(wanted);
+    let line = asks.as_ref().filter(|label| config.trunk(label).is_some());
     let rule = match (&destination, longest(config, &number)) {
+        (_, _) if let Some(line) = line => format!("{line}.numbers"),
         (Destination::Extension(number), _) => format!("ext.{number}"),
-        (Destination::Group(_), _) if config.groups.contains_key(dialled) => format!("group.{dialled}"),
+        (Destination::Group(_), _) if config.groups.contains_key(wanted) => format!("group.{wanted}"),
         (Destination::Echo, _) => "echo".into(),
         (_, Some(Match { pattern, goal: Goal::Route(_), .. })) => format!("route.{pattern}"),
         (_, Some(Match { pattern, goal: Goal::Peer(label, _), .. })) => format!("{label}.prefix = {pattern}"),
@@ -177,7 +180,10 @@ pub fn explain(config: &Config, from: &str, dialled: &str) -> Vec<String> {
         Destination::Unknown if is_emergency(&number) => {
             lines.push("is refused (403): no emergency calls from here".into());
         }
-        Destination::Unknown => lines.push("is refused (404): no such number".into()),
+        Destination::Unknown => {
+            let why = asks.as_ref().and_then(|label| denied(config, label, dialled));
+            lines.push(format!("is refused (404): {}", why.unwrap_or_else(|| "no such number".into())));
+        }
         Destination::Neighbours(all) => {
             for (n, (label, number)) in all.iter().enumerate() {
                 let Some(neighbour) = config.neighbours.get(label) else { continue };
@@ -185,6 +191,8 @@ pub fn explain(config: &Config, from: &str, dialled: &str) -> Vec<String> {
                     Kind::Trunk(trunk) => {
                         trunk.caller_id.as_ref().map_or(trunk.user.as_str(), Number::as_str)
                     }
+                    Kind::Peer(_) if code == "184" => "nobody",
+                    Kind::Peer(_) if asks.is_some() => "the number by which the caller can be called back",
                     Kind::Peer(_) => from,
                 };
                 let hosts: Vec<String> =
@@ -195,6 +203,34 @@ pub fn explain(config: &Config, from: &str, dialled: &str) -> Vec<String> {
         }
     }
     lines
+}
+
+/// What a peer asks for, without the `0` behind which it is routed on.
+fn wanted_by<'d>(config: &Config, label: &Label, dialled: &'d str) -> &'d str {
+    let hops = match config.neighbours.get(label).map(|neighbour| &neighbour.kind) {
+        Some(Kind::Peer(peer)) => peer.hop,
+        _ => false,
+    };
+    let is_ours = Destination::of(config, dialled) != Destination::Unknown;
+    dialled.strip_prefix('0').filter(|rest| hops && !is_ours && !rest.is_empty()).unwrap_or(dialled)
+}
+
+/// Why a peer may not have a number that there is, and the key that governs it.
+fn denied(config: &Config, label: &Label, dialled: &str) -> Option<String> {
+    let Kind::Peer(peer) = &config.neighbours.get(label)?.kind else { return None };
+    let behind = dialled.strip_prefix('0').filter(|rest| !rest.is_empty());
+    [Some(dialled), behind].into_iter().flatten().find_map(|wanted| {
+        if Destination::of(config, wanted) != Destination::Unknown {
+            return Some(format!("it is not granted ({label}.numbers)"));
+        }
+        let Destination::Neighbours(all) = outward(config, wanted) else { return None };
+        let is_line = |(to, _): &(Label, String)| config.trunk(to).is_some();
+        match all.iter().any(|to| !is_line(to)) {
+            true if peer.hop => Some("others are reached behind a 0".into()),
+            true => Some(format!("calls from there are not routed on ({label}.hop)")),
+            false => Some(format!("no line is granted that would take it ({label}.trunks)")),
+        }
+    })
 }
 
 /// Where a number leads that is not ours.
@@ -285,9 +321,7 @@ fn closed_at(number: &str, named: usize, takes_emergencies: bool) -> Option<Stri
     }
     let kind = KINDS.iter().filter(|(start, _)| number.starts_with(start));
     match kind.max_by_key(|(start, _)| start.len()) {
-        Some((start, why)) if start.len() > named => {
-            Some(format!("{why} (route.{start} would open them)"))
-        }
+        Some((start, why)) if start.len() > named => Some(format!("{why} (route.{start} would open them)")),
         Some(_) => None,
         // 0AB-J, or what the owner has named at least two digits of, as it is elsewhere in the world.
         None if number.starts_with('0') && (number.len() == LINE || named > 1) => None,
@@ -442,7 +476,43 @@ mod tests {
             "route.0\nis refused (403): mobile numbers are closed (route.090 would open them)"
         );
         assert_eq!(told("101", "119"), "nothing matches\nis refused (403): no emergency calls from here");
-        assert_eq!(told("peer.osaka", "101"), "nothing matches\nis refused (404): no such number");
+        let refused = "is refused (404):";
+        for (from, dialled, expected) in [
+            ("peer.osaka", "101", format!("nothing matches\n{refused} it is not granted (peer.osaka.numbers)")),
+            ("peer.osaka", "999", format!("nothing matches\n{refused} no such number")),
+            (
+                "peer.osaka",
+                "8023201",
+                format!(
+                    "peer.tokyo.prefix = 8023\n{refused} calls from there are not routed on (peer.osaka.hop)"
+                ),
+            ),
+            (
+                "peer.tokyo",
+                "806201",
+                format!("peer.osaka.prefix = 806\n{refused} others are reached behind a 0"),
+            ),
+            (
+                "peer.tokyo",
+                "0452345678",
+                format!("nothing matches\n{refused} no line is granted that would take it (peer.tokyo.trunks)"),
+            ),
+            (
+                "peer.tokyo",
+                "0806201",
+                "peer.osaka.prefix = 806\ngoes to sip:9201@192.0.2.9 by peer.osaka, from the number by which the \
+                 caller can be called back"
+                    .into(),
+            ),
+            ("trunk.isp", "0312345678", "trunk.isp.numbers\nrings the phones of 101".into()),
+            (
+                "101",
+                "184806555",
+                "peer.osaka.prefix = 806\ngoes to sip:9555@192.0.2.9 by peer.osaka, from nobody".into(),
+            ),
+        ] {
+            assert_eq!(told(from, dialled), expected, "{from} {dialled}");
+        }
     }
 
     #[test]

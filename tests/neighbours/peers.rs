@@ -106,6 +106,21 @@ fn it_has_as_many_calls_as_it_may() {
 }
 
 #[test]
+fn who_is_routed_on_can_be_called_back_too() {
+    let text = "peer.a = sip:203.0.113.9\npeer.a.prefix = 8023\npeer.a.hop = yes\n\
+                peer.b = sip:203.0.113.10\npeer.b.prefix = 9\npeer.b.hop = yes\n";
+    let (mut world, _) = World::new(text, &[101]);
+    let b: SocketAddr = "203.0.113.10:5060".parse().unwrap();
+    let sent = call_in(&mut world, tokyo(), "0977", "a");
+    let on = one(&sent, b, "INVITE sip:77@");
+    assert!(header(on, "From").starts_with("<sip:08023555@"), "{on}");
+    // That number, as b dials it.
+    let sent = world.say(b, &invite(b, "08023555", "77", "b"));
+    let back = one(&sent, tokyo(), "INVITE sip:555@");
+    assert!(header(back, "From").starts_with("<sip:0977@"), "{back}");
+}
+
+#[test]
 fn a_ring_of_exchanges_that_route_to_each_other_comes_to_an_end() {
     let text = "peer.a = sip:203.0.113.9\npeer.a.hop = yes\npeer.b = sip:203.0.113.10\npeer.b.prefix = 9\n";
     let (mut world, _) = World::new(text, &[101]);
@@ -142,6 +157,17 @@ fn a_peer_that_does_not_answer_fails_at_once_and_ipv4_is_tried_where_ipv6_is_sil
     let next = one(&sent, tokyo(), "INVITE").to_owned();
     let sent = world.say(tokyo(), &answer(&next, 486, "far", "", ""));
     one(&sent, World::at(101), "SIP/2.0 486");
+
+    // One that is alone and silent is given up before the caller gives up.
+    let text = "peer.osaka = sip:203.0.113.77\npeer.osaka.prefix = 9\n";
+    let (mut alone, _) = World::new(text, &[101]);
+    let (sent, _) = alone.dial(101, "955");
+    one(&sent, "203.0.113.77:5060".parse().unwrap(), "INVITE");
+    let sent = alone.wait(Duration::from_millis(6_100));
+    let refused = one(&sent, World::at(101), "SIP/2.0 503");
+    assert!(header(refused, "Reason").contains("peer.osaka does not answer"), "{refused}");
+    alone.wait(Duration::from_secs(60));
+    alone.is_at_rest();
 
     // By now it is known that nobody is there, at either.
     world.wait(Duration::from_secs(60));

@@ -143,7 +143,8 @@ pub fn for_asterisk(
     let account = match &neighbour.account {
         Some(Account { user, password }) => format!(
             "auth = {name}\noutbound_auth = {name}\n\n[{name}]\ntype = auth\nauth_type = userpass\n\
-             username = {user}\npassword = {}\n",
+             username = {}\npassword = {}\n",
+            user.replace(';', "\\;"),
             password.reveal().replace(';', "\\;")
         ),
         None => String::new(),
@@ -159,7 +160,8 @@ pub fn for_asterisk(
          qualify_frequency = 60\n\n[{name}]\ntype = identify\nendpoint = {name}\nmatch = {host}\n\n\
          ; extensions.conf, in the context of your phones\n{hop}\
          exten => _{prefix}.,1,Dial(PJSIP/${{EXTEN:{digits}}}@{name})\n\n\
-         ; extensions.conf: what they may dial here, for example your phone 201\n[from-{name}]\n\
-         ; exten => 201,1,Dial(PJSIP/201)\n"
+         ; extensions.conf: what they may dial here, for example your phone 201, which is shown a number that it can call\n\
+         ; back\n[from-{name}]\n\
+         ; exten => 201,1,Set(CALLERID(num)={prefix}${{CALLERID(num)}})\n;  same => n,Dial(PJSIP/201)\n"
     )
 }
