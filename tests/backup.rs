@@ -13,9 +13,11 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use denwa::journal::backup::replay;
+use denwa::config::Config;
+use denwa::journal::backup::{Backup, replay};
 use denwa::journal::{Journal, Lock, Record, Secret, State};
 use denwa::time::Instant;
+use denwa::tls::{self, OWN};
 use rustix::process::geteuid;
 
 use folder::Folder;
@@ -51,6 +53,14 @@ impl Folder {
         journal.add(&Record::Secret(Secret([7; 32])));
         assert!(journal.turn(Instant(0), |_| {}).is_none());
         journal
+    }
+
+    /// What an exchange that speaks TLS would do: the fingerprint of the certificate that it makes, or has made.
+    fn certificate(&self) -> [u8; 32] {
+        let config = Config::parse("test", b"ext.101 = x\nlisten = tls:5061\n").unwrap();
+        let (identity, notice) = tls::identity(&config, None, Some(&self.path("state"))).unwrap();
+        assert_eq!(notice, None);
+        identity.unwrap().about().fingerprint
     }
 
     /// Gives the folder up. A process that another test is about to start may have its lock for a moment still.
@@ -235,20 +245,115 @@ fn links_in_the_state_folder_lead_nowhere() {
     let folder = Folder::new();
     folder.configure();
     folder.close(folder.open_journal());
+    folder.certificate();
     folder.done(&["backup", "kept"], b"");
     // The folder is another user's, who would like root to write what is not theirs.
-    for name in ["journal", "journal.before-restore"] {
+    for name in ["journal", "journal.before-restore", "tls-own", "tls-own.before-restore"] {
         let _ = fs::remove_file(folder.path("state").join(name));
         fs::write(folder.path(name), "precious").unwrap();
         symlink(folder.path(name), folder.path("state").join(name)).unwrap();
     }
     folder.done(&["restore", "kept", "--force"], b"");
-    for name in ["journal", "journal.before-restore"] {
+    for name in ["journal", "journal.before-restore", "tls-own", "tls-own.before-restore"] {
         assert_eq!(folder.read(name), b"precious");
     }
-    assert!(!folder.path("state/journal").is_symlink());
+    for name in ["state/journal", "state/tls-own"] {
+        assert!(!folder.path(name).is_symlink());
+    }
 
     fs::remove_file(folder.path("state/lock")).unwrap();
     symlink(folder.path("journal"), folder.path("state/lock")).unwrap();
     assert!(folder.refused(&["restore", "kept", "--force"], b"").contains("cannot be seen by this user"));
+}
+
+#[test]
+fn friends_and_phones_know_the_exchange_by_its_certificate_elsewhere_too() {
+    let folder = Folder::new();
+    folder.configure();
+    let fingerprint = folder.certificate();
+    let own = format!("state/{OWN}");
+    let file = folder.read(&own);
+    let said = String::from_utf8(folder.done(&["backup", "kept"], b"")).unwrap();
+    assert!(said.contains("2 extensions, and no journal, and the certificate for TLS; "), "{said}");
+    assert_eq!(fs::metadata(folder.path("kept")).unwrap().mode() & 0o777, 0o600);
+
+    // On a machine where nothing is.
+    fs::remove_dir_all(folder.path("state")).unwrap();
+    let said = String::from_utf8(folder.done(&["restore", "kept"], b"")).unwrap();
+    assert!(said.contains("and the certificate for TLS.\n") && said.lines().count() == 1, "{said}");
+    let (there, state) =
+        (fs::metadata(folder.path(&own)).unwrap(), fs::metadata(folder.path("state")).unwrap());
+    assert_eq!((there.mode() & 0o777, there.uid(), there.gid()), (0o600, state.uid(), state.gid()));
+    assert_eq!((folder.certificate(), folder.read(&own)), (fingerprint, file.clone()));
+
+    // One where an exchange has made another one by now.
+    fs::remove_file(folder.path(&own)).unwrap();
+    assert_ne!(folder.certificate(), fingerprint);
+    let other = folder.read(&own);
+    let said = folder.refused(&["restore", "kept"], b"");
+    assert!(
+        said.contains("/state/tls-own would be replaced") && said.ends_with("Nothing was changed.\n"),
+        "{said}"
+    );
+    assert_eq!(folder.read(&own), other);
+    folder.done(&["restore", "kept", "--force"], b"");
+    // The same once more needs no question, and only sees to who may read it.
+    fs::set_permissions(folder.path(&own), Permissions::from_mode(0o644)).unwrap();
+    folder.done(&["restore", "kept"], b"");
+    assert_eq!((folder.certificate(), folder.read(&own)), (fingerprint, file));
+    let aside = format!("{own}.before-restore");
+    assert_eq!(folder.read(&aside), other);
+    for secret in [own, aside] {
+        assert_eq!(fs::metadata(folder.path(&secret)).unwrap().mode() & 0o777, 0o600, "{secret}");
+    }
+}
+
+#[test]
+fn a_backup_without_a_certificate_leaves_the_one_that_is_there() {
+    let folder = Folder::new();
+    folder.configure();
+    folder.close(folder.open_journal());
+    folder.done(&["backup", "kept"], b"");
+    let fingerprint = folder.certificate();
+    let said = String::from_utf8(folder.done(&["restore", "kept", "--force"], b"")).unwrap();
+    assert!(said.contains("with 2 extensions and 0 registrations.\n"), "{said}");
+    assert_eq!(folder.certificate(), fingerprint);
+    assert!(!folder.path("state/tls-own.before-restore").exists());
+}
+
+#[test]
+fn what_is_no_certificate_is_neither_kept_nor_brought_back() {
+    let folder = Folder::new();
+    folder.configure();
+    let fingerprint = folder.certificate();
+    let own = folder.path("state").join(OWN);
+    let file = fs::read(&own).unwrap();
+    let mut damaged = file.clone();
+    // Amid the key, which is the last.
+    let at = file.len() - 80;
+    damaged[at..at + 20].fill(0xff);
+    let wrong: [&[u8]; 4] = [b"", b"root:x:0:0:root:/root:/bin/sh\n", &file[..file.len() / 2], &damaged];
+    folder.done(&["backup", "kept"], b"");
+    let kept = folder.read("kept");
+    for wrong in wrong {
+        fs::write(&own, wrong).unwrap();
+        let said = folder.refused(&["backup", "kept"], b"");
+        assert!(
+            said.contains("/state/tls-own, the certificate for TLS, cannot be used: it is damaged"),
+            "{said}"
+        );
+        assert_eq!(folder.read("kept"), kept);
+        let mut backup = Backup::read(&kept).unwrap();
+        backup.tls = Some(wrong.into());
+        let said = folder.refused(&["restore", "-", "--force"], &backup.write());
+        assert!(
+            said.contains("the certificate for TLS in standard input cannot be used: it is damaged"),
+            "{said}"
+        );
+        assert!(said.ends_with("Nothing was changed.\n"), "{said}");
+        assert_eq!(fs::read(&own).unwrap(), wrong);
+    }
+    // A good one mends that.
+    folder.done(&["restore", "kept", "--force"], b"");
+    assert_eq!(folder.certificate(), fingerprint);
 }

@@ -16,6 +16,7 @@ use denwa::journal::backup::{self, Backup as Kept};
 use denwa::journal::{self, Lock, NoLock, State};
 use denwa::keeper::{AskError, Request, ask};
 use denwa::sandbox::{User, prepare_state};
+use denwa::tls;
 use rustix::process::geteuid;
 
 use super::{Done, STANDARD, configuration};
@@ -29,7 +30,7 @@ const SYSTEM: &str = "/etc/denwa/denwa.conf";
 #[argh(
     subcommand,
     name = "backup",
-    note = "The file holds all passwords, and only you may read it. It has the configuration and what the\nexchange remembers of phones; calls and call records are not in it.",
+    note = "The file holds all passwords, and only you may read it. It has the configuration, what the exchange\nremembers of phones, and the certificate for TLS that it has made itself, with its key: friends and phones\nknow it by that. Calls, call records and the files of `tls.cert` and `tls.key` are not in it.",
     example = "A file for each day of the week:\n  $ {command_name} /root/denwa-$(date +%a).backup",
     example = "To another machine:\n  $ {command_name} - | ssh backup.example.net 'umask 077; cat > denwa.backup'",
     error_code(0, "It is written and on the disk."),
@@ -49,7 +50,7 @@ pub(crate) struct Backup {
 #[argh(
     subcommand,
     name = "restore",
-    note = "All of the backup is checked before anything is changed. What was there is kept beside it, as\n`denwa.conf.before-restore` and `journal.before-restore`.",
+    note = "All of the backup is checked before anything is changed. What was there is kept beside it, as\n`denwa.conf.before-restore`, `journal.before-restore` and `tls-own.before-restore` (the certificate that\ndenwa has made; where none is in the backup, the one that is there stays).",
     note = "Without --config: what `denwa run` would take; if that is nothing, /etc/denwa/denwa.conf for root, and\ndenwa.conf in the current folder for others.",
     example = "On a new machine:\n  $ {command_name} denwa.backup",
     error_code(0, "It is done; the next start of denwa has all of it."),
@@ -80,12 +81,20 @@ pub(crate) fn backup(arguments: Backup) -> Done {
     let file = Config::read(&path)?;
     let config = Config::parse(&path.display().to_string(), &file)?;
     let (journal, state) = backup::copy(&config.state)?.unzip();
+    let tls = tls::copy_own(&config.state).map_err(|error| {
+        format!(
+            "{}, the certificate for TLS, cannot be used: {error}. Without it, denwa makes another one at its next \
+             start, which friends and phones do not know",
+            config.state.join(tls::OWN).display()
+        )
+    })?;
     let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let kept = Kept {
         made,
         by: denwa::VERSION.into(),
         config: file.as_slice().into(),
         journal: journal.as_deref().map(Into::into),
+        tls: tls.as_deref().map(Into::into),
     };
     let octets = kept.write();
     if is_standard {
@@ -93,7 +102,7 @@ pub(crate) fn backup(arguments: Backup) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     put(&to, &octets).map_err(|error| format!("{} cannot be written: {error}", to.display()))?;
-    let state = contents(&config, state.as_ref());
+    let state = contents(&config, state.as_ref(), tls.is_some());
     writeln!(io::stdout(), "{} holds {} with {state}; {} bytes", to.display(), path.display(), octets.len())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -139,11 +148,15 @@ pub(crate) fn restore(arguments: Restore) -> Done {
         // What cannot be read is worth being asked about.
         old.map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |old| Some(&*old) != new)
     };
-    let replaced: Vec<&Path> =
-        [(&*config_path, Some(&*found.kept.config.0)), (&*journal_path, found.journal())]
-            .into_iter()
-            .filter_map(|(path, new)| is_other(path, new).then_some(path))
-            .collect();
+    let tls_path = state.join(tls::OWN);
+    let new = [
+        Some((&*config_path, Some(&*found.kept.config.0))),
+        Some((&*journal_path, found.journal())),
+        // One that is there stays where there is none in the backup: denwa would make another one at once.
+        found.tls().map(|tls| (&*tls_path, Some(tls))),
+    ];
+    let replaced = new.into_iter().flatten().filter_map(|(path, new)| is_other(path, new).then_some(path));
+    let replaced: Vec<&Path> = replaced.collect();
     if !force && !replaced.is_empty() {
         confirm(&replaced, is_standard)?;
     }
@@ -152,8 +165,8 @@ pub(crate) fn restore(arguments: Restore) -> Done {
     if replaced.contains(&&*config_path) || !config_path.exists() {
         put_config(&config_path, &found.kept.config.0).map_err(|error| failed(&config_path, error))?;
     }
-    put_journal(&found).map_err(|error| {
-        format!("{}; {} was restored", failed(&journal_path, io::Error::other(error)), config_path.display())
+    put_state(&found, replaced.contains(&&*tls_path)).map_err(|error| {
+        format!("{}; {} was restored", failed(state, io::Error::other(error)), config_path.display())
     })?;
 
     let mut text = format!(
@@ -161,7 +174,7 @@ pub(crate) fn restore(arguments: Restore) -> Done {
         config_path.display(),
         Utc(found.kept.made / 1_000),
         found.kept.by,
-        contents(&found.config, found.state.as_ref()),
+        contents(&found.config, found.state.as_ref(), found.tls().is_some()),
     );
     for path in replaced {
         text += &format!("What was {} is {} now.\n", path.display(), backup::before(path).display());
@@ -198,11 +211,20 @@ impl Found {
             )),
             _ => Err(format!("the journal in {name} is damaged. Nothing was changed.")),
         });
+        if let Some(tls) = &kept.tls {
+            tls::about_own(&tls.0).map_err(|why| {
+                format!("the certificate for TLS in {name} cannot be used: {why}. Nothing was changed.")
+            })?;
+        }
         Ok(Found { config, state: state.transpose()?, kept })
     }
 
     fn journal(&self) -> Option<&[u8]> {
         self.kept.journal.as_ref().map(|journal| &*journal.0)
+    }
+
+    fn tls(&self) -> Option<&[u8]> {
+        self.kept.tls.as_ref().map(|tls| &*tls.0)
     }
 }
 
@@ -274,26 +296,35 @@ fn put_config(path: &Path, file: &[u8]) -> io::Result<()> {
     atomic::put(path, file, rights)
 }
 
-/// Puts the journal into the state folder, which is made if there is none, so that whoever the exchange runs
-/// as can use it.
-fn put_journal(found: &Found) -> Result<(), Box<dyn Error + Send + Sync>> {
+/// Puts journal and certificate into the state folder, which is made if there is none, so that whoever the exchange
+/// runs as can use them. `is_other`: a certificate that is there is another one.
+fn put_state(found: &Found, is_other: bool) -> Result<(), Box<dyn Error + Send + Sync>> {
     let folder = &found.config.state;
-    if found.journal().is_some() {
+    if found.journal().is_some() || found.tls().is_some() {
         let user = User::find(found.config.user.as_deref())?;
         prepare_state(folder, user.as_ref())?;
     } else if !folder.is_dir() {
         return Ok(());
     }
     // It is as the folder is: whoever can use that is who the exchange runs as.
-    let owner = Rights::of(folder)?.owner;
-    Ok(backup::put(folder, found.journal(), Rights { owner, ..Rights::PRIVATE })?)
+    let rights = Rights { owner: Rights::of(folder)?.owner, ..Rights::PRIVATE };
+    match found.tls() {
+        Some(tls) if is_other => backup::put(folder, tls::OWN, Some(tls), rights)?,
+        // The same again, with the right owner; what an earlier restore has set aside stays.
+        Some(tls) => atomic::put(&folder.join(tls::OWN), tls, rights)?,
+        None => {}
+    }
+    Ok(backup::put(folder, journal::NAME, found.journal(), rights)?)
 }
 
 /// What there is in a backup, in words.
-fn contents(config: &Config, state: Option<&State>) -> String {
+fn contents(config: &Config, state: Option<&State>, has_certificate: bool) -> String {
     let extensions = Things(config.extensions.len() as u64, "extension");
+    let certificate = if has_certificate { ", and the certificate for TLS" } else { "" };
     match state {
-        Some(state) => format!("{extensions} and {}", Things(state.bindings.len() as u64, "registration")),
-        None => format!("{extensions}, and no journal"),
+        Some(state) => {
+            format!("{extensions} and {}{certificate}", Things(state.bindings.len() as u64, "registration"))
+        }
+        None => format!("{extensions}, and no journal{certificate}"),
     }
 }

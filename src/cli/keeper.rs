@@ -33,8 +33,9 @@ pub(crate) struct Reload {
     config: Option<PathBuf>,
 }
 
-/// Have a new program take over from a running denwa. Calls go on, connections stand, and nothing that is sent
-/// meanwhile is lost. If the new one does not come up, the old one goes on, and it is said why.
+/// Have a new program take over from a running denwa. Calls go on, also those of phones on TLS; connections by TCP
+/// stand, and those by TLS end: such phones come back by themselves, and cannot be called until they have. Nothing
+/// else that is sent meanwhile is lost. If the new one does not come up, the old one goes on, and it is said why.
 #[derive(FromArgs)]
 #[argh(
     subcommand,

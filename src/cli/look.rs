@@ -35,7 +35,7 @@ pub(crate) struct Status {
     name = "phones",
     example = "{command_name}\n{command_name} --json | jq '.[] | select(.phones == []) | .extension'",
     note = "ADDRESS  where the phone sends from, and is reached
-VIA      udp or tcp
+VIA      udp, tcp or tls
 ALIVE    how long it took to answer the last question whether it is there (`keep-alive`); `yes`: its
          connection stands; `?`: it was not asked yet; `silent`: it did not answer the last one; `away`:
          its connection is closed, so it cannot be called until it comes back

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::line::Why;
 use super::utc::Iso;
-use crate::config::Number;
+use crate::config::{Label, Number};
 use crate::media::Counters;
 use crate::switch::CallRecord;
 
-/// The first line of a file: what the columns mean. The peer is of calls between exchanges.
+/// The first line of a file: what the columns mean. The peer is the other exchange that the call came from or went
+/// to, a friend's or a provider's; both, with a space between them, where it came from one and went to another.
 pub(super) const HEADER: &str = "start,answer,end,duration_s,talked_s,from,to,answered_by,peer,cause,source,\
      caller_packets,caller_lost,caller_jitter_ms,caller_round_trip_ms,\
      callee_packets,callee_lost,callee_jitter_ms,callee_round_trip_ms,call\r\n";
@@ -20,17 +21,17 @@ pub(super) struct Row<'a>(pub(super) &'a CallRecord);
 
 impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CallRecord { parties, started, duration, talked, cause, source, caller_media, callee_media } =
-            self.0;
+        let CallRecord { parties, started, duration, talked, cause, source, exchanges, .. } = self.0;
         let ended = *started + *duration;
         let answered = talked.map(|talked| Iso(ended.saturating_sub(talked).as_secs()));
         let talked = talked.as_ref().map(Duration::as_secs);
         write!(f, "{},{},{},", Iso(started.as_secs()), Maybe(answered), Iso(ended.as_secs()))?;
         write!(f, "{},{},", duration.as_secs(), Maybe(talked))?;
         let by = parties.by.as_ref().map_or("", Number::as_str);
-        write!(f, "{},{},{},,", Cell(parties.from.as_str()), Cell(parties.to.as_str()), Cell(by))?;
-        write!(f, "{},{source},", Cell(&Why(*cause).to_string()))?;
-        write!(f, "{},{},{}\r\n", Heard(caller_media), Heard(callee_media), parties.call)
+        let exchanges: Vec<&str> = exchanges.iter().map(Label::as_str).collect();
+        write!(f, "{},{},{},", Cell(parties.from.as_str()), Cell(parties.to.as_str()), Cell(by))?;
+        write!(f, "{},{},{source},", Cell(&exchanges.join(" ")), Cell(&Why(*cause).to_string()))?;
+        write!(f, "{},{},{}\r\n", Heard(&self.0.caller_media), Heard(&self.0.callee_media), parties.call)
     }
 }
 
@@ -90,6 +91,7 @@ mod tests {
             talked: None,
             cause,
             source: "192.0.2.31".parse().unwrap(),
+            exchanges: Vec::new(),
             caller_media: Counters::default(),
             callee_media: Counters::default(),
         }
@@ -122,6 +124,23 @@ mod tests {
                 (line.matches(',').count(), line.lines().count(), line.ends_with("\r\n")),
                 (19, 1, true)
             );
+        }
+    }
+
+    #[test]
+    fn by_which_exchanges_it_came_and_went_is_one_cell() {
+        let by = |labels: &[&str]| {
+            let exchanges = labels.iter().map(|label| Label::new(label).unwrap()).collect();
+            Row(&CallRecord { exchanges, ..record("0312345678", Cause::Cancelled) }).to_string()
+        };
+        for (labels, cell) in [
+            (&[][..], ",101,0312345678,,,caller gave up,"),
+            (&["trunk.isp"], ",101,0312345678,,trunk.isp,caller gave up,"),
+            (&["peer.osaka", "trunk.isp"], ",101,0312345678,,peer.osaka trunk.isp,caller gave up,"),
+        ] {
+            let line = by(labels);
+            assert!(line.contains(cell), "{line}");
+            assert_eq!(line.matches(',').count(), HEADER.matches(',').count());
         }
     }
 

@@ -272,6 +272,7 @@ mod tests {
             talked: talked.map(Duration::from_secs),
             cause,
             source: "192.0.2.31".parse().unwrap(),
+            exchanges: Vec::new(),
             caller_media: Counters::default(),
             callee_media: Counters::default(),
         }

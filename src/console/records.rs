@@ -149,6 +149,7 @@ mod tests {
             talked: None,
             cause: Cause::Cancelled,
             source: "192.0.2.31".parse().unwrap(),
+            exchanges: Vec::new(),
             caller_media: Counters::default(),
             callee_media: Counters::default(),
         })

@@ -1,4 +1,4 @@
-//! A backup: one file with a configuration and a journal.
+//! A backup: one file with a configuration, a journal and the certificate for TLS that the exchange has made.
 //!
 //! ```text
 //! magic (8 octets), version (u32), length of the body in octets (u64), CRC-32 of these (u32),
@@ -27,7 +27,10 @@ use crate::atomic::{self, Rights};
 const MAGIC: [u8; 8] = *b"denwa\xea\r\n";
 
 /// The version of the body.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// The one before. It ends where the certificate would be.
+const WITHOUT_CERTIFICATE: u32 = 1;
 
 /// Up to the body.
 const HEADER: usize = MAGIC.len() + 4 + 8 + 4 + 4;
@@ -46,6 +49,9 @@ pub struct Backup {
     pub config: Octets,
     /// What [`copy`] gave of the journal; `None` if there was none.
     pub journal: Option<Octets>,
+    /// The file of the certificate that the exchange has made, and of its key; `None` if it has made none. Friends and
+    /// phones know the exchange by it, so that another one would be a stranger.
+    pub tls: Option<Octets>,
 }
 
 /// Why something is no backup that can be used. `Display` says it without the name of the file.
@@ -114,17 +120,19 @@ impl Backup {
         if crc32fast::hash(&header[..HEADER - 8]) != u32::from_le_bytes([h0, h1, h2, h3]) {
             return Err(BackupError::Damaged);
         }
-        match u32::from_le_bytes([v0, v1, v2, v3]) {
-            VERSION => {}
+        // How `None` is written.
+        let end: &[u8] = match u32::from_le_bytes([v0, v1, v2, v3]) {
+            VERSION => &[],
+            WITHOUT_CERTIFICATE => &[0],
             version => return Err(BackupError::Version(version)),
-        }
+        };
         if (body.len() as u64) < u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]) {
             return Err(truncated);
         }
         if crc32fast::hash(body) != u32::from_le_bytes([b0, b1, b2, b3]) {
             return Err(BackupError::Damaged);
         }
-        match postcard::take_from_bytes(body) {
+        match postcard::take_from_bytes(&[body, end].concat()) {
             Ok((backup, [])) => Ok(backup),
             _ => Err(BackupError::Damaged),
         }
@@ -216,17 +224,17 @@ pub fn before(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Puts a journal, or none, into a folder that no exchange uses. One that is there is called
+/// Puts a file, or none, into a folder that no exchange uses: the journal, say. One that is there is called
 /// as [`before`] says then, and whatever had that name is gone. Links are not followed: the folder may
 /// be another user's.
 ///
 /// # Errors
 ///
 /// Those of the file system.
-pub fn put(folder: &Path, journal: Option<&[u8]>, rights: Rights) -> io::Result<()> {
-    let place = folder.join(NAME);
+pub fn put(folder: &Path, name: &str, file: Option<&[u8]>, rights: Rights) -> io::Result<()> {
+    let place = folder.join(name);
     atomic::set_aside(&place, &before(&place))?;
-    match journal {
+    match file {
         Some(octets) => atomic::put(&place, octets, rights),
         None => match fs::remove_file(&place) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -258,13 +266,37 @@ mod tests {
             by: "0.1.0".into(),
             config: b"ext.101 = a-long-password\n"[..].into(),
             journal: Some(journal().as_slice().into()),
+            tls: Some(b"a certificate and its key"[..].into()),
         }
+    }
+
+    /// A file of this version, whatever is in it.
+    fn file_of(version: u32, body: &[u8]) -> Vec<u8> {
+        let mut file = MAGIC.to_vec();
+        file.extend_from_slice(&version.to_le_bytes());
+        file.extend_from_slice(&(body.len() as u64).to_le_bytes());
+        file.extend_from_slice(&crc32fast::hash(&file).to_le_bytes());
+        file.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
+        file.extend_from_slice(body);
+        file
     }
 
     #[test]
     fn what_is_written_is_read() {
-        for backup in [backup(), Backup { journal: None, config: Octets::default(), ..backup() }] {
+        let bare = Backup { journal: None, tls: None, config: Octets::default(), ..backup() };
+        for backup in [backup(), bare] {
             assert!(Backup::read(&backup.write()) == Ok(backup));
+        }
+    }
+
+    #[test]
+    fn one_of_before_there_were_certificates_is_read() {
+        let Backup { made, by, config, journal, .. } = backup();
+        let old = postcard::to_allocvec(&(made, by, config, journal)).unwrap();
+        assert!(Backup::read(&file_of(1, &old)) == Ok(Backup { tls: None, ..backup() }));
+        assert!(Backup::read(&file_of(2, &old)) == Err(BackupError::Damaged));
+        for wrong in [&old[..old.len() - 1], &[&old[..], &[0]].concat()] {
+            assert!(Backup::read(&file_of(1, wrong)) == Err(BackupError::Damaged));
         }
     }
 
@@ -313,13 +345,9 @@ mod tests {
         };
         for length in 0..3_000u64 {
             let body: Vec<u8> = (0..length % 300).map(|_| octet()).collect();
-            let mut file = MAGIC.to_vec();
-            file.extend_from_slice(&VERSION.to_le_bytes());
-            file.extend_from_slice(&(body.len() as u64).to_le_bytes());
-            file.extend_from_slice(&crc32fast::hash(&file).to_le_bytes());
-            file.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
-            file.extend_from_slice(&body);
-            assert!(Backup::read(&file) == Err(BackupError::Damaged), "{body:?}");
+            for version in [WITHOUT_CERTIFICATE, VERSION] {
+                assert!(Backup::read(&file_of(version, &body)) == Err(BackupError::Damaged), "{body:?}");
+            }
         }
     }
 
@@ -352,9 +380,9 @@ mod tests {
         fs::write(folder.join(NAME), newer).unwrap();
         assert!(matches!(copied(), Err(OpenError::Version { .. })));
 
-        put(&folder, Some(&journal()), Rights::PRIVATE).unwrap();
+        put(&folder, NAME, Some(&journal()), Rights::PRIVATE).unwrap();
         assert_eq!(fs::read(folder.join(NAME)).unwrap(), journal());
-        put(&folder, None, Rights::PRIVATE).unwrap();
+        put(&folder, NAME, None, Rights::PRIVATE).unwrap();
         assert_eq!(copied().unwrap(), None);
         assert_eq!(fs::read(folder.join("journal.before-restore")).unwrap(), journal());
         fs::remove_dir_all(&folder).unwrap();

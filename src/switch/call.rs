@@ -288,6 +288,15 @@ impl Call {
         CallParties { call: self.id, from: self.from.clone(), to: self.to.clone(), by: self.by.clone() }
     }
 
+    /// The other exchanges that it came from, and went to so far. Not [`Call::neighbours`]: who has been tried in vain
+    /// counts there until somebody else answers.
+    fn exchanges(&self) -> Vec<Label> {
+        let caller = self.legs.first();
+        let answered = self.talked.and_then(|(_, dialog)| self.leg(dialog, Side::B));
+        let callee = answered.or_else(|| self.legs.get(1..)?.last());
+        [caller, callee].into_iter().flatten().filter_map(|leg| leg.neighbour().cloned()).collect()
+    }
+
     /// The record of a call that ends now, which is `wall` since 1970; the relay's counts are still to come.
     pub(super) fn record(&self, now: Instant, wall: Duration, cause: Cause) -> CallRecord {
         let talked: Option<Duration> = match self.phase {
@@ -301,6 +310,7 @@ impl Call {
             talked,
             cause,
             source: self.legs.first().map_or(Ipv4Addr::UNSPECIFIED.into(), |caller| caller.flow.source()),
+            exchanges: self.exchanges(),
             caller_media: Counters::default(),
             callee_media: Counters::default(),
         }

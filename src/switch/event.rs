@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::flow::{Flow, StreamId, Transport};
 use super::neighbour::HostId;
-use crate::config::{Config, Number, Target};
+use crate::config::{Config, Label, Number, Target};
 use crate::guard::News;
 use crate::journal::Record;
 use crate::media;
@@ -221,6 +221,9 @@ pub struct CallRecord {
     pub cause: Cause,
     /// From where the caller signalled.
     pub source: IpAddr,
+    /// The other exchanges that it came from and went to, the caller's first; of those that it might have gone to, the
+    /// one that answered, or else the last that was tried.
+    pub exchanges: Vec<Label>,
     /// What came from the caller.
     pub caller_media: media::Counters,
     /// What came from the callee.

@@ -36,7 +36,7 @@ pub struct ExtensionView {
 pub struct PhoneView {
     /// Where it sends from.
     pub address: SocketAddr,
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp` or `tls`.
     pub transport: String,
     /// What it calls itself, at most 64 characters of printable ASCII; `None` if it did not say.
     pub user_agent: Option<String>,
@@ -108,7 +108,7 @@ pub struct LegView {
     pub extension: Option<String>,
     /// Where the phone is.
     pub address: SocketAddr,
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp` or `tls`.
     pub transport: String,
     /// What comes from it, one for each line of the session description that is alive.
     pub streams: Vec<StreamView>,

@@ -41,7 +41,7 @@ pub struct HostView {
 pub struct WayView {
     /// Its address.
     pub address: SocketAddr,
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp` or `tls`.
     pub transport: String,
     /// Whether it answered the last OPTIONS; `None`: it was not asked yet.
     pub alive: Option<bool>,

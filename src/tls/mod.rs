@@ -23,6 +23,7 @@ pub(crate) use client::Client;
 pub use client::{Authorities, BUNDLES};
 pub use identity::{About, Identity, Origin, fingerprint_text};
 pub use material::{Error, MAX_FILE, Material};
+pub use own::{OWN, about_own, copy_own};
 pub(crate) use provider::provider;
 pub(crate) use visitor::proved_by;
 

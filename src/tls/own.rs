@@ -1,21 +1,22 @@
 //! A certificate of our own, where none is given: signed by itself, so that phones can know it only by its
 //! fingerprint. It is kept in the state folder for as long as that is, whatever changes in the configuration.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
-use super::identity::{Identity, Origin};
+use super::identity::{About, Identity, Origin};
 use super::material::{Error, MAX_FILE};
 use super::x509::{self, SelfSigned};
 use crate::atomic::{self, Rights};
 use crate::config::Config;
 
-/// The name of the file in the state folder.
-const FILE: &str = "tls-own";
+/// The name of the file in the state folder. It is secret: the key is in it.
+pub const OWN: &str = "tls-own";
 
 /// What is in it, in postcard's form.
 #[derive(Serialize, Deserialize)]
@@ -29,7 +30,7 @@ struct Kept {
 /// That of the state folder; where there is none yet, or one that cannot be used, a new one. Also a notice if it
 /// cannot be kept.
 pub(super) fn identity(config: &Config, state: Option<&Path>) -> Result<(Identity, Option<String>), Error> {
-    let file = state.map(|state| state.join(FILE));
+    let file = state.map(|state| state.join(OWN));
     let found = file.as_deref().map(read);
     let mut notice = match found {
         Some(Ok(kept)) => match kept.identity() {
@@ -51,10 +52,45 @@ pub(super) fn identity(config: &Config, state: Option<&Path>) -> Result<(Identit
     Ok((identity, notice.map(|notice| format!("the self-signed certificate for TLS: {notice}"))))
 }
 
+/// The file of a state folder, for a backup; `None` if there is none.
+///
+/// # Errors
+///
+/// It cannot be read, or there is no certificate in it that an exchange could use.
+pub fn copy_own(state: &Path) -> io::Result<Option<Vec<u8>>> {
+    // Whoever owns the folder may have put a pipe there.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(state.join(OWN));
+    match opened.and_then(all) {
+        Ok(bytes) => about_own(&bytes).map(|_| Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What there is to know about the certificate in such a file.
+///
+/// # Errors
+///
+/// No exchange could use it.
+pub fn about_own(bytes: &[u8]) -> io::Result<About> {
+    // The library's words for what a file is that somebody else has written help nobody.
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "it is damaged, or something else");
+    let identity = parse(bytes).ok().and_then(|kept| kept.identity().ok());
+    identity.map(|identity| identity.about().clone()).ok_or_else(damaged)
+}
+
 fn read(file: &Path) -> io::Result<Kept> {
+    parse(&all(File::open(file)?)?)
+}
+
+fn all(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(file)?.take(MAX_FILE as u64).read_to_end(&mut bytes)?;
-    postcard::from_bytes(&bytes).map_err(io::Error::other)
+    file.take(MAX_FILE as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8]) -> io::Result<Kept> {
+    postcard::from_bytes(bytes).map_err(io::Error::other)
 }
 
 impl Kept {

@@ -8,7 +8,7 @@ from steps import FORWARD, LINES, Server
 from vm import OLDEST, Vm, folder_by_http
 
 HOW = {
-    "start": "rc-service denwa start", "stop": "rc-service denwa stop", "reload": "rc-service denwa reload",
+    "start": "rc-service denwa start", "stop": "rc-service denwa stop", "reload": "rc-service denwa reload", "why": "true",
     "enabled": "rc-update show default", "is_enabled": "denwa",
 }
 

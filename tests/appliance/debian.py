@@ -8,7 +8,9 @@ from steps import FORWARD, LINES, Server
 from vm import Vm, metadata
 
 HOW = {
-    "start": "systemctl start denwa", "stop": "systemctl stop denwa", "reload": "systemctl reload denwa && sleep 1",
+    "start": "systemctl start denwa", "stop": "systemctl stop denwa", "reload": "systemctl reload denwa",
+    # What it said stands in the journal, where systemctl sends its reader.
+    "why": "sleep 1; journalctl -u denwa -n 20 -o cat --no-pager",
     "enabled": "systemctl is-enabled denwa", "is_enabled": "enabled",
 }
 

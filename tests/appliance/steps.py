@@ -235,6 +235,20 @@ def upgrades(server, how):
         finally:
             phone.close()
         vm.say(f"sed -i 's/^echo .*/echo = 114/' /etc/denwa/denwa.conf; {how['reload']}")
+    with suite.check("reload of a file with a mistake fails and shows the line, and the exchange goes on as it was") as check:
+        old = server.status()
+        line = vm.say("cp -p /etc/denwa/denwa.conf /root/test/before; echo 'ecko = 114' >>/etc/denwa/denwa.conf; "
+                      "wc -l </etc/denwa/denwa.conf")
+        try:
+            status, said = vm.run(how["reload"])
+            said += vm.say(how["why"])
+        finally:
+            vm.say("mv /root/test/before /etc/denwa/denwa.conf")
+        check.that(status != 0, f"it is as if all were well: {said}")
+        check.says(said, f"/etc/denwa/denwa.conf:{line}", "ecko")
+        new = server.status()
+        check.that((new["pid"], new["keeper_pid"]) == (old["pid"], old["keeper_pid"]), "another process serves")
+        vm.say(how["reload"])
 
 
 def deaths(server, how):

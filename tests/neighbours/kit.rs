@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use denwa::config::{Config, Rate, TargetHost};
 use denwa::sip::digest::{Algorithm, Ha1, Qop, respond};
-use denwa::switch::{Event, Flow, Input, Instant, Output, StreamId, Switch, Transport};
+use denwa::switch::{CallRecord, Event, Flow, Input, Instant, Output, StreamId, Switch, Transport};
 
 /// Where the exchange is.
 const HERE: &str = "192.0.2.1:5060";
@@ -19,6 +19,8 @@ pub struct World {
     now: u64,
     /// What people were told.
     pub told: Vec<String>,
+    /// The calls that have ended.
+    pub records: Vec<CallRecord>,
     serial: u32,
     /// Who answers when asked whether they are there.
     pub alive: Vec<SocketAddr>,
@@ -47,6 +49,7 @@ impl World {
             switch,
             now: 1000,
             told: Vec::new(),
+            records: Vec::new(),
             serial: 0,
             alive: Vec::new(),
             spent: Duration::ZERO,
@@ -159,6 +162,7 @@ impl World {
                     Output::Event(Event::Notice(sentence) | Event::Remark(sentence)) => {
                         self.told.push(sentence)
                     }
+                    Output::Event(Event::CallEnded(record)) => self.records.push(record),
                     Output::Connect { .. } => {}
                     Output::Event(_) | Output::Record(_) | Output::Media(_) | Output::Close(_) => {}
                 }

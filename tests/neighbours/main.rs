@@ -10,5 +10,6 @@ mod defence;
 mod keys;
 mod kit;
 mod peers;
+mod records;
 mod transfers;
 mod trunks;

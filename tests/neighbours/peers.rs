@@ -25,7 +25,7 @@ pub fn invite(from: SocketAddr, number: &str, caller: &str, call: &str) -> Strin
 }
 
 /// The peer calls and proves itself.
-fn call_in(world: &mut World, from: SocketAddr, number: &str, call: &str) -> Sent {
+pub fn call_in(world: &mut World, from: SocketAddr, number: &str, call: &str) -> Sent {
     let request = invite(from, number, "555", call);
     let sent = world.say(from, &request);
     let Some((_, challenge)) = sent.iter().find(|(_, m)| status(m) == 407) else { return sent };

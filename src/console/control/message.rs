@@ -135,7 +135,7 @@ pub struct Traced {
     pub claims: Option<String>,
     /// Where that is.
     pub address: SocketAddr,
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp` or `tls`.
     pub transport: String,
     /// Its first line.
     pub start_line: String,
