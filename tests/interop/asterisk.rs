@@ -17,11 +17,11 @@ exten => 600,1,Answer
 exten => _7.,1,Goto(default,8${EXTEN:1},1)
 ";
 
-/// What a provider's Asterisk has; 099 calls the line.
+/// What a provider's Asterisk has; 0991234567 calls the line.
 const EXTENSIONS: &str = "[default]
 exten => _0X.,1,Answer
  same => n,Echo
-exten => 099,1,Dial(PJSIP/line,20)
+exten => 0991234567,1,Dial(PJSIP/line,20)
 exten => _7.,1,Dial(PJSIP/${EXTEN:1}@denwa,20)
 ";
 
@@ -243,7 +243,7 @@ fn an_asterisk_is_the_provider_of_a_line() {
     denwa.program.expect("101 → 0451234567 ended");
 
     // The provider calls our line.
-    talk(&mut kitchen, &mut study, "099");
+    talk(&mut kitchen, &mut study, "0991234567");
     kitchen.hang_up();
     study.is_hung_up();
 

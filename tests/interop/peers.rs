@@ -77,6 +77,46 @@ fn friends_call_each_other_by_prefix() {
     }
 }
 
+/// Each of so many exchanges routes a number on to the next, behind the 0 by which that does the same.
+fn a_ring(of: usize) {
+    let places: Vec<u16> = (0..of).map(|_| ports::take(1)).collect();
+    let scenes: Vec<Scene> = (0..of).map(|at| Scene::called(&format!("-{of}-{at}"))).collect();
+    let house = |at: usize| {
+        let (next, before) = (places[(at + 1) % of], places[(at + of - 1) % of]);
+        let from = if next == before { "next" } else { "before" };
+        let before =
+            if from == "next" { String::new() } else { format!("peer.before = sip:[::1]:{before}\n") };
+        let settings = format!(
+            "ext.101 = correct-horse\next.101.digest = md5\npeer.next = sip:[::1]:{next}\npeer.next.prefix = 9\n\
+             peer.next.strip = 0\npeer.next.add = 0\n{before}peer.{from}.hop = yes\n"
+        );
+        Denwa::start_at(&scenes[at], places[at], &settings)
+    };
+    let houses: Vec<Denwa> = (0..of).map(house).collect();
+    for (denwa, scene) in houses.iter().zip(&scenes) {
+        wait_until("the next one answers", || {
+            denwa.command(scene, &["peer", "show", "next"]).contains(" ms")
+        });
+    }
+    let mut phone = Baresip::new("101", "correct-horse").register(&scenes[0], &houses[0]);
+    phone.dial("9555");
+    let status = phone.program.expect("session closed: ");
+    assert!(status.starts_with(['4', '5']), "{status}");
+    for (denwa, scene) in houses.iter().zip(&scenes) {
+        assert!(denwa.program.output().contains("INVITE sip:0"), "it never got that far");
+        wait_until("nothing is left", || denwa.command(scene, &["calls"]).starts_with("no calls"));
+        let show = denwa.command(scene, &["peer", "show", "next"]);
+        assert!(show.contains(" 0 of 10"), "{show}");
+    }
+}
+
+#[test]
+#[ignore = "needs baresip"]
+fn a_call_that_goes_round_between_two_or_three_comes_to_an_end() {
+    a_ring(2);
+    a_ring(3);
+}
+
 /// The fingerprint of an exchange's certificate, as it shows it to its owner for the friend.
 fn pin_of(denwa: &Denwa, scene: &Scene, friend: &str) -> String {
     let shown = denwa.command(scene, &["peer", "show", friend]);
