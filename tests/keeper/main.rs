@@ -99,6 +99,7 @@ impl Program {
     /// Waits for a line that contains `part`.
     fn expect(&self, part: &str) -> String {
         let until = Instant::now() + SOON;
+        let mut before = Vec::new();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let line = self
@@ -106,10 +107,11 @@ impl Program {
                 .lock()
                 .unwrap()
                 .recv_timeout(left)
-                .unwrap_or_else(|_| panic!("it does not say {part:?}"));
+                .unwrap_or_else(|_| panic!("it does not say {part:?}, but {before:#?}"));
             if line.contains(part) {
                 return line;
             }
+            before.push(line);
         }
     }
 
