@@ -5,7 +5,6 @@ import gzip
 import json
 import os
 import pathlib
-import random
 import re
 import socket
 import struct
@@ -40,8 +39,9 @@ def as_on_ec2(arch, port):
 
 
 def free_ports(kind, first, count):
-    """So many ports in a row of which nobody uses one. Two tests at once begin to look at different places."""
-    for first in range(first + random.randrange(40) * 100, first + 10000, max(count, 1)):
+    """So many ports in a row of which nobody uses one. Tests that run at once, of processes made one after the other, begin
+    to look at different places: until a machine is up, its ports look free."""
+    for first in range(first + os.getpid() * 7 % 40 * 100, first + 10000, max(count, 1)):
         ports = list(range(first, first + count))
         try:
             for port in ports:
