@@ -195,7 +195,10 @@ fn sighup_reads_the_file_again() {
     let (at, other) = (loopback(), loopback());
     let folder = Folder::new();
     let config = configure(&folder, &[at], "");
-    let mut program = Program::start_on(at, folder, &config);
+    // Whoever runs this by nohup has it ignored, and so would what is started here.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(binary()).arg("run").arg("--config").arg(&config);
+    let mut program = Program::launch(command, folder, at);
     let folder = &program._folder;
     // As an editor does it.
     let text = fs::read_to_string(configure(folder, &[at, other], "")).unwrap();
