@@ -31,7 +31,7 @@ impl Switch {
                 Ok(changes) => {
                     self.tell_changes(number, request, changes.came, changes.gone);
                     for (old, new) in changes.moved {
-                        self.clients.moved(&mut self.io, old, new);
+                        self.moved(old, new);
                     }
                     self.registrar.write_contacts(&mut headers, number.as_str(), self.io.now);
                     for path in request.list(Name::Path) {

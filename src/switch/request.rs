@@ -157,7 +157,7 @@ impl Switch {
             return self.register(key, reply, request, &number);
         }
         if let Some(before) = self.registrar.reconnected(self.io.now, &number, reply) {
-            self.clients.moved(&mut self.io, before, reply);
+            self.moved(before, reply);
         }
         if !self.may_be_from(&number, request) {
             self.refused(
@@ -410,6 +410,12 @@ impl Switch {
             return self.neighbours.flow_now(label, leg.flow);
         }
         leg.binding.and_then(|id| self.registrar.get(id)).map_or(leg.flow, |binding| binding.flow)
+    }
+
+    /// A phone is at another flow now: what is under way with it goes on there.
+    pub(super) fn moved(&mut self, old: Flow, new: Flow) {
+        self.clients.moved(&mut self.io, old, new);
+        self.servers.moved(&mut self.io, old, new);
     }
 
     /// What a leg's phone is asked for if it does not say it in a Contact, as it has to: what it is

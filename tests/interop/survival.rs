@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::kit::Family::{V4, V6};
-use crate::kit::Transport::{Tcp, Udp};
+use crate::kit::Transport::{Tcp, Tls, Udp};
 use crate::kit::{Baresip, Denwa, Phone, READY, Scene, wait_until};
 
 /// baresip stops at a challenge that offers SHA-256, so its extensions are sent MD5 alone.
@@ -79,6 +79,22 @@ fn a_hold_after_kill_9_is_one() {
     wait_until("sound flows again", || kitchen.sends_and_receives() == (true, true));
     kitchen.hang_up();
     study.is_hung_up();
+}
+
+/// Its connection ends with the process, and it opens another one.
+#[test]
+#[ignore = "needs baresip"]
+fn after_kill_9_whoever_speaks_tls_goes_on_talking_and_hangs_up() {
+    let scene = Scene::new();
+    let denwa = Denwa::start(&scene, &format!("{HOUSE}\nlisten.tls = tls:PORT"));
+    let mut kitchen = kitchen().over(Tls).register(&scene, &denwa);
+    let mut study = study().on(V6).register(&scene, &denwa);
+    talk(&mut kitchen, &mut study);
+    crash(&denwa);
+    hear_each_other(&kitchen, &study);
+    kitchen.hang_up();
+    study.is_hung_up();
+    denwa.program.expect("101 → 102 ended");
 }
 
 #[test]

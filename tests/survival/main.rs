@@ -217,6 +217,32 @@ fn what_rings_for_long_at_an_upgrade_ends_with_cancel_and_503_on_its_connections
 }
 
 #[test]
+fn what_rang_by_tcp_ends_once_the_phones_are_back() {
+    let program = Program::start(QUIET);
+    let (mut one, mut two) = (Phone::tcp("101", &program), Phone::tcp("102", &program));
+    one.register();
+    two.register();
+    let caller = one.dial("102");
+    let invite = two.expect("INVITE ");
+    two.answer(&invite, "180 Ringing", "");
+    one.expect("SIP/2.0 180");
+    program.crash();
+    program.expect(" runs ");
+    two.reconnect();
+    two.asks_to_register();
+    let cancel = two.expect("CANCEL ");
+    two.answer(&cancel, "200 OK", "");
+    two.answer(&invite, "487 Request Terminated", "");
+    two.expect("ACK ");
+    one.reconnect();
+    one.asks_to_register();
+    one.is_refused(&caller, "503");
+    let Talk { mut caller, relay, .. } = talk(&mut one, &mut two, "102");
+    both_hear(&one, &two, relay);
+    one.hangs_up_to(&mut caller, &mut two);
+}
+
+#[test]
 fn the_echo_test_goes_on() {
     let program = Program::start(QUIET);
     let mut phone = Phone::udp("101", &program);

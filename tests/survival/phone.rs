@@ -241,9 +241,14 @@ impl Phone {
     }
 
     pub(crate) fn register(&mut self) {
+        self.asks_to_register();
+        self.expect("SIP/2.0 200");
+    }
+
+    /// Registers, and has not heard yet that it is.
+    pub(crate) fn asks_to_register(&mut self) {
         let mut registration = self.registration.clone();
         self.ask(&mut registration, "REGISTER", "Expires: 600\r\n", "");
-        self.expect("SIP/2.0 200");
         self.registration = registration;
     }
 

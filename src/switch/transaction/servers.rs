@@ -159,6 +159,25 @@ impl Servers {
         }
     }
 
+    /// A phone on a stream is at another one now: what it asked on the old one is answered there (RFC 3261
+    /// §18.2.2), and what was and it may not have heard is answered again.
+    pub(in crate::switch) fn moved(&mut self, io: &mut Io, old: Flow, new: Flow) {
+        if !old.is_reliable() || old.transport != new.transport {
+            return;
+        }
+        let asked = self.table.iter().filter(|(_, server)| server.reply == old);
+        let mut asked: Vec<ServerKey> = asked.map(|(key, _)| *key).collect();
+        asked.sort_unstable();
+        for key in asked {
+            if let Some(server) = self.table.get_mut(&key) {
+                server.reply = new;
+                if matches!(server.machine, ServerMachine::Invite(invite_server::State::Completed)) {
+                    io.send(new, server.last.clone());
+                }
+            }
+        }
+    }
+
     /// The ACK of a final response other than 2xx. False: it belongs to no transaction here.
     pub(in crate::switch) fn ack(&mut self, io: &mut Io, key: ServerKey) -> bool {
         let waits = self.table.get(&key).is_some_and(|server| {
