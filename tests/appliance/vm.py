@@ -1,5 +1,6 @@
 """A virtual machine with a real Alpine or Debian: ../shared/vm/alpine-vm, one method for each of its verbs."""
 
+import contextlib
 import fcntl
 import gzip
 import json
@@ -14,9 +15,6 @@ import time
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = PROJECT.parent / "shared" / "vm"
-
-# What tells one boot from another, once the services are up.
-BOOT = "cat /proc/sys/kernel/random/boot_id"
 
 # For how many seconds a boot is waited for, and then begun anew: a guest may hang before its services are up (seen with
 # QEMU 7.2: one page fault without an end). An Alpine of this machine's own kind is up within a minute.
@@ -60,7 +58,6 @@ class Vm:
         self.work, self.arch, self.system = pathlib.Path(work), arch, system
         # Below those that the system hands out, so that a port is free again after a boot.
         self.ports = dict(zip(forward, free_ports(socket.SOCK_DGRAM, 20000, len(forward))))
-        self.boot = ""
 
     def _tool(self, *words, **more):
         return subprocess.run([TOOLS / "alpine-vm", *map(str, words)], capture_output=True, text=True, **more)
@@ -73,7 +70,7 @@ class Vm:
 
     def start(self, *options, fresh=False, memory="512M"):
         """Boots it, and returns when its services are up."""
-        options = [*options, "--arch", self.arch, "--os", self.system, "-m", memory]
+        options = [*options, "--arch", self.arch, "--os", self.system, "-m", memory, "--qemu=-no-reboot"]
         if f"--qemu={FIRMWARE}" not in options and (kernel := self._unpacked_kernel()):
             options += ["--qemu=-kernel", f"--qemu={kernel}"]
         for port, here in self.ports.items():
@@ -87,7 +84,6 @@ class Vm:
                     break
         if done.returncode:
             raise RuntimeError(f"it did not start: {done.stdout}{done.stderr}")
-        self.boot = self.say(BOOT)
 
     def _unpacked_kernel(self):
         """A kernel for aarch64 that unpacks itself under UEFI alone, unpacked: QEMU does that since version 8."""
@@ -120,40 +116,66 @@ class Vm:
     def reboot(self):
         """An orderly one; returns when the services are up again."""
         self.run("(sleep 1; reboot) >/dev/null 2>&1 &")
-        self._come_back()
+        self._has_ended(300)
+        self._boot_again()
 
     def pull_plug(self):
-        """What a power cut does: it begins anew at once, and what was not on its disk is lost."""
-        self._reset()
-        self._come_back()
+        """What a power cut does: it ends at once, begins anew, and what was not on its disk is lost."""
+        self._pull()
+        self._boot_again()
 
-    def _reset(self):
-        options = json.loads((self.work / "vm.json").read_text())["argv"]
+    def _state(self):
+        return json.loads((self.work / "vm.json").read_text())
+
+    def _pull(self):
+        options = self._state()["argv"]
         monitor = re.match("unix:([^,]*)", options[options.index("-qmp") + 1]).group(1)
         with socket.socket(socket.AF_UNIX) as control:
             control.connect(monitor)
             with control.makefile("rw") as lines:
-                for command in ("qmp_capabilities", "system_reset"):
+                for command in ("qmp_capabilities", "quit"):
                     lines.readline()
                     lines.write(json.dumps({"execute": command}) + "\n")
                     lines.flush()
                 lines.readline()
+        self._has_ended(60)
+
+    def _is_on(self):
+        with contextlib.suppress(OSError):
+            return bool(pathlib.Path(f"/proc/{self._state()['pid']}/cmdline").read_bytes())
+        return False
+
+    def _has_ended(self, seconds):
+        """Waits until the emulator has."""
+        until = time.monotonic() + seconds
+        while self._is_on():
+            if time.monotonic() > until:
+                raise RuntimeError(f"the machine was still on after {seconds} s: {self.console()[-500:]}")
+            time.sleep(0.2)
 
     def _patience(self):
         return PATIENCE_OF_QUICK if (self.system, self.arch) == ("alpine", "x86_64") else PATIENCE
 
-    def _come_back(self):
-        """Waits until another boot than the last one has ended."""
+    def _boot_again(self):
+        """Boots the same disk, in an emulator of its own: one that goes on through a reboot keeps all code that was ever
+        run, and goes through it at each write to where that stood. By the fifth boot a kernel is unpacked for minutes
+        (QEMU 7.2)."""
         for patience in self._patience():
-            start = time.monotonic()
-            while time.monotonic() - start < patience:
+            state = self._state()
+            with open(self.work / "qemu.log", "ab") as log:
+                emulator = subprocess.Popen(
+                    state["argv"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
+            (self.work / "vm.json").write_text(json.dumps({**state, "pid": emulator.pid}))
+            until = time.monotonic() + patience
+            while time.monotonic() < until:
                 time.sleep(1)
-                status, boot = self.run(BOOT, 20)
-                if status == 0 and boot != self.boot:
-                    self.boot = boot
+                if emulator.poll() is not None:
+                    raise RuntimeError(f"the emulator has ended: {(self.work / 'qemu.log').read_text(errors='replace')}")
+                if self.run("true", 20)[0] == 0:
                     return
-            self._reset()
-        raise RuntimeError("it did not boot again")
+            self._pull()
+        raise RuntimeError(f"it did not boot again: {self.console()[-500:]}")
 
     def console(self):
         return (self.work / "console.log").read_text(errors="replace")
