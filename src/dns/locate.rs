@@ -49,7 +49,7 @@ impl Resolver {
             }
         };
         let Some(first) = first else { return Err(not_offered(name)) };
-        let (hosts, ttl) = if target.port.is_some() || self.hosts.addresses(name).is_some() {
+        let (hosts, ttl) = if target.port.is_some() || self.hosts.borrow().addresses(name).is_some() {
             (vec![(first, name.clone(), target.port.unwrap_or(first.port))], Duration::MAX)
         } else {
             let domains = match target.transport {

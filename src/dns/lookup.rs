@@ -30,7 +30,8 @@ impl Resolver {
         host: &Name,
         deadline: Instant,
     ) -> Result<Found<Vec<IpAddr>>, DnsError> {
-        if let Some(addresses) = self.hosts.addresses(host) {
+        let own = self.hosts.borrow().addresses(host);
+        if let Some(addresses) = own {
             let (six, four): (Vec<IpAddr>, Vec<IpAddr>) = addresses.into_iter().partition(IpAddr::is_ipv6);
             return Ok(Found { items: chosen(six, four), ttl: OWN_HOLD });
         }
@@ -102,7 +103,8 @@ impl Resolver {
             return known;
         }
         let permit = by(deadline, self.permits.acquire()).await.ok_or_else(late)?;
-        let found = self.servers.ask(question, &self.random, deadline).await;
+        let servers = Rc::clone(&self.servers.borrow());
+        let found = servers.ask(question, &self.random, deadline).await;
         drop(permit);
         let found = self.cache.borrow_mut().put(question, found, self.now());
         drop(first);

@@ -15,8 +15,8 @@
 //! | aliases (CNAME) in a row | [`MAX_ALIASES`] | an error |
 //! | places of a target | [`MAX_PLACES`], 4 of each family for a host | the rest does not count |
 //!
-//! Names are complete: `search` in `/etc/resolv.conf` is not followed. That file and `/etc/hosts` are read once, before
-//! the cage; who changes them restarts the exchange.
+//! Names are complete: `search` in `/etc/resolv.conf` is not followed. That file and `/etc/hosts` are read before the
+//! cage; what changes in them later is told by the keeper.
 
 mod cache;
 mod error;
@@ -74,6 +74,9 @@ pub(crate) const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// The most octets of a file of the system that are read.
 const MAX_FILE: u64 = 65_536;
 
+/// The most octets of it as text: each that is none takes three (U+FFFD).
+pub(crate) const MAX_TEXT: usize = 3 * MAX_FILE as usize;
+
 /// Who is to be spoken to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
@@ -129,8 +132,8 @@ pub struct Located {
 
 /// Who finds it out: one for all that are looked for, in the loop's thread.
 pub struct Resolver {
-    servers: Servers,
-    hosts: Hosts,
+    servers: RefCell<Rc<Servers>>,
+    hosts: RefCell<Hosts>,
     random: Random,
     cache: RefCell<Cache>,
     /// Who asks what, and lets others wait that ask the same.
@@ -150,7 +153,7 @@ impl Resolver {
     pub fn from_system() -> io::Result<Resolver> {
         let mut seed = [0; 16];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
-        let [resolv_conf, hosts] = FILES.map(text);
+        let [resolv_conf, hosts] = read_files();
         Ok(Resolver::new(&resolv_conf, &hosts, seed))
     }
 
@@ -161,8 +164,8 @@ impl Resolver {
 
     fn with(servers: Servers, hosts: &str, seed: [u8; 16]) -> Resolver {
         Resolver {
-            servers,
-            hosts: Hosts::read(hosts),
+            servers: RefCell::new(Rc::new(servers)),
+            hosts: RefCell::new(Hosts::read(hosts)),
             random: Random::new(seed),
             cache: RefCell::default(),
             under_way: RefCell::default(),
@@ -171,10 +174,22 @@ impl Resolver {
         }
     }
 
+    /// Goes by other texts from now on; what was asked before is asked anew.
+    pub fn learn(&self, resolv_conf: &str, hosts: &str) {
+        self.servers.replace(Rc::new(Servers::read(resolv_conf)));
+        self.hosts.replace(Hosts::read(hosts));
+        self.cache.take();
+    }
+
     /// What the cache takes for now.
     fn now(&self) -> Instant {
         Instant::now() + self.ahead.get()
     }
+}
+
+/// What [`FILES`] say.
+pub(crate) fn read_files() -> [String; 2] {
+    FILES.map(text)
 }
 
 /// What a file says, as far as it is text; nothing if it cannot be read.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::message::{BEQUEATH, INHERIT, Message, Past, READY, RENEW, SERVE, answer, receive_message};
-use super::parcel::{Contents, unpack, unpack_material};
+use super::message::{BEQUEATH, INHERIT, Message, NAMES, Past, READY, RENEW, SERVE, answer, receive_message};
+use super::parcel::{Contents, unpack, unpack_material, unpack_names};
 use super::{Predecessor, Sockets};
 use crate::config::Config;
 use crate::tls::Material;
@@ -105,6 +105,8 @@ pub enum Order {
         /// For [`Link::answer`].
         number: u8,
     },
+    /// To ask for names as these files say from now on ([`dns::FILES`](crate::dns::FILES)).
+    Names([String; 2]),
     /// To leave everything to the exchange at the other end of this.
     Bequeath(UnixStream),
 }
@@ -144,6 +146,12 @@ impl Link {
                 match descriptors.pop() {
                     Some(pair) => return Ok(Some(Order::Bequeath(pair.into()))),
                     None => continue,
+                }
+            }
+            if kind == NAMES {
+                match unpack_names(descriptors.pop()) {
+                    Ok(files) => return Ok(Some(Order::Names(files))),
+                    Err(_) => continue,
                 }
             }
             if kind == RENEW {

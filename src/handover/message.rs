@@ -2,7 +2,7 @@
 //!
 //! The keeper sends one message on a stream socket: three octets, which say the version, what it is, and its number,
 //! then [`Past`], and with them descriptors (`SCM_RIGHTS`). So a message is as short as it can be, and to send one
-//! never blocks. Back come single octets: [`READY`], and one for each later message ([`answer`]).
+//! never blocks. Back come single octets: [`READY`], and one for each order ([`answer`]).
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -30,6 +30,9 @@ pub(super) const BEQUEATH: u8 = b'b';
 
 /// A message with another certificate for TLS, and nothing else.
 pub(super) const RENEW: u8 = b't';
+
+/// A message with what the system's files say of name servers and names. It is not answered.
+pub(super) const NAMES: u8 = b'n';
 
 /// Version, kind, number, and the past.
 pub(super) const PREAMBLE: usize = 3 + Past::LENGTH;

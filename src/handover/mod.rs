@@ -24,6 +24,6 @@ pub(crate) use link::receive;
 pub use link::{Handover, Link, Order, keeper};
 pub use message::Past;
 pub(crate) use message::{READY, answer, send_heir};
-pub(crate) use parcel::Parcel;
 pub use parcel::{MAX_SOCKETS, MAX_WEB_SOCKETS};
+pub(crate) use parcel::{Parcel, send_names};
 pub use sockets::Sockets;

@@ -15,9 +15,10 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::message::{INHERIT, Past, RENEW, SERVE, send};
+use super::message::{INHERIT, NAMES, Past, RENEW, SERVE, send};
 use super::{Sockets, descriptors};
 use crate::config::{Config, MAX_BYTES, MAX_LISTEN, MAX_MANTELA_LISTEN, Sandbox};
+use crate::dns;
 use crate::tls::{self, Material};
 
 /// The most sockets for SIP that are handed over: one of each family for each `listen`.
@@ -31,6 +32,9 @@ pub(super) const MAX_BODY: usize = MAX_BYTES + 2 * libc::PATH_MAX as usize + 102
 
 /// The same for a certificate and its key: two files and their paths.
 const MAX_MATERIAL: usize = 2 * (tls::MAX_FILE + libc::PATH_MAX as usize) + 1024;
+
+/// The same for what is said of names: two files, each after its length.
+const MAX_NAMES: usize = 2 * dns::MAX_TEXT + 16;
 
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
@@ -86,6 +90,12 @@ pub(crate) struct Parcel {
     pub(crate) sockets: Sockets,
     pub(crate) lasting: Lasting,
     pub(crate) has_state: bool,
+}
+
+/// Sends what the system's files say of names ([`dns::FILES`]), without waiting.
+pub(crate) fn send_names(to: &UnixStream, files: &[String; 2]) -> io::Result<()> {
+    let packed = sealed(&postcard::to_allocvec(files).map_err(io::Error::other)?)?;
+    send(to, NAMES, 0, Past::default(), &[packed.as_fd()])
 }
 
 impl Parcel {
@@ -225,6 +235,11 @@ pub(super) fn unpack(descriptors: Vec<OwnedFd>) -> io::Result<Contents> {
 /// The certificate and its key.
 pub(super) fn unpack_material(file: Option<OwnedFd>) -> io::Result<Material> {
     postcard::from_bytes(&read(file, MAX_MATERIAL)?).map_err(io::Error::other)
+}
+
+/// What the system's files say of names.
+pub(super) fn unpack_names(file: Option<OwnedFd>) -> io::Result<[String; 2]> {
+    postcard::from_bytes(&read(file, MAX_NAMES)?).map_err(io::Error::other)
 }
 
 /// What is in a file in memory.

@@ -25,9 +25,9 @@ pub(super) struct Certificate {
 }
 
 /// What is different for a file that was written, replaced or opened to us: device, number, size, times.
-type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+pub(super) type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
-fn stamp(path: &Path) -> Option<Stamp> {
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     // Where a link leads to, if it is one.
     let file = fs::metadata(path).ok()?;
     let (written, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));

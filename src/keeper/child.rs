@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::handover::{Parcel, Past, READY, answer, send_heir};
+use crate::handover::{Parcel, Past, READY, answer, send_heir, send_names};
 
 /// A program that is an exchange: at first this one itself. It is opened once, and so are all exchanges from
 /// it: it does not matter whether the file is replaced or deleted meanwhile, or in a folder that a caged process
@@ -143,6 +143,11 @@ impl Exchange {
         parcel.send_material(&self.link, number)?;
         self.asked = Some(number);
         Ok(())
+    }
+
+    /// Tells it what the files say of name servers and names ([`dns::FILES`](crate::dns::FILES)). It does not answer.
+    pub(super) fn tell_names(&self, files: &[String; 2]) -> io::Result<()> {
+        send_names(&self.link, files)
     }
 
     /// Tells it that there is an heir at the other end of `pair`.

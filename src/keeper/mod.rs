@@ -29,6 +29,7 @@ mod certificate;
 mod child;
 mod door;
 mod local;
+mod names;
 mod orders;
 mod rights;
 mod take_over;
@@ -57,6 +58,7 @@ use crate::tls;
 use certificate::Certificate;
 use child::Binary;
 use door::Door;
+use names::Names;
 use terminal::Terminal;
 
 /// What is needed to keep an exchange running. It is little: not even the configuration is kept in
@@ -72,6 +74,7 @@ pub struct Keeper {
     parcel: Parcel,
     /// Where TLS is spoken with a certificate that is given.
     certificate: Option<Certificate>,
+    names: Names,
     /// `None` where there is no state folder for it.
     door: Option<Door>,
     terminal: Terminal,
@@ -121,12 +124,12 @@ impl Keeper {
         }
         let parcel = Parcel::new(path, config, file, has_state, material.as_ref(), sockets);
         let parcel = parcel.map_err(StartError::Parcel)?;
-        let terminal = Terminal::own();
+        let (names, terminal) = (Names::new(), Terminal::own());
         // What it comes to is said by the exchange, of which the same is true.
         rights::confine(config, path, &program, user.as_ref(), has_state).map_err(StartError::Sandbox)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let path = path.to_owned();
-        Ok(Keeper { own, program, binary, path, parcel, certificate, door, terminal, log, since })
+        Ok(Keeper { own, program, binary, path, parcel, certificate, names, door, terminal, log, since })
     }
 }
 

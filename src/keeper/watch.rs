@@ -156,7 +156,8 @@ impl Watch {
         let heir = self.upgrade.as_ref().and_then(Upgrade::deadline);
         let fallback = self.fallback.as_ref().map(|fallback| fallback.until);
         let certificate = self.keeper.certificate.as_ref().map(Certificate::deadline);
-        let until = [until, reload, guest, heir, fallback, certificate].into_iter().flatten().min();
+        let names = Some(self.keeper.names.next);
+        let until = [until, reload, guest, heir, fallback, certificate, names].into_iter().flatten().min();
         let time = until.map(|until| until.saturating_duration_since(Instant::now()));
         let time =
             time.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() });
@@ -253,6 +254,7 @@ impl Watch {
         self.give_up_heir(now);
         self.fallback.take_if(|fallback| fallback.until <= now);
         self.look_at_certificate(now);
+        self.look_at_names(now);
         match &self.state {
             State::Waiting(until) if *until <= now => match self.start() {
                 Ok(exchange) => self.state = State::Running(exchange),

@@ -256,8 +256,10 @@ pub fn run(
             }
         }
     };
-    let stopped =
-        or(stop(&hub, signals), obey(&hub, keeper.as_ref(), &mut listening, reporting, start_reporting));
+    let stopped = or(
+        stop(&hub, signals),
+        obey(&hub, keeper.as_ref(), &resolver, &mut listening, reporting, start_reporting),
+    );
     if let Some(keeper) = &keeper {
         keeper.get_ref().ready()?;
     }
@@ -397,6 +399,7 @@ async fn next_signal(signals: &Async<Signals>) -> io::Result<Signal> {
 async fn obey<M: Machine>(
     hub: &RefCell<Hub<'_, M>>,
     keeper: Option<&Async<Link>>,
+    resolver: &Resolver,
     listening: &mut Listening<
         impl Fn(SocketAddr) -> Task<()>,
         impl Fn(Async<TcpListener>, Transport) -> Task<()>,
@@ -418,6 +421,10 @@ async fn obey<M: Machine>(
             Ok(Some(Order::Renew { material, number })) => {
                 let is_done = hub.borrow_mut().take(&material).is_ok();
                 keeper.get_ref().answer(number, is_done);
+            }
+            Ok(Some(Order::Names([resolv_conf, hosts]))) => {
+                resolver.learn(&resolv_conf, &hosts);
+                hub.borrow_mut().remark("names are asked for as /etc/resolv.conf says now".into());
             }
             Ok(Some(Order::Bequeath(heir))) => {
                 if bequeath(hub, heir).await? {

@@ -20,6 +20,7 @@ mod kit;
 mod kamailio;
 mod lines;
 mod linphone;
+mod names;
 mod network;
 mod peers;
 mod phones;

@@ -1,7 +1,7 @@
 //! Exchange to exchange: two of ours, joined by a few lines on each side.
 
 use crate::kit::Family::{V4, V6};
-use crate::kit::Transport::{Tls, Udp};
+use crate::kit::Transport::{Tcp, Tls, Udp};
 use crate::kit::{Baresip, Denwa, Family, Machine, Phone, Scene, in_uri, ports, wait_until};
 
 /// Two exchanges that know each other, each in a scene of its own.
@@ -32,7 +32,7 @@ impl Pair {
     }
 
     fn phones(&self, a: Family, b: Family) -> (Phone, Phone) {
-        let kitchen = Baresip::new("101", "correct-horse").tone(440.0).on(a).over(Udp);
+        let kitchen = Baresip::new("101", "correct-horse").tone(440.0).on(a).over(Tcp);
         let study = Baresip::new("201", "battery-staple").tone(1000.0).on(b).over(Udp);
         (kitchen.register(&self.scenes[0], &self.kyoto), study.register(&self.scenes[1], &self.tokyo))
     }
@@ -319,15 +319,6 @@ fn encrypted_sound_passes_between_exchanges_by_tls() {
     }
 }
 
-/// Whether the other end of an IPv6 link can be reached: while it is cut, packets go to a card that nobody has.
-fn link(machine: &Machine, other: &str, is_whole: bool) {
-    let mut words = vec!["-6", "neigh", if is_whole { "del" } else { "replace" }, other, "dev", "eth0"];
-    if !is_whole {
-        words.extend(["lladdr", "02:00:00:00:00:ff", "nud", "permanent"]);
-    }
-    assert!(machine.command("ip").args(words).status().unwrap().success());
-}
-
 #[test]
 #[ignore = "needs baresip and network namespaces"]
 fn a_call_goes_on_when_the_link_between_exchanges_was_cut() {
@@ -356,18 +347,18 @@ fn a_call_goes_on_when_the_link_between_exchanges_was_cut() {
     study.answer();
     kitchen.hears(&study);
     study.hears(&kitchen);
-    link(&machines[0], "2001:db8::2", false);
+    machines[0].link("eth0", "2001:db8::2", false);
     std::thread::sleep(std::time::Duration::from_secs(6));
-    link(&machines[0], "2001:db8::2", true);
+    machines[0].link("eth0", "2001:db8::2", true);
     kitchen.new_recording();
     study.new_recording();
     kitchen.hears(&study);
     study.hears(&kitchen);
 
     // What is said while it is cut is said again: both hang up.
-    link(&machines[0], "2001:db8::2", false);
+    machines[0].link("eth0", "2001:db8::2", false);
     kitchen.hang_up();
     std::thread::sleep(std::time::Duration::from_secs(3));
-    link(&machines[0], "2001:db8::2", true);
+    machines[0].link("eth0", "2001:db8::2", true);
     study.is_hung_up();
 }

@@ -60,6 +60,15 @@ impl Machine {
         self.ip(&[&["address", "add", address, "dev", port], no_wait].concat());
     }
 
+    /// Whether a neighbour can be reached by IPv6: while it cannot, packets go to a card that nobody has.
+    pub fn link(&self, port: &str, neighbour: &str, is_whole: bool) {
+        let mut words = vec!["-6", "neigh", if is_whole { "del" } else { "replace" }, neighbour, "dev", port];
+        if !is_whole {
+            words.extend(["lladdr", "02:00:00:00:00:ff", "nud", "permanent"]);
+        }
+        self.ip(&words);
+    }
+
     /// Sends everything else to a router.
     pub fn default_route(&self, router: IpAddr) {
         self.ip(&["route", "add", "default", "via", &router.to_string()]);
