@@ -39,7 +39,13 @@ impl Switch {
         party: Party,
         pop: usize,
     ) {
-        let dialled = self.dialled(request);
+        let dialled = match (&party, self.dialled(request)) {
+            // Whoever is joined with us means us, by whatever name or address it knows us.
+            (Party::Neighbour(_), nobody) if nobody.is_empty() => {
+                Uri::parse(request.uri()).and_then(|uri| uri.number()).unwrap_or_default()
+            }
+            (_, dialled) => dialled,
+        };
         let goal = match request.first(Name::Replaces).and_then(|value| self.replaced(value)) {
             Some((call, dialog, side)) if self.may_take_over(&party, call, dialog, side) => {
                 Goal::Takeover { call, dialog, side }

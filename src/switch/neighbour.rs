@@ -209,6 +209,15 @@ impl Neighbours {
         ways.into_iter().map(|(_, target, flow)| (target, flow)).collect()
     }
 
+    /// Nothing was heard by a way in time: those that are known to answer are tried before it, until it answers again.
+    pub(super) fn doubt(&mut self, flow: &Flow) {
+        let ways =
+            self.by_label.values_mut().flat_map(|state| &mut state.hosts).flat_map(|host| &mut host.ways);
+        for way in ways.filter(|way| way.flow == *flow && way.health != Health::Down) {
+            way.health = Health::Unknown;
+        }
+    }
+
     /// The flow by which a leg's exchange is spoken with now: another connection, if its own is gone.
     pub(super) fn flow_now(&self, label: &Label, flow: Flow) -> Flow {
         let same = |way: &&Way| {

@@ -117,7 +117,8 @@ impl Switch {
         credit: bool,
     ) {
         let uri = Uri::parse(request.uri());
-        let for_us = uri.is_some_and(|uri| uri.user.is_none() && self.is_ours(&uri.host));
+        let is_joined = || self.neighbours.knows(reply.source());
+        let for_us = uri.is_some_and(|uri| uri.user.is_none() && (self.is_ours(&uri.host) || is_joined()));
         match method {
             Method::Bye | Method::Prack | Method::Update => return self.refuse(reply, request, 481, b""),
             // Anybody may ask, so nothing is kept of it.

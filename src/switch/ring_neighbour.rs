@@ -197,7 +197,8 @@ impl Switch {
                 return;
             }
             silent.state = BranchState::Unwanted(NO_REASON);
-            let leg = silent.leg;
+            let (leg, flow) = (silent.leg, silent.flow);
+            switch.neighbours.doubt(&flow);
             if switch.another_way(fork, call) || !fork.is_done() {
                 return;
             }

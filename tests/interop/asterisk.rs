@@ -259,3 +259,54 @@ fn an_asterisk_is_the_provider_of_a_line() {
     study.hang_up();
     denwa.program.expect("0451234567 → 102 ended");
 }
+
+/// By TLS; it has one codec, and keeps the session by a timer.
+#[test]
+#[ignore = "needs baresip and Asterisk"]
+fn an_asterisk_is_the_provider_of_a_line_by_tls() {
+    if !Asterisk::is_here() {
+        return;
+    }
+    let (scene, theirs) = (Scene::called("-ours"), Scene::called("-asterisk"));
+    let there = ports::take(1);
+    let (certificate, key, fingerprint) = Asterisk::certificate(&theirs);
+    let pjsip = format!(
+        "[tls]\ntype=transport\nprotocol=tls\nbind=[::1]:{there}\ncert_file={certificate}\npriv_key_file={key}\n\
+         method=tlsv1_2\n\n[line]\ntype=endpoint\ncontext=default\ndisallow=all\nallow=alaw\naors=line\nauth=line\n\
+         direct_media=no\nrewrite_contact=yes\ntimers=always\ntimers_min_se=90\ntimers_sess_expires=90\n\n[line]\n\
+         type=auth\nauth_type=userpass\nusername=line\npassword=a-line-password\n\n[line]\ntype=aor\n\
+         max_contacts=1\nremove_existing=yes\n"
+    );
+    let asterisk = Asterisk::start(&theirs, &pjsip, EXTENSIONS);
+    let settings = format!(
+        "{HOUSE}trunk.isp = sip:line@[::1]:{there};transport=tls\ntrunk.isp.pin = {fingerprint}\n\
+         trunk.isp.password = a-line-password\ntrunk.isp.numbers = 102\nroute.0 = trunk.isp\n"
+    );
+    let denwa = Denwa::start(&scene, &settings);
+    denwa.program.expect("trunk.isp is registered");
+    let (mut kitchen, mut study) = phones(&scene, &denwa);
+
+    // The provider calls our line, by the connection that we have opened.
+    talk(&mut kitchen, &mut study, "0991234567");
+    kitchen.hang_up();
+    study.is_hung_up();
+
+    kitchen.dial("0451234567");
+    kitchen.talks();
+    kitchen.hears_itself();
+    let codec = asterisk.console("pjsip show channelstats");
+    assert!(codec.contains("alaw") && !codec.contains("ulaw"), "{codec}");
+    kitchen.show_rates();
+    wait_until("sound flows", || kitchen.sends_and_receives() == (true, true));
+    kitchen.program.say("/hold");
+    wait_until("silence from here", || !kitchen.sends_and_receives().0);
+    kitchen.program.say("/resume");
+    wait_until("sound flows again", || kitchen.sends_and_receives() == (true, true));
+    // A refresh is due after half of the time.
+    std::thread::sleep(Duration::from_secs(50));
+    let refresh = kitchen.last_received("INVITE");
+    assert!(refresh.contains("Session-Expires"), "{refresh}");
+    wait_until("sound flows on", || kitchen.sends_and_receives() == (true, true));
+    kitchen.hang_up();
+    denwa.program.expect("101 → 0451234567 ended");
+}

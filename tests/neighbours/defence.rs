@@ -318,3 +318,29 @@ fn names_that_lead_elsewhere_in_another_order_confuse_nobody() {
         .count();
     assert_eq!(closed, 0, "both were wanted");
 }
+
+/// A friend without a password, or somebody who writes its address on his datagrams.
+#[test]
+fn a_flood_from_a_friends_address_takes_what_it_was_granted_and_no_more() {
+    let (mut world, _) = World::new(PEER, &[101, 102, 103]);
+    // With the budgets of a fresh exchange.
+    world.input(Input::Reload(config(&format!("ext.102 = secret-102\next.103 = secret-103\n{PEER}"))));
+    let (mut rang, mut answers) = (0, 0);
+    for second in 0..3 {
+        for n in 0..5_000 {
+            let sent = world.say(tokyo(), &invite(tokyo(), "101", "555", &format!("flood-{second}-{n}")));
+            rang += sent.iter().filter(|(to, m)| *to == World::at(101) && m.starts_with("INVITE")).count();
+            answers += sent.iter().filter(|(to, _)| *to == tokyo()).count();
+            if n % 5 == 0 {
+                world.wait(Duration::from_millis(1));
+            }
+        }
+        let (sent, _) = world.dial(102, "103");
+        one(&sent, World::at(103), "INVITE");
+    }
+    // Its `max-calls`; and 500 datagrams a second are read, as of any source that is known.
+    assert_eq!(rang, 10);
+    assert!(answers <= 5_000, "{answers} answers to 15,000 datagrams");
+    world.wait(seconds(600));
+    world.is_at_rest();
+}

@@ -50,6 +50,25 @@ fn it_is_asked_for_its_password_and_shown_so_that_it_can_be_called_back() {
 }
 
 #[test]
+fn it_may_know_us_by_another_name() {
+    let (mut world, _) = World::new(PEER, &[101, 102]);
+    let elsewhere = |request: String| request.replacen("@192.0.2.1 SIP", "@our-old-name.example SIP", 1);
+    let request = elsewhere(invite(tokyo(), "101", "555", "a"));
+    let sent = world.say(tokyo(), &request);
+    let challenge = one(&sent, tokyo(), "SIP/2.0 407").to_owned();
+    let sent = world.say(tokyo(), &prove(&request, &challenge, "link", "shared-secret"));
+    one(&sent, World::at(101), "INVITE");
+    let options = "OPTIONS sip:our-old-name.example SIP/2.0\r\nVia: SIP/2.0/UDP 203.0.113.9;branch=z9hG4bKo\r\n\
+        Max-Forwards: 70\r\nFrom: <sip:tokyo>;tag=o\r\nTo: <sip:our-old-name.example>\r\nCall-ID: o\r\n\
+        CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+    one(&world.say(tokyo(), options), tokyo(), "SIP/2.0 200");
+    // A phone that asks for another domain asks for somebody else.
+    let invite = world.request(102, "INVITE", "sip:101@our-old-name.example", "", "");
+    let sent = world.ask(102, &invite);
+    one(&sent, World::at(102), "SIP/2.0 404");
+}
+
+#[test]
 fn strangers_are_not_friends() {
     let (mut world, _) = World::new(PEER, &[101]);
     let stranger: SocketAddr = "198.51.100.200:5060".parse().unwrap();
@@ -157,6 +176,24 @@ fn a_peer_that_does_not_answer_fails_at_once_and_ipv4_is_tried_where_ipv6_is_sil
     let next = one(&sent, tokyo(), "INVITE").to_owned();
     let sent = world.say(tokyo(), &answer(&next, 486, "far", "", ""));
     one(&sent, World::at(101), "SIP/2.0 486");
+
+    // What has just been silent is not waited for again.
+    let (mut both, _) = World::new(text, &[101]);
+    both.alive = vec![six, tokyo()];
+    both.wait(Duration::from_secs(30));
+    both.alive = vec![tokyo()];
+    for (number, is_known) in [("8023555", false), ("8023556", true)] {
+        let (sent, _) = both.dial(101, number);
+        let sent = match is_known {
+            true => sent,
+            false => {
+                one(&sent, six, "INVITE");
+                both.wait(Duration::from_millis(1100))
+            }
+        };
+        let next = one(&sent, tokyo(), "INVITE").to_owned();
+        both.say(tokyo(), &answer(&next, 486, "far", "", ""));
+    }
 
     // One that is alone and silent is given up before the caller gives up.
     let text = "peer.osaka = sip:203.0.113.77\npeer.osaka.prefix = 9\n";

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use denwa::sip::digest::{Algorithm, Ha1, Qop, respond};
+
 use crate::kit::*;
 
 const TRUNK: &str = "trunk.isp = sip:0312345678@203.0.113.9\ntrunk.isp.password = pstn-secret\n\
@@ -23,23 +25,26 @@ const PROXY: &str =
 
 /// Whether a request proves who we are there.
 fn is_proved(request: &str, nonce: &str) -> bool {
+    is_proved_by(Algorithm::Md5, request, nonce)
+}
+
+fn is_proved_by(algorithm: Algorithm, request: &str, nonce: &str) -> bool {
     let challenge =
         format!("SIP/2.0 401 x\r\nWWW-Authenticate: Digest realm=\"isp.example\",nonce=\"{nonce}\"\r\n");
     let line =
         request.lines().find(|l| l.starts_with("Authorization") || l.starts_with("Proxy-Auth")).unwrap();
     let cnonce = between(line, "cnonce=\"", "\"");
     let bare = format!("{} {} SIP/2.0\r\nMax-Forwards: 70\r\n", word(request, 0), word(request, 1));
-    let expected = prove_with(&bare, &challenge, cnonce);
+    let expected = prove_with(algorithm, &bare, &challenge, cnonce);
     line.contains("username=\"u777\"") && between(line, "response=\"", "\"") == expected
 }
 
-fn prove_with(request: &str, challenge: &str, cnonce: &str) -> String {
-    use denwa::sip::digest::{Algorithm, Ha1, Qop, respond};
+fn prove_with(algorithm: Algorithm, request: &str, challenge: &str, cnonce: &str) -> String {
     let (realm, nonce) = (between(challenge, "realm=\"", "\""), between(challenge, "nonce=\"", "\""));
     let ha1 = Ha1::new(b"u777", realm.as_bytes(), b"pstn-secret");
     let qop = Qop::Auth { nc: 1, nc_raw: b"00000001", cnonce: cnonce.as_bytes() };
     let (method, uri) = (word(request, 0).as_bytes(), word(request, 1).as_bytes());
-    respond(Algorithm::Md5, &ha1, method, uri, nonce.as_bytes(), &qop).unwrap()
+    respond(algorithm, &ha1, method, uri, nonce.as_bytes(), &qop).unwrap()
 }
 
 /// A world in which the trunk is registered for 600 s, and the REGISTER that did it.
@@ -81,6 +86,25 @@ fn a_provider_that_wants_it_longer_gets_it_and_one_that_never_has_enough_is_left
     let sent = world.say(provider(), &answer(&longer, 423, "t", "Min-Expires: 7200\r\n", ""));
     none(&sent, provider(), "REGISTER");
     none(&world.wait(seconds(290)), provider(), "REGISTER");
+}
+
+/// Whichever it names first: who can break the weaker one could otherwise put it there.
+#[test]
+fn of_what_a_provider_offers_the_strongest_is_taken() {
+    let sha = REALM.replace("MD5", "SHA-256");
+    let later = REALM.replace("MD5", "SHA-512-256");
+    for offered in [format!("{sha}{REALM}"), format!("{REALM}{sha}"), format!("{later}{sha}")] {
+        let (mut world, sent) = World::new(TRUNK, &[101, 102]);
+        let register = one(&sent, provider(), "REGISTER").to_owned();
+        let sent = world.say(provider(), &answer(&register, 401, "t", &offered, ""));
+        let register = one(&sent, provider(), "REGISTER");
+        assert!(header(register, "Authorization").contains("algorithm=SHA-256"), "{register}");
+        assert!(is_proved_by(Algorithm::Sha256, register, "n1"), "{register}");
+    }
+    // What denwa does not know is not answered.
+    let (mut world, sent) = World::new(TRUNK, &[101, 102]);
+    let register = one(&sent, provider(), "REGISTER").to_owned();
+    none(&world.say(provider(), &answer(&register, 401, "t", &later, "")), provider(), "REGISTER");
 }
 
 #[test]
