@@ -105,7 +105,7 @@ pub enum Order {
         /// For [`Link::answer`].
         number: u8,
     },
-    /// To ask for names as these files say from now on ([`dns::FILES`](crate::dns::FILES)).
+    /// To ask for names as these files say from now on (`/etc/resolv.conf` and `/etc/hosts`).
     Names([String; 2]),
     /// To leave everything to the exchange at the other end of this.
     Bequeath(UnixStream),

@@ -30,9 +30,7 @@ impl Switch {
             match self.registrar.register(&self.config, self.io.now, number, reply, request) {
                 Ok(changes) => {
                     self.tell_changes(number, request, changes.came, changes.gone);
-                    for (old, new) in changes.moved {
-                        self.moved(old, new);
-                    }
+                    changes.moved.into_iter().for_each(|moved| self.moved(moved));
                     self.registrar.write_contacts(&mut headers, number.as_str(), self.io.now);
                     for path in request.list(Name::Path) {
                         headers.extend_from_slice(b"Path: ");

@@ -172,8 +172,17 @@ pub(super) struct Changes {
     pub(super) came: Vec<BindingId>,
     /// Bindings that are gone.
     pub(super) gone: Vec<(Flow, Gone)>,
-    /// Flows whose phone is now at another one.
-    pub(super) moved: Vec<(Flow, Flow)>,
+    /// Phones that are at another flow now.
+    pub(super) moved: Vec<Moved>,
+}
+
+/// A phone that is at another flow now.
+#[derive(Debug)]
+pub(super) struct Moved {
+    pub(super) from: Flow,
+    pub(super) to: Flow,
+    /// That which it was at is a stream that has ended.
+    pub(super) has_ended: bool,
 }
 
 /// What a binding's timer asks for.
@@ -271,7 +280,7 @@ impl Registrar {
     /// An extension has proved itself on a connection on which nobody is registered. If that is its one phone at
     /// this address whose connection is gone, the phone is there from now on, though it has not registered
     /// anew. Returns the flow that it had.
-    pub(super) fn reconnected(&mut self, now: Instant, number: &Number, flow: Flow) -> Option<Flow> {
+    pub(super) fn reconnected(&mut self, now: Instant, number: &Number, flow: Flow) -> Option<Moved> {
         if !flow.is_reliable() || self.knows(&flow) {
             return None;
         }
@@ -286,7 +295,7 @@ impl Registrar {
         self.records.extend(binding.note(now, number, true));
         self.came(flow);
         self.left(before);
-        Some(before)
+        Some(Moved { from: before, to: flow, has_ended: true })
     }
 
     /// Serves a REGISTER of an extension whose credentials were right. All of it or nothing.
@@ -399,7 +408,8 @@ impl Registrar {
             let before = std::mem::replace(&mut binding.flow, flow);
             if before != flow {
                 changes.came.push(binding.id);
-                changes.moved.push((before, flow));
+                let has_ended = before.is_reliable() && !binding.connected;
+                changes.moved.push(Moved { from: before, to: flow, has_ended });
             }
             if flow.is_reliable() {
                 let ids = self.streams.entry(flow.stream.0).or_default();
@@ -432,9 +442,9 @@ impl Registrar {
             binding.unanswered = 0;
             self.records.extend(binding.note(now, number, is_news));
         }
-        for (old, new) in &changes.moved {
-            self.came(*new);
-            self.left(*old);
+        for Moved { from, to, .. } in &changes.moved {
+            self.came(*to);
+            self.left(*from);
         }
         Ok(changes)
     }

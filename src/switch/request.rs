@@ -7,7 +7,7 @@ use super::dialog::Place;
 use super::flow::{Flow, Transport};
 use super::fork::Kind;
 use super::forward::{Onward, contact_uri};
-use super::registrar::Binding;
+use super::registrar::{Binding, Moved};
 use super::route::Destination;
 use super::secret::Purpose;
 use super::token::Token;
@@ -157,8 +157,8 @@ impl Switch {
         if method == Method::Register {
             return self.register(key, reply, request, &number);
         }
-        if let Some(before) = self.registrar.reconnected(self.io.now, &number, reply) {
-            self.moved(before, reply);
+        if let Some(moved) = self.registrar.reconnected(self.io.now, &number, reply) {
+            self.moved(moved);
         }
         if !self.may_be_from(&number, request) {
             self.refused(
@@ -414,9 +414,11 @@ impl Switch {
     }
 
     /// A phone is at another flow now: what is under way with it goes on there.
-    pub(super) fn moved(&mut self, old: Flow, new: Flow) {
-        self.clients.moved(&mut self.io, old, new);
-        self.servers.moved(&mut self.io, old, new);
+    pub(super) fn moved(&mut self, Moved { from, to, has_ended }: Moved) {
+        self.clients.moved(&mut self.io, from, to);
+        if has_ended {
+            self.servers.moved(&mut self.io, from, to);
+        }
     }
 
     /// What a leg's phone is asked for if it does not say it in a Contact, as it has to: what it is

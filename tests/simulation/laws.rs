@@ -69,8 +69,8 @@ pub struct Laws {
     parties: HashMap<String, BTreeSet<usize>>,
     /// The tags by which phones call themselves in dialogs.
     tags: HashSet<String>,
-    /// What was sent of each stamped message, by flow, branch and stamp.
-    sent: HashMap<(Flow, String, String), Vec<u8>>,
+    /// What was sent of each stamped message, by flow, branch, stamp and whence it came: the Via below our own.
+    sent: HashMap<(Flow, String, String, Option<String>), Vec<u8>>,
     /// Media pairs that were compared, for tests that want to know.
     pub compared: u64,
     /// Challenges that were sent.
@@ -183,7 +183,7 @@ impl Laws {
         self.said.insert(message.call_id().to_owned(), now);
         let broken = match message.is_request() {
             true => self.on_request_sent(phones, network.phone_at(flow), &message),
-            false => self.on_response_sent(now, phones, flow, &message),
+            false => self.on_response_sent(now, network, phones, flow, &message),
         };
         let broken = broken.or_else(|| self.check_unchanged(&message));
         let broken = broken.or_else(|| self.check_repeated(flow, &message, bytes));
@@ -216,17 +216,23 @@ impl Laws {
         None
     }
 
-    /// A response goes only where its request came from; an INVITE has one final answer.
+    /// A response goes only where its request came from, or where that is now if its connection has ended; an INVITE
+    /// has one final answer.
     fn on_response_sent(
         &mut self,
         now: Instant,
+        network: &Network,
         phones: &[Phone],
         flow: &Flow,
         response: &Message,
     ) -> Option<String> {
         let key = (response.branch().to_owned(), response.method().to_owned());
         let came_from = self.arrived.get(&key);
-        if !came_from.is_some_and(|flows| flows.contains(flow)) {
+        let is_there = |from: &Flow| {
+            let has_moved = (from.transport, from.source()) == (flow.transport, flow.source());
+            from == flow || has_moved && network.is_closed(from)
+        };
+        if !came_from.is_some_and(|flows| flows.iter().any(is_there)) {
             return Some(format!("a response to {flow:?}, but its request came from {came_from:?}"));
         }
         let status = response.status();
@@ -266,7 +272,8 @@ impl Laws {
     /// What is sent again is sent as it was, as long as the call lives.
     fn check_repeated(&mut self, flow: &Flow, message: &Message, bytes: &[u8]) -> Option<String> {
         let stamp = message.get("X-Sim")?.to_owned();
-        let key = (*flow, message.branch().to_owned(), stamp);
+        let came_by = message.all("Via").get(1).map(|via| via.to_string());
+        let key = (*flow, message.branch().to_owned(), stamp, came_by);
         let earlier = self.sent.entry(key).or_insert_with(|| bytes.to_vec());
         // An ACK that comes late follows a phone to the Contact that it has by now.
         let rest = |bytes: &[u8]| bytes.iter().position(|b| *b == b'\n').map(|end| bytes[end..].to_vec());

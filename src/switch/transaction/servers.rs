@@ -159,10 +159,10 @@ impl Servers {
         }
     }
 
-    /// A phone on a stream is at another one now: what it asked on the old one is answered there (RFC 3261
-    /// §18.2.2), and what was and it may not have heard is answered again.
+    /// A phone whose stream has ended is at another one now: what it asked on the old one is answered there, if it
+    /// has come from the same address (RFC 3261 §18.2.2), and what was and it may not have heard is answered again.
     pub(in crate::switch) fn moved(&mut self, io: &mut Io, old: Flow, new: Flow) {
-        if !old.is_reliable() || old.transport != new.transport {
+        if (old.transport, old.source()) != (new.transport, new.source()) {
             return;
         }
         let asked = self.table.iter().filter(|(_, server)| server.reply == old);

@@ -329,8 +329,14 @@ impl World {
             // Behind a quote that does not end, what is added belongs to the quote.
             let quoted = branch.iter().any(|b| b"\"<".contains(b));
             if !refused && !quoted && !self.misnamed.contains(branch) {
+                // Where its connection has ended, to the next one of the same address.
+                let has_ended = |from: &Flow| self.peers.iter().all(|peer| peer.flow.stream != from.stream);
+                let has_moved = |from: &Flow| {
+                    let is_there = (from.transport, from.source()) == (flow.transport, flow.source());
+                    from.is_reliable() && is_there && has_ended(from)
+                };
                 assert!(
-                    came_from.is_some_and(|flows| flows.contains(flow)),
+                    came_from.is_some_and(|flows| flows.iter().any(|from| from == flow || has_moved(from))),
                     "a response to {flow:?}, but its request came from {came_from:?}: {text}"
                 );
                 assert!(check_response(&message), "{text}");
