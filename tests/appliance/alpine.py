@@ -16,7 +16,7 @@ HOW = {
 def run(suite, releases, arch, work, port, tools):
     suite.where = f"alpine {arch}"
     vm = Vm(work / "alpine", arch, forward=FORWARD)
-    vm.start("--cpu", OLDEST[arch], fresh=True)
+    vm.start("--cpu", OLDEST[arch])
     try:
         server = Server(suite, vm, releases, port)
         memory = server.available()

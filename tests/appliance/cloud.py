@@ -16,7 +16,7 @@ def run(suite, releases, arch, work, port, tools):
     imds = metadata(port + 3, work / "imds.log", "--public-ipv4", "203.0.113.5")
     try:
         ec2_here = as_on_ec2(arch, port + 3) if arch == "x86_64" else []
-        vm.start(*processor, "--append", "ipv6.disable=1", *ec2_here, fresh=True, memory="128M")
+        vm.start(*processor, "--append", "ipv6.disable=1", *ec2_here, memory="128M")
         server = Server(suite, vm, releases, port)
         lines = work / "cloud.conf"
         lines.write_text(LINES + "advertise = auto\n")
@@ -55,7 +55,7 @@ def run(suite, releases, arch, work, port, tools):
             # The firmware that tells of EC2 needs more memory: another machine, like a t4g.nano.
             suite.where = f"alpine {arch}, UEFI"
             vm.stop()
-            vm.start(*processor, *as_on_ec2(arch, port + 3), fresh=True)
+            vm.start(*processor, *as_on_ec2(arch, port + 3))
             vm.put(work / "user-data", "/var/lib/cloud/user-data:700")
             with suite.check("user-data as tiny-cloud runs it") as check:
                 check.that(vm.run(tiny_cloud, 600)[0] == 0, vm.say("cat /var/log/user-data.log"))

@@ -32,7 +32,7 @@ def run(suite, releases, arch, work, port, tools):
     vm = Vm(work / "debian", arch, "debian", FORWARD)
     server = Server(suite, vm, releases, port)
     seed = user_data(work, tools, "seed", server.url())
-    vm.start("--seed", seed, fresh=True)
+    vm.start("--seed", seed)
     try:
         cloud_init(server)
         for release in ("good", "wrong", "dies"):
@@ -75,7 +75,7 @@ def run_ec2(suite, releases, arch, work, port, tools):
     seed = user_data(work, tools, "ec2", server.url(), LINES + "advertise = auto\n")
     imds = metadata(port + 4, work / "imds-debian.log", "--user-data", seed / "user-data", "--public-ipv4", "203.0.113.5")
     try:
-        vm.start("--imds", port + 4, "--cloud", "ec2", fresh=True)
+        vm.start("--imds", port + 4, "--cloud", "ec2")
         cloud_init(server)
         with suite.check("advertise = auto: the public address that EC2 tells") as check:
             deadline = time.monotonic() + 30

@@ -131,7 +131,7 @@ FIREWALLS = [
 def run(suite, releases, arch, work, port, tools):
     suite.where = "debian, firewalls"
     vm = Vm(work / "firewalls", arch, "debian", FORWARD)
-    vm.start("--cpu", OLDEST[arch], fresh=True)
+    vm.start("--cpu", OLDEST[arch])
     try:
         # It has done its work, and Debian's firewalld does not go with it.
         vm.say("dpkg -r cloud-init")

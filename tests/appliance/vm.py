@@ -58,6 +58,7 @@ class Vm:
         self.work, self.arch, self.system = pathlib.Path(work), arch, system
         # Below those that the system hands out, so that a port is free again after a boot.
         self.ports = dict(zip(forward, free_ports(socket.SOCK_DGRAM, 20000, len(forward))))
+        self.kept = None
 
     def _tool(self, *words, **more):
         return subprocess.run([TOOLS / "alpine-vm", *map(str, words)], capture_output=True, text=True, **more)
@@ -68,22 +69,40 @@ class Vm:
             raise RuntimeError(f"alpine-vm {words[0]}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def start(self, *options, fresh=False, memory="512M"):
-        """Boots it, and returns when its services are up."""
+    def start(self, *options, memory="512M"):
+        """Boots a fresh system, and returns when its services are up."""
         options = [*options, "--arch", self.arch, "--os", self.system, "-m", memory, "--qemu=-no-reboot"]
-        if f"--qemu={FIRMWARE}" not in options and (kernel := self._unpacked_kernel()):
-            options += ["--qemu=-kernel", f"--qemu={kernel}"]
         for port, here in self.ports.items():
             options += ["--udp", f"{here}:{port}"]
-        # One at a time: each may make the system's image anew, and takes the one away that another is about to boot.
-        with open(pathlib.Path(tempfile.gettempdir()) / f"denwa-appliance-{self.system}-{self.arch}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._alone():
+            if f"--qemu={FIRMWARE}" not in options and (kernel := self._unpacked_kernel()):
+                options += ["--qemu=-kernel", f"--qemu={kernel}"]
             for patience in self._patience():
-                done = self._tool("start", "--work", self.work, *options, *(["--fresh"] if fresh else []), "--boot-timeout", patience)
+                done = self._tool("start", "--work", self.work, *options, "--fresh", "--boot-timeout", patience)
                 if "no answer from the guest" not in done.stderr:
                     break
-        if done.returncode:
-            raise RuntimeError(f"it did not start: {done.stdout}{done.stderr}")
+            if done.returncode:
+                raise RuntimeError(f"it did not start: {done.stdout}{done.stderr}")
+            self._keep_image()
+
+    @contextlib.contextmanager
+    def _alone(self):
+        """One machine at a time begins to boot: each may make the system's image anew, and takes the one away that another
+        is about to boot."""
+        with open(pathlib.Path(tempfile.gettempdir()) / f"denwa-appliance-{self.system}-{self.arch}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _keep_image(self):
+        """The image beneath the disk gets a second name, which outlasts what the next machine does to the first."""
+        disk = json.loads(self._image("info", "--force-share", "--output=json", self.work / "disk.qcow2"))
+        image = pathlib.Path(disk["full-backing-filename"])
+        self.kept = image.with_name(f"kept-{os.getpid()}-{self.work.name}.raw")
+        self.kept.unlink(missing_ok=True)
+        self.kept.hardlink_to(image)
+
+    def _image(self, *words):
+        return subprocess.run(["qemu-img", *map(str, words)], capture_output=True, text=True, check=True).stdout
 
     def _unpacked_kernel(self):
         """A kernel for aarch64 that unpacks itself under UEFI alone, unpacked: QEMU does that since version 8."""
@@ -160,6 +179,11 @@ class Vm:
         """Boots the same disk, in an emulator of its own: one that goes on through a reboot keeps all code that was ever
         run, and goes through it at each write to where that stood. By the fifth boot a kernel is unpacked for minutes
         (QEMU 7.2)."""
+        with self._alone():
+            self._image("rebase", "-u", "-F", "raw", "-b", self.kept, self.work / "disk.qcow2")
+            self._boot()
+
+    def _boot(self):
         for patience in self._patience():
             state = self._state()
             with open(self.work / "qemu.log", "ab") as log:
@@ -182,6 +206,8 @@ class Vm:
 
     def stop(self):
         self._tool("stop", "--work", self.work)
+        if self.kept:
+            self.kept.unlink(missing_ok=True)
 
 
 class Fake:
