@@ -64,6 +64,7 @@ impl Machine for Echo {
             Input::Opened(_) | Input::Certified { .. } => {}
             Input::Closed(_) => self.tell("closed".into()),
             Input::Clock(_) => self.tell("clock".into()),
+            Input::Renamed => self.tell("renamed".into()),
             Input::Tick => {
                 assert!(self.deadline.is_some_and(|deadline| deadline <= now));
                 self.deadline = None;

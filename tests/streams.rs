@@ -99,7 +99,8 @@ impl Machine for Door {
             | Input::Located(..)
             | Input::MachineStops(_)
             | Input::Connected { .. }
-            | Input::NotConnected { .. } => {}
+            | Input::NotConnected { .. }
+            | Input::Renamed => {}
         }
     }
 

@@ -153,7 +153,7 @@ impl Resolver {
     pub fn from_system() -> io::Result<Resolver> {
         let mut seed = [0; 16];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
-        let [resolv_conf, hosts] = read_files();
+        let [resolv_conf, hosts] = read_files(&Default::default());
         Ok(Resolver::new(&resolv_conf, &hosts, seed))
     }
 
@@ -187,14 +187,20 @@ impl Resolver {
     }
 }
 
-/// What [`FILES`] say.
-pub(crate) fn read_files() -> [String; 2] {
-    FILES.map(text)
+/// What [`FILES`] say; what they did `before` where they cannot be read: they may be about to be written.
+pub(crate) fn read_files(before: &[String; 2]) -> [String; 2] {
+    let mut files = before.clone();
+    for (file, said) in FILES.iter().zip(&mut files) {
+        if let Ok(text) = text(file) {
+            *said = text;
+        }
+    }
+    files
 }
 
-/// What a file says, as far as it is text; nothing if it cannot be read.
-fn text(path: &str) -> String {
+/// What a file says, as far as it is text.
+fn text(path: &str) -> io::Result<String> {
     let mut octets = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut octets));
-    read.map(|_| String::from_utf8_lossy(&octets).into_owned()).unwrap_or_default()
+    File::open(path)?.take(MAX_FILE).read_to_end(&mut octets)?;
+    Ok(String::from_utf8_lossy(&octets).into_owned())
 }

@@ -25,9 +25,9 @@ pub(super) struct Certificate {
 }
 
 /// What is different for a file that was written, replaced or opened to us: device, number, size, times.
-pub(super) type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
-pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+fn stamp(path: &Path) -> Option<Stamp> {
     // Where a link leads to, if it is one.
     let file = fs::metadata(path).ok()?;
     let (written, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));

@@ -1,5 +1,6 @@
 //! What each of the two processes keeps of its rights.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
@@ -76,14 +77,20 @@ pub(super) fn confine(
     })
 }
 
-/// The folder in which a file is, and that in which it really is if it is a link.
+/// The folder in which a file is, and that in which it really is if it is a link. Of where a link leads that leads
+/// nowhere yet, it is what there is of the way.
 fn folders_of(path: &Path) -> Vec<PathBuf> {
     let really = path.canonicalize().ok();
+    let target = fs::read_link(path).ok().filter(|_| really.is_none());
+    let target = target.and_then(|target| Some(path.parent()?.join(target)));
+    let way =
+        target.and_then(|target| target.ancestors().skip(1).find_map(|folder| folder.canonicalize().ok()));
+    let way = way.filter(|way| way.parent().is_some());
     let folder = |path: &Path| match path.parent() {
         Some(folder) if folder.as_os_str().is_empty() => Some(PathBuf::from(".")),
         folder => folder.map(Path::to_owned),
     };
-    [folder(path), really.as_deref().and_then(folder)].into_iter().flatten().collect()
+    [folder(path), really.as_deref().and_then(folder), way].into_iter().flatten().collect()
 }
 
 /// Locks the exchange into its cage. It must come before its first thread and its first packet.
@@ -115,4 +122,30 @@ pub(super) fn needs_more_files(config: &Config) -> bool {
 fn open_files(config: &Config) -> u64 {
     let ports = usize::from(config.media_ports.last - config.media_ports.first) + 1;
     (MAX_SOCKETS + MAX_WEB_SOCKETS + CONNECTIONS_MAX + ports + OTHER_FILES) as u64
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_link_that_leads_nowhere_yet_may_be_followed_later() {
+        let folder = std::env::temp_dir().join(format!("denwa-rights-{}", std::process::id()));
+        let (etc, run) = (folder.join("etc"), folder.join("run"));
+        fs::create_dir_all(&etc).unwrap();
+        fs::create_dir_all(&run).unwrap();
+        let (etc, run) = (etc.canonicalize().unwrap(), run.canonicalize().unwrap());
+        let link = etc.join("resolv.conf");
+        symlink("../run/resolvconf/interfaces/resolv.conf", &link).unwrap();
+        assert_eq!(folders_of(&link), [etc.clone(), run.clone()]);
+        fs::create_dir_all(run.join("resolvconf/interfaces")).unwrap();
+        fs::write(run.join("resolvconf/interfaces/resolv.conf"), "").unwrap();
+        assert_eq!(folders_of(&link), [etc.clone(), run.join("resolvconf/interfaces")]);
+        fs::remove_file(&link).unwrap();
+        symlink("/nothing/at/all", &link).unwrap();
+        assert_eq!(folders_of(&link), [etc], "nobody may read everything for that");
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

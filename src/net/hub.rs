@@ -371,6 +371,14 @@ impl<'a, M: Machine> Hub<'a, M> {
         self.events.push(Event::Remark(sentence));
     }
 
+    /// Others are asked for names from now on.
+    pub(super) fn renamed(&mut self) {
+        self.remark("names are asked for as /etc/resolv.conf and /etc/hosts say now".into());
+        let now = self.now();
+        self.handle(now, Input::Renamed);
+        self.flush(now);
+    }
+
     /// Queues a datagram on the socket of its flow.
     fn queue(&mut self, flow: Flow, bytes: Vec<u8>) {
         let best = self.udp.iter_mut().max_by_key(|udp| udp.fits(flow.local));

@@ -424,7 +424,7 @@ async fn obey<M: Machine>(
             }
             Ok(Some(Order::Names([resolv_conf, hosts]))) => {
                 resolver.learn(&resolv_conf, &hosts);
-                hub.borrow_mut().remark("names are asked for as /etc/resolv.conf says now".into());
+                hub.borrow_mut().renamed();
             }
             Ok(Some(Order::Bequeath(heir))) => {
                 if bequeath(hub, heir).await? {

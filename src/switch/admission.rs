@@ -87,7 +87,9 @@ impl Switch {
     pub(super) fn closed(&mut self, stream: StreamId) {
         self.guard.closed(stream.0);
         self.neighbours.closed(stream);
-        self.registrar.closed(stream);
+        for to in self.registrar.closed(stream) {
+            self.follow(|old| old.is_reliable() && old.stream == stream, to);
+        }
         self.neighbour_hung_up(stream);
     }
 

@@ -51,6 +51,8 @@ pub enum Input<'a> {
     Media(media::Event),
     /// The wall clock, in milliseconds since 1970: at start, and when it was set. Used for `Date`.
     Clock(u64),
+    /// What was found by name may be elsewhere: others are asked for names now.
+    Renamed,
     /// [`super::Switch::deadline`] has come.
     Tick,
     /// End every call with BYE, for a reason that is logged.

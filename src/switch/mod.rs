@@ -179,6 +179,7 @@ impl Switch {
             Input::Closed(stream) => self.closed(stream),
             Input::Media(event) => self.media_event(event),
             Input::Clock(unix) => self.clock(unix),
+            Input::Renamed => self.neighbours.renamed(),
             Input::Tick => {}
             Input::HangUp(why) => self.hang_up_all(why),
             Input::Reload(config) => self.reload(*config),

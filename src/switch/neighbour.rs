@@ -68,6 +68,8 @@ pub(super) struct Way {
     pub(super) id: u8,
     pub(super) flow: Flow,
     pub(super) health: Health,
+    /// Something else that it was asked was not answered in time.
+    pub(super) is_doubted: bool,
     /// When it was asked, if it has not answered yet.
     pub(super) asked: Option<Instant>,
 }
@@ -199,23 +201,32 @@ impl Neighbours {
 
     fn ways_where(&self, label: &Label, tried: impl Fn(&Host, &Way) -> bool) -> Vec<(Target, Flow)> {
         let hosts = self.by_label.get(label).into_iter().flat_map(|state| &state.hosts);
-        let mut ways: Vec<(Health, Target, Flow)> = hosts
+        let mut ways: Vec<(bool, Target, Flow)> = hosts
             .flat_map(|host| host.ways.iter().map(move |way| (host, way)))
             .filter(|(host, way)| !way.flow.is_dead() && tried(host, way))
-            .map(|(host, way)| (way.health, host.target.clone(), way.flow))
+            .map(|(host, way)| {
+                let answers = matches!(way.health, Health::Up(_)) && !way.is_doubted;
+                (answers, host.target.clone(), way.flow)
+            })
             .collect();
         // What is known to answer comes first; otherwise the order is that of the file and of the names.
-        ways.sort_by_key(|(health, ..)| !matches!(health, Health::Up(_)));
+        ways.sort_by_key(|(answers, ..)| !answers);
         ways.into_iter().map(|(_, target, flow)| (target, flow)).collect()
     }
 
-    /// Nothing was heard by a way in time: those that are known to answer are tried before it, until it answers again.
+    /// Nothing was heard by a way in time: others are tried before it, until it answers again.
     pub(super) fn doubt(&mut self, flow: &Flow) {
-        let ways =
-            self.by_label.values_mut().flat_map(|state| &mut state.hosts).flat_map(|host| &mut host.ways);
-        for way in ways.filter(|way| way.flow == *flow && way.health != Health::Down) {
-            way.health = Health::Unknown;
-        }
+        let ways = self.hosts_mut().flat_map(|host| &mut host.ways);
+        ways.filter(|way| way.flow == *flow).for_each(|way| way.is_doubted = true);
+    }
+
+    /// All hosts are looked for again, the next time that they are asked whether they are there.
+    pub(super) fn renamed(&mut self) {
+        self.hosts_mut().for_each(|host| host.stale = Instant::default());
+    }
+
+    fn hosts_mut(&mut self) -> impl Iterator<Item = &mut Host> {
+        self.by_label.values_mut().flat_map(|state| &mut state.hosts)
     }
 
     /// The flow by which a leg's exchange is spoken with now: another connection, if its own is gone.

@@ -75,7 +75,8 @@ impl Switch {
                         Some(known) => host.ways.push(known.clone()),
                         None => {
                             host.made = host.made.wrapping_add(1);
-                            host.ways.push(Way { id: host.made, flow, health: Health::Unknown, asked: None });
+                            let (health, asked) = (Health::Unknown, None);
+                            host.ways.push(Way { id: host.made, flow, health, is_doubted: false, asked });
                         }
                     }
                 }
@@ -237,6 +238,7 @@ impl Switch {
         let Some(way) = host.ways.iter_mut().find(|way| way.id == at) else { return };
         let Some(asked) = way.asked.take() else { return };
         way.health = if is_answered { Health::Up(now - asked) } else { Health::Down };
+        way.is_doubted &= !is_answered;
         let (remote, is_up) = (way.flow.remote, is_up(host));
         if is_up && !was_up {
             let took = (now - asked).as_millis();

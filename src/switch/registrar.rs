@@ -567,15 +567,19 @@ impl Registrar {
     }
 
     /// A stream is gone. Its bindings stay, so that the phone finds its calls again when it
-    /// comes back, but nobody is called there.
-    pub(super) fn closed(&mut self, stream: StreamId) {
+    /// comes back, but nobody is called there. Returns the streams at which its phones are already.
+    pub(super) fn closed(&mut self, stream: StreamId) -> Vec<Flow> {
+        let mut elsewhere = Vec::new();
         for id in self.streams.remove(&stream.0).unwrap_or_default() {
-            if let Some(binding) =
-                self.get_mut(id).filter(|b| b.flow.is_reliable() && b.flow.stream == stream)
-            {
-                binding.connected = false;
+            let Some(binding) = self.get_mut(id).filter(|binding| binding.flow.is_reliable()) else {
+                continue;
+            };
+            match binding.flow.stream == stream {
+                true => binding.connected = false,
+                false => elsewhere.push(binding.flow),
             }
         }
+        elsewhere
     }
 }
 

@@ -117,7 +117,8 @@ impl Switch {
         credit: bool,
     ) {
         let uri = Uri::parse(request.uri());
-        let is_joined = || self.neighbours.knows(reply.source());
+        let has_proved = || self.neighbours.proved(&self.config, &reply).is_some();
+        let is_joined = || self.neighbours.knows(reply.source()) || has_proved();
         let for_us = uri.is_some_and(|uri| uri.user.is_none() && (self.is_ours(&uri.host) || is_joined()));
         match method {
             Method::Bye | Method::Prack | Method::Update => return self.refuse(reply, request, 481, b""),
@@ -417,7 +418,16 @@ impl Switch {
     pub(super) fn moved(&mut self, Moved { from, to, has_ended }: Moved) {
         self.clients.moved(&mut self.io, from, to);
         if has_ended {
-            self.servers.moved(&mut self.io, from, to);
+            self.follow(|old| *old == from, to);
+        }
+    }
+
+    /// What was asked on streams that have ended is answered on another one.
+    pub(super) fn follow(&mut self, is_old: impl Fn(&Flow) -> bool, to: Flow) {
+        for fork in self.servers.moved(&mut self.io, is_old, to) {
+            if let Some(fork) = self.forks.get_mut(&fork) {
+                fork.reply = to;
+            }
         }
     }
 

@@ -151,7 +151,7 @@ fn a_name_server_that_comes_later_is_asked() {
     let records = [host("tokyo.test", &["192.0.2.2"])];
     let _names = Names::start_on(&pair.machines[0], &pair.scenes[0], &records);
     drop(nameless);
-    says_in_time(&pair.kyoto, "names are asked for as /etc/resolv.conf says now");
+    says_in_time(&pair.kyoto, "names are asked for as /etc/resolv.conf and /etc/hosts say now");
     says_in_time(&pair.kyoto, "peer.tokyo answers at 192.0.2.2:5060");
     pair.call();
 }

@@ -40,8 +40,8 @@ const HOP: [&str; 12] = [
 pub struct Laws {
     /// Each message that a phone wrote, by its stamp, and who wrote it.
     written: HashMap<String, (usize, Message)>,
-    /// Where each request came from, by branch and method.
-    arrived: HashMap<(String, String), Vec<Flow>>,
+    /// Where each request came from, by branch and method, and who wrote it.
+    arrived: HashMap<(String, String), (Vec<Flow>, Option<usize>)>,
     /// The INVITE transactions of the phones.
     invites: BTreeMap<String, Invite>,
     /// Calls that only one side believes in, and since when.
@@ -69,8 +69,8 @@ pub struct Laws {
     parties: HashMap<String, BTreeSet<usize>>,
     /// The tags by which phones call themselves in dialogs.
     tags: HashSet<String>,
-    /// What was sent of each stamped message, by flow, branch, stamp and whence it came: the Via below our own.
-    sent: HashMap<(Flow, String, String, Option<String>), Vec<u8>>,
+    /// What was sent of each stamped message, by flow, branch and stamp.
+    sent: HashMap<(Flow, String, String), Vec<u8>>,
     /// Media pairs that were compared, for tests that want to know.
     pub compared: u64,
     /// Challenges that were sent.
@@ -155,7 +155,10 @@ impl Laws {
             let number = message.get("To").map(|to| user_of(uri_of(to)).to_owned());
             self.starred.insert(number.unwrap_or_default(), now);
         }
-        let flows = self.arrived.entry((branch, method)).or_default();
+        let author =
+            message.get("X-Sim").and_then(|stamp| self.written.get(stamp)).map(|(author, _)| *author);
+        let (flows, by) = self.arrived.entry((branch, method)).or_default();
+        *by = by.or(author);
         if !flows.contains(&flow) {
             flows.push(flow);
         }
@@ -228,11 +231,14 @@ impl Laws {
     ) -> Option<String> {
         let key = (response.branch().to_owned(), response.method().to_owned());
         let came_from = self.arrived.get(&key);
-        let is_there = |from: &Flow| {
-            let has_moved = (from.transport, from.source()) == (flow.transport, flow.source());
-            from == flow || has_moved && network.is_closed(from)
+        let is_there = |(flows, author): &(Vec<Flow>, Option<usize>)| {
+            let is_next = |from: &Flow| {
+                (from.transport, from.source()) == (flow.transport, flow.source()) && network.is_closed(from)
+            };
+            let is_its = author.is_some() && network.phone_at(flow) == *author;
+            flows.iter().any(|from| from == flow || is_its && is_next(from))
         };
-        if !came_from.is_some_and(|flows| flows.iter().any(is_there)) {
+        if !came_from.is_some_and(is_there) {
             return Some(format!("a response to {flow:?}, but its request came from {came_from:?}"));
         }
         let status = response.status();
@@ -272,11 +278,17 @@ impl Laws {
     /// What is sent again is sent as it was, as long as the call lives.
     fn check_repeated(&mut self, flow: &Flow, message: &Message, bytes: &[u8]) -> Option<String> {
         let stamp = message.get("X-Sim")?.to_owned();
-        let came_by = message.all("Via").get(1).map(|via| via.to_string());
-        let key = (*flow, message.branch().to_owned(), stamp, came_by);
+        let key = (*flow, message.branch().to_owned(), stamp);
         let earlier = self.sent.entry(key).or_insert_with(|| bytes.to_vec());
-        // An ACK that comes late follows a phone to the Contact that it has by now.
-        let rest = |bytes: &[u8]| bytes.iter().position(|b| *b == b'\n').map(|end| bytes[end..].to_vec());
+        // An ACK that comes late follows a phone to the Contact that it has by now, and may come by another connection.
+        let rest = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            let mut parts = text.split_once('\n').map_or("", |(_, rest)| rest).split(";rport=");
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, part| {
+                text + ";rport" + part.trim_start_matches(|c: char| c.is_ascii_digit())
+            })
+        };
         let same = rest(earlier) == rest(bytes) || self.ended.contains(message.call_id());
         (!same).then(|| format!("sent before as\n{}\nand now", String::from_utf8_lossy(earlier)))
     }

@@ -222,23 +222,52 @@ fn what_rang_by_tcp_ends_once_the_phones_are_back() {
     let (mut one, mut two) = (Phone::tcp("101", &program), Phone::tcp("102", &program));
     one.register();
     two.register();
-    let caller = one.dial("102");
+    // The second time the caller's connection is another one before that as well.
+    for was_away in [false, true] {
+        let caller = one.dial("102");
+        let invite = two.expect("INVITE ");
+        two.answer(&invite, "180 Ringing", "");
+        one.expect("SIP/2.0 180");
+        if was_away {
+            one.reconnect();
+            one.register();
+        }
+        program.crash();
+        program.expect(" runs ");
+        two.reconnect();
+        two.asks_to_register();
+        let cancel = two.expect("CANCEL ");
+        two.answer(&cancel, "200 OK", "");
+        two.answer(&invite, "487 Request Terminated", "");
+        two.expect("ACK ");
+        one.reconnect();
+        one.asks_to_register();
+        one.is_refused(&caller, "503");
+    }
+    let Talk { mut caller, relay, .. } = talk(&mut one, &mut two, "102");
+    both_hear(&one, &two, relay);
+    one.hangs_up_to(&mut caller, &mut two);
+}
+
+/// As where a network was lost without a word, and the phone is back by another before that is noticed here.
+#[test]
+fn who_calls_is_answered_on_its_next_connection_however_late_the_first_one_ends() {
+    let program = Program::start(QUIET);
+    let (mut one, mut two) = (Phone::tcp("101", &program), Phone::tcp("102", &program));
+    one.register();
+    two.register();
+    let mut caller = one.dial("102");
     let invite = two.expect("INVITE ");
     two.answer(&invite, "180 Ringing", "");
     one.expect("SIP/2.0 180");
-    program.crash();
-    program.expect(" runs ");
-    two.reconnect();
-    two.asks_to_register();
-    let cancel = two.expect("CANCEL ");
-    two.answer(&cancel, "200 OK", "");
-    two.answer(&invite, "487 Request Terminated", "");
+    let before = one.connect_besides();
+    one.register();
+    drop(before);
+    thread::sleep(Duration::from_millis(200));
+    let (_, there) = two.accepts(&invite);
+    let here = one.is_answered(&mut caller);
     two.expect("ACK ");
-    one.reconnect();
-    one.asks_to_register();
-    one.is_refused(&caller, "503");
-    let Talk { mut caller, relay, .. } = talk(&mut one, &mut two, "102");
-    both_hear(&one, &two, relay);
+    both_hear(&one, &two, [here, there]);
     one.hangs_up_to(&mut caller, &mut two);
 }
 

@@ -137,7 +137,15 @@ impl Phone {
 
     /// Connects anew: what was there is lost.
     pub(crate) fn reconnect(&mut self) {
-        self.line = Phone::connection(self.server);
+        drop(self.connect_besides());
+    }
+
+    /// Goes on by another connection; returns the one of before, which stands.
+    pub(crate) fn connect_besides(&mut self) -> Option<TcpStream> {
+        match std::mem::replace(&mut self.line, Phone::connection(self.server)) {
+            Line::Tcp(stream, _) => Some(stream),
+            Line::Udp(_) => None,
+        }
     }
 
     /// Sends a message.

@@ -159,23 +159,31 @@ impl Servers {
         }
     }
 
-    /// A phone whose stream has ended is at another one now: what it asked on the old one is answered there, if it
-    /// has come from the same address (RFC 3261 §18.2.2), and what was and it may not have heard is answered again.
-    pub(in crate::switch) fn moved(&mut self, io: &mut Io, old: Flow, new: Flow) {
-        if (old.transport, old.source()) != (new.transport, new.source()) {
-            return;
-        }
-        let asked = self.table.iter().filter(|(_, server)| server.reply == old);
+    /// Somebody whose stream has ended is at another one now, `new`: what was asked on the old one from the same
+    /// address is answered there (RFC 3261 §18.2.2), and what was answered and may not have been heard is answered
+    /// again. Returns the forks for which that is so.
+    pub(in crate::switch) fn moved(
+        &mut self,
+        io: &mut Io,
+        is_old: impl Fn(&Flow) -> bool,
+        new: Flow,
+    ) -> Vec<u64> {
+        let mut forks = Vec::new();
+        let is_from_there = |old: &Flow| (old.transport, old.source()) == (new.transport, new.source());
+        let asked =
+            self.table.iter().filter(|(_, server)| is_old(&server.reply) && is_from_there(&server.reply));
         let mut asked: Vec<ServerKey> = asked.map(|(key, _)| *key).collect();
         asked.sort_unstable();
         for key in asked {
             if let Some(server) = self.table.get_mut(&key) {
                 server.reply = new;
+                forks.extend(server.fork);
                 if matches!(server.machine, ServerMachine::Invite(invite_server::State::Completed)) {
                     io.send(new, server.last.clone());
                 }
             }
         }
+        forks
     }
 
     /// The ACK of a final response other than 2xx. False: it belongs to no transaction here.
