@@ -33,8 +33,8 @@ pub(super) const MAX_BODY: usize = MAX_BYTES + 2 * libc::PATH_MAX as usize + 102
 /// The same for a certificate and its key: two files and their paths.
 const MAX_MATERIAL: usize = 2 * (tls::MAX_FILE + libc::PATH_MAX as usize) + 1024;
 
-/// The same for what is said of names: two files, each after its length.
-const MAX_NAMES: usize = 2 * dns::MAX_TEXT + 16;
+/// The same for what is said of names: two files, and a NUL between them.
+const MAX_NAMES: usize = 2 * dns::MAX_TEXT + 1;
 
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
@@ -94,7 +94,7 @@ pub(crate) struct Parcel {
 
 /// Sends what the system's files say of names ([`dns::FILES`]), without waiting.
 pub(crate) fn send_names(to: &UnixStream, files: &[String; 2]) -> io::Result<()> {
-    let packed = sealed(&postcard::to_allocvec(files).map_err(io::Error::other)?)?;
+    let packed = sealed(files.join("\0").as_bytes())?;
     send(to, NAMES, 0, Past::default(), &[packed.as_fd()])
 }
 
@@ -239,7 +239,9 @@ pub(super) fn unpack_material(file: Option<OwnedFd>) -> io::Result<Material> {
 
 /// What the system's files say of names.
 pub(super) fn unpack_names(file: Option<OwnedFd>) -> io::Result<[String; 2]> {
-    postcard::from_bytes(&read(file, MAX_NAMES)?).map_err(io::Error::other)
+    let files = String::from_utf8(read(file, MAX_NAMES)?).map_err(io::Error::other)?;
+    let (resolv_conf, hosts) = files.split_once('\0').ok_or(io::ErrorKind::InvalidData)?;
+    Ok([resolv_conf.to_owned(), hosts.to_owned()])
 }
 
 /// What is in a file in memory.

@@ -88,7 +88,7 @@ impl Switch {
         self.guard.closed(stream.0);
         self.neighbours.closed(stream);
         for to in self.registrar.closed(stream) {
-            self.follow(|old| old.is_reliable() && old.stream == stream, to);
+            self.follow(&|old| old.is_reliable() && old.stream == stream, to);
         }
         self.neighbour_hung_up(stream);
     }

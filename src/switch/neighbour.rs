@@ -157,15 +157,11 @@ impl Neighbours {
     pub(super) fn proved<'a>(&self, config: &'a Config, flow: &Flow) -> Option<&'a Label> {
         let sha256 = self.certificates.get(&flow.stream)?;
         let is_theirs = |neighbour: &Neighbour| neighbour.pin.as_ref() == Some(sha256);
-        let mut theirs: Vec<&Label> = config
-            .neighbours
-            .iter()
-            .filter_map(|(label, neighbour)| is_theirs(neighbour).then_some(label))
-            .collect();
+        let theirs =
+            config.neighbours.iter().filter(|(_, neighbour)| is_theirs(neighbour)).map(|(label, _)| label);
         let is_expected =
             |label: &&Label| self.by_label.get(*label).is_some_and(|state| state.speaks_from(flow.source()));
-        theirs.sort_by_key(|label| !is_expected(label));
-        theirs.first().copied()
+        theirs.min_by_key(|label| !is_expected(label))
     }
 
     /// Those that speak by a flow: those that are called by it, else those that its source may be of.
@@ -229,15 +225,19 @@ impl Neighbours {
         self.by_label.values_mut().flat_map(|state| &mut state.hosts)
     }
 
-    /// The flow by which a leg's exchange is spoken with now: another connection, if its own is gone.
+    /// The flow by which a leg's exchange is spoken with now: another connection, if its own is gone; one that we have
+    /// opened ourselves, if it was theirs.
     pub(super) fn flow_now(&self, label: &Label, flow: Flow) -> Flow {
         let same = |way: &&Way| {
             (way.flow.transport, way.flow.remote) == (flow.transport, flow.remote) && !way.flow.is_dead()
         };
-        match flow.is_reliable() {
-            true => self.by_label.get(label).and_then(|s| s.ways().find(same)).map_or(flow, |way| way.flow),
-            false => flow,
-        }
+        let ours = |way: &&Way| {
+            (way.flow.transport, way.flow.source()) == (flow.transport, flow.source())
+                && flow.is_dead()
+                && !way.flow.is_dead()
+        };
+        let Some(state) = self.by_label.get(label).filter(|_| flow.is_reliable()) else { return flow };
+        state.ways().find(same).or_else(|| state.ways().find(ours)).map_or(flow, |way| way.flow)
     }
 
     /// Why a neighbour cannot be reached.

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Switch;
-use super::call::Phase;
+use super::call::{Leg, Phase};
 use super::event::{Event, Output};
 use super::flow::{Flow, StreamId};
 use super::forward::{face, via};
 use super::io::Timer;
 use super::neighbour::{Health, Host, HostId, MAX_WAYS, PROBE, Way};
+use super::registrar::Moved;
 use super::transaction::Owner;
 use crate::config::{Label, TargetHost};
 use crate::guard::Lesson;
@@ -150,10 +151,19 @@ impl Switch {
             return self.close(flow.stream);
         };
         (way.flow, way.asked) = (flow, None);
-        if let Some((_, host)) = self.neighbours.host(id) {
+        let mut cut = Vec::new();
+        if let Some((label, host)) = self.neighbours.host(id) {
             host.trouble = None;
             // The provider knows us by a connection that is gone.
             host.registration.renew(self.io.now);
+            let legs = self.calls.values().flat_map(|call| &call.legs);
+            let legs =
+                legs.filter(|leg| leg.neighbour() == Some(label) && leg.flow.source() == flow.source());
+            cut.extend(legs.map(|leg| leg.flow).filter(Flow::is_dead));
+        }
+        // What is under way with that exchange on connections that have ended goes on here.
+        for from in cut {
+            self.moved(Moved { from, to: flow, has_ended: true });
         }
         self.probe(id);
         self.register_with(id);
@@ -177,6 +187,17 @@ impl Switch {
 
     /// A connection is gone. If it was one to another exchange, it is opened again.
     pub(super) fn neighbour_hung_up(&mut self, stream: StreamId) {
+        let is_cut =
+            |leg: &Leg| leg.neighbour().is_some() && leg.flow.is_reliable() && leg.flow.stream == stream;
+        for id in self.calls.ids() {
+            if self.calls.get(&id).is_some_and(|call| call.legs.iter().any(is_cut))
+                && let Some(call) = self.calls.get_mut(&id)
+            {
+                for leg in call.legs.iter_mut().filter(|leg| is_cut(leg)) {
+                    leg.flow.stream = StreamId(0);
+                }
+            }
+        }
         let is_it = |way: &&mut Way| way.flow.is_reliable() && way.flow.stream == stream;
         let hosts = self.neighbours.by_label.values_mut().flat_map(|state| &mut state.hosts);
         for host in hosts {

@@ -418,12 +418,12 @@ impl Switch {
     pub(super) fn moved(&mut self, Moved { from, to, has_ended }: Moved) {
         self.clients.moved(&mut self.io, from, to);
         if has_ended {
-            self.follow(|old| *old == from, to);
+            self.follow(&|old| *old == from, to);
         }
     }
 
     /// What was asked on streams that have ended is answered on another one.
-    pub(super) fn follow(&mut self, is_old: impl Fn(&Flow) -> bool, to: Flow) {
+    pub(super) fn follow(&mut self, is_old: &dyn Fn(&Flow) -> bool, to: Flow) {
         for fork in self.servers.moved(&mut self.io, is_old, to) {
             if let Some(fork) = self.forks.get_mut(&fork) {
                 fork.reply = to;

@@ -77,6 +77,36 @@ fn friends_call_each_other_by_prefix() {
     }
 }
 
+/// Those between exchanges on connections, of which one is killed: they go on, and what rang ends.
+#[test]
+#[ignore = "needs baresip"]
+fn calls_by_tcp_outlive_an_exchange() {
+    let pair = Pair::start(V6, ";transport=tcp", SHARED, &shared());
+    let (mut kitchen, mut study) = pair.phones(V4, V4);
+    for hangs_up in ["caller", "callee"] {
+        kitchen.dial("8023201");
+        study.answer();
+        kitchen.talks();
+        study.talks();
+        pair.tokyo.crash();
+        kitchen.hears(&study);
+        study.hears(&kitchen);
+        pair.tokyo.program.expect("peer.kyoto answers at");
+        let (first, second) = match hangs_up {
+            "caller" => (&mut kitchen, &mut study),
+            _ => (&mut study, &mut kitchen),
+        };
+        first.hang_up();
+        second.is_hung_up();
+        pair.kyoto.program.expect("101 → 8023201 ended");
+    }
+    kitchen.dial("8023201");
+    study.program.expect("Incoming call from");
+    pair.tokyo.crash();
+    let status = kitchen.program.expect("session closed: ");
+    assert!(status.starts_with('5'), "{status}");
+}
+
 /// Each of so many exchanges routes a number on to the next, behind the 0 by which that does the same.
 fn a_ring(of: usize) {
     let places: Vec<u16> = (0..of).map(|_| ports::take(1)).collect();

@@ -1,10 +1,8 @@
 //! People who talk go on talking, whatever becomes of the exchange.
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::kit::Family::{V4, V6};
 use crate::kit::Transport::{Tcp, Tls, Udp};
-use crate::kit::{Baresip, Denwa, Phone, READY, Scene, wait_until};
+use crate::kit::{Baresip, Denwa, Phone, Scene, wait_until};
 
 /// baresip stops at a challenge that offers SHA-256, so its extensions are sent MD5 alone.
 const HOUSE: &str = "ext.101 = correct-horse
@@ -35,14 +33,6 @@ fn talk(caller: &mut Phone, callee: &mut Phone) {
     hear_each_other(caller, callee);
 }
 
-/// Kills the process that serves; the next one serves by then.
-fn crash(denwa: &Denwa) {
-    let exchange = Pid::from_raw(denwa.exchange() as i32).unwrap();
-    kill_process(exchange, Signal::KILL).unwrap();
-    denwa.program.expect("it is started again");
-    denwa.program.expect(READY);
-}
-
 #[test]
 #[ignore = "needs baresip"]
 fn after_kill_9_they_go_on_talking_and_hang_up() {
@@ -52,7 +42,7 @@ fn after_kill_9_they_go_on_talking_and_hang_up() {
     let mut study = study().on(V6).register(&scene, &denwa);
     talk(&mut kitchen, &mut study);
     for _ in 0..2 {
-        crash(&denwa);
+        denwa.crash();
         hear_each_other(&kitchen, &study);
     }
     study.hang_up();
@@ -68,7 +58,7 @@ fn a_hold_after_kill_9_is_one() {
     let mut kitchen = kitchen().register(&scene, &denwa);
     let mut study = study().register(&scene, &denwa);
     talk(&mut kitchen, &mut study);
-    crash(&denwa);
+    denwa.crash();
     kitchen.show_rates();
     study.show_rates();
     wait_until("sound flows", || kitchen.sends_and_receives() == (true, true));
@@ -90,7 +80,7 @@ fn after_kill_9_whoever_speaks_tls_goes_on_talking_and_hangs_up() {
     let mut kitchen = kitchen().over(Tls).register(&scene, &denwa);
     let mut study = study().on(V6).register(&scene, &denwa);
     talk(&mut kitchen, &mut study);
-    crash(&denwa);
+    denwa.crash();
     hear_each_other(&kitchen, &study);
     kitchen.hang_up();
     study.is_hung_up();

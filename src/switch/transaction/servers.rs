@@ -165,7 +165,7 @@ impl Servers {
     pub(in crate::switch) fn moved(
         &mut self,
         io: &mut Io,
-        is_old: impl Fn(&Flow) -> bool,
+        is_old: &dyn Fn(&Flow) -> bool,
         new: Flow,
     ) -> Vec<u64> {
         let mut forks = Vec::new();

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{Family, Machine, Program, Scene, ports, wait_until};
 
 /// The domain of every exchange here. It is in no DNS: phones use the address as outbound proxy.
@@ -84,6 +86,14 @@ impl Denwa {
         self.children()[0]
     }
 
+    /// Kills the process that serves; the next one serves by then.
+    pub fn crash(&self) {
+        let exchange = Pid::from_raw(self.exchange() as i32).unwrap();
+        kill_process(exchange, Signal::KILL).unwrap();
+        self.program.expect("it is started again");
+        self.program.expect(READY);
+    }
+
     fn children(&self) -> Vec<u32> {
         let keeper = self.program.pid();
         let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
@@ -125,7 +135,7 @@ fn resident_kib(pid: u32) -> u64 {
 }
 
 /// What it logs once it serves.
-pub const READY: &str = "SIP on ";
+const READY: &str = "SIP on ";
 
 /// The binary under test.
 pub fn binary() -> PathBuf {

@@ -20,7 +20,7 @@ mod sound;
 pub use asterisk::Asterisk;
 pub use authority::{Authority, proved};
 pub use baresip::{Baresip, Phone};
-pub use denwa::{DOMAIN, Denwa, GUARDED, READY, binary, in_uri};
+pub use denwa::{DOMAIN, Denwa, GUARDED, binary, in_uri};
 pub use kamailio::Kamailio;
 pub use linphone::Linphone;
 pub use machine::Machine;
