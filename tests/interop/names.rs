@@ -91,7 +91,7 @@ impl Pair {
 /// By its name it has two addresses; that of IPv6 dies after it was heard there.
 #[test]
 #[ignore = "needs baresip, dnsmasq and network namespaces"]
-fn a_friend_whose_ipv6_is_dead_rings_within_a_second_and_a_half() {
+fn a_friend_whose_ipv6_is_dead_rings_soon() {
     if !Names::are_here() {
         return;
     }
@@ -116,7 +116,7 @@ fn a_friend_whose_ipv6_is_dead_rings_within_a_second_and_a_half() {
 /// It is called where it is now, and is known by that when it calls.
 #[test]
 #[ignore = "needs baresip, dnsmasq and network namespaces"]
-fn a_friend_who_moves_is_found_and_known_at_its_new_address() {
+fn a_friend_who_moves_is_found_and_known() {
     if !Names::are_here() {
         return;
     }

@@ -212,7 +212,7 @@ fn a_friend_is_known_by_its_certificate() {
     let nobody = "ab".repeat(32);
     let kyoto = |pin: &str| {
         format!(
-            "listen = udp:{at_kyoto} tls:{tls_kyoto}\next.101 = correct-horse\next.101.digest = md5\n\
+            "listen = udp:{at_kyoto} tcp:{at_kyoto} tls:{tls_kyoto}\next.101 = correct-horse\next.101.digest = md5\n\
              peer.tokyo = sip:[::1]:{tls_tokyo};transport=tls\npeer.tokyo.prefix = 8023\npeer.tokyo.pin = {pin}\n"
         )
     };

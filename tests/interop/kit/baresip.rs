@@ -94,6 +94,8 @@ impl<'a> Baresip<'a> {
     pub fn start(self, scene: &Scene, denwa: &Denwa) -> Phone {
         let name = format!("phone-{}", self.number);
         let folder = scene.path(&name);
+        // What it calls its recordings has 127 octets at most: else those of both directions have one name.
+        assert!(folder.as_os_str().len() < 98, "{} is too long a name", folder.display());
         let tone_file = scene.path(format!("{name}.wav"));
         // Longer than any scenario: at the end of the file baresip hangs up.
         sound::write_tone(&tone_file, self.tone, 120);
