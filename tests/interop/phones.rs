@@ -307,7 +307,7 @@ fn who_insists_on_encrypted_sound_without_tls_is_refused_and_told_why() {
 /// One that would encrypt, and by TLS does; the other does not speak TLS.
 #[test]
 #[ignore = "needs baresip"]
-fn who_may_encrypt_its_sound_does_not_where_somebody_could_read_the_keys() {
+fn who_may_encrypt_does_not_where_keys_could_be_read() {
     let scene = Scene::new();
     let denwa = Denwa::start(&scene, &format!("{HOUSE}\nlisten.tls = tls:PORT"));
     let willing = |phone: Baresip<'static>| phone.modules(&["g711", "srtp"]).wishes(";mediaenc=srtp");
