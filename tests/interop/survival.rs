@@ -74,7 +74,7 @@ fn a_hold_after_kill_9_is_one() {
 /// Its connection ends with the process, and it opens another one.
 #[test]
 #[ignore = "needs baresip"]
-fn after_kill_9_whoever_speaks_tls_goes_on_talking_and_hangs_up() {
+fn after_kill_9_whoever_speaks_tls_talks_on() {
     let scene = Scene::new();
     let denwa = Denwa::start(&scene, &format!("{HOUSE}\nlisten.tls = tls:PORT"));
     let mut kitchen = kitchen().over(Tls).register(&scene, &denwa);

@@ -248,7 +248,7 @@ impl Phone {
     fn recording(&self) -> PathBuf {
         let file = self.program.last("dumping decode audio to ").unwrap_or_default();
         // A long name is cut short: then what it says goes into the same file.
-        assert!(file.is_empty() || file.ends_with("-dec"), "{file} is too long a name for a recording");
+        assert!(file.is_empty() || file.ends_with("-dec.wav"), "{file} is too long a name for a recording");
         file.into()
     }
 }
