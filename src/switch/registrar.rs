@@ -279,7 +279,7 @@ impl Registrar {
 
     /// An extension has proved itself on a connection on which nobody is registered. If that is its one phone at
     /// this address whose connection is gone, the phone is there from now on, though it has not registered
-    /// anew. Returns the flow that it had.
+    /// anew. Returns from where to where it has moved.
     pub(super) fn reconnected(&mut self, now: Instant, number: &Number, flow: Flow) -> Option<Moved> {
         if !flow.is_reliable() || self.knows(&flow) {
             return None;

@@ -414,7 +414,7 @@ impl Switch {
         leg.binding.and_then(|id| self.registrar.get(id)).map_or(leg.flow, |binding| binding.flow)
     }
 
-    /// A phone is at another flow now: what is under way with it goes on there.
+    /// A phone, or another exchange, is at another flow now: what is under way with it goes on there.
     pub(super) fn moved(&mut self, Moved { from, to, has_ended }: Moved) {
         self.clients.moved(&mut self.io, from, to);
         if has_ended {

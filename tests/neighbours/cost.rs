@@ -1,5 +1,4 @@
-//! What other exchanges cost. Run it with
-//! `cargo test --release --test neighbours -- --ignored --nocapture --test-threads 1 cost`.
+//! What other exchanges cost; `scripts/bench costs` runs it.
 
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
