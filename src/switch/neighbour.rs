@@ -92,7 +92,7 @@ impl Neighbours {
         let mut old = std::mem::take(&mut self.by_label);
         for (label, neighbour) in &config.neighbours {
             let mut before = old.remove(label);
-            let mut hosts = Vec::new();
+            let mut hosts = Vec::with_capacity(neighbour.hosts.len());
             for target in &neighbour.hosts {
                 let same = |host: &Host| host.target == *target;
                 let known = before
@@ -221,7 +221,7 @@ impl Neighbours {
         self.hosts_mut().for_each(|host| host.stale = Instant::default());
     }
 
-    fn hosts_mut(&mut self) -> impl Iterator<Item = &mut Host> {
+    pub(super) fn hosts_mut(&mut self) -> impl Iterator<Item = &mut Host> {
         self.by_label.values_mut().flat_map(|state| &mut state.hosts)
     }
 

@@ -38,9 +38,8 @@ impl Switch {
         for id in self.neighbours.new_accounts(&self.config) {
             self.register_with(id);
         }
-        let hosts = self.neighbours.by_label.values_mut().flat_map(|state| &mut state.hosts);
         let mut new = Vec::new();
-        for host in hosts.filter(|host| !host.is_watched) {
+        for host in self.neighbours.hosts_mut().filter(|host| !host.is_watched) {
             host.is_watched = true;
             new.push(host.id);
         }
@@ -64,7 +63,8 @@ impl Switch {
         let label = label.clone();
         match found {
             Ok((flows, valid)) => {
-                let before = std::mem::take(&mut host.ways);
+                let room = Vec::with_capacity(flows.len().min(MAX_WAYS));
+                let before = std::mem::replace(&mut host.ways, room);
                 host.trouble = None;
                 host.stale = now + valid;
                 for flow in flows.into_iter().take(MAX_WAYS) {
@@ -189,18 +189,23 @@ impl Switch {
     pub(super) fn neighbour_hung_up(&mut self, stream: StreamId) {
         let is_cut =
             |leg: &Leg| leg.neighbour().is_some() && leg.flow.is_reliable() && leg.flow.stream == stream;
+        let mut cut = None;
         for id in self.calls.ids() {
             if self.calls.get(&id).is_some_and(|call| call.legs.iter().any(is_cut))
                 && let Some(call) = self.calls.get_mut(&id)
             {
                 for leg in call.legs.iter_mut().filter(|leg| is_cut(leg)) {
+                    cut = Some(leg.flow);
                     leg.flow.stream = StreamId(0);
                 }
             }
         }
+        // What is under way in those calls waits with them for another connection.
+        if let Some(from) = cut {
+            self.moved(Moved { from, to: Flow { stream: StreamId(0), ..from }, has_ended: true });
+        }
         let is_it = |way: &&mut Way| way.flow.is_reliable() && way.flow.stream == stream;
-        let hosts = self.neighbours.by_label.values_mut().flat_map(|state| &mut state.hosts);
-        for host in hosts {
+        for host in self.neighbours.hosts_mut() {
             let Some(way) = host.ways.iter_mut().find(is_it) else { continue };
             way.flow.stream = StreamId(0);
             (way.asked, way.health) = (None, Health::Unknown);

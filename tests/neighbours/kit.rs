@@ -28,6 +28,8 @@ pub struct World {
     pub spent: Duration,
     /// With whom TLS is spoken; with all others UDP.
     tls: Vec<SocketAddr>,
+    /// The connections that are to be opened.
+    wanted: Vec<(u64, Flow)>,
 }
 
 impl World {
@@ -54,6 +56,7 @@ impl World {
             alive: Vec::new(),
             spent: Duration::ZERO,
             tls: tls.to_vec(),
+            wanted: Vec::new(),
         };
         let mut sent = world.tick();
         for phone in phones {
@@ -103,6 +106,17 @@ impl World {
         self.input(Input::Closed(stream))
     }
 
+    /// The connections that the exchange wants to open stand.
+    pub fn connect(&mut self) -> Sent {
+        let mut sent = Vec::new();
+        for (ticket, flow) in std::mem::take(&mut self.wanted) {
+            self.serial += 1;
+            let flow = Flow { stream: StreamId(1_000 + u64::from(self.serial)), ..flow };
+            sent.extend(self.input(Input::Connected { ticket, flow }));
+        }
+        sent
+    }
+
     /// Something else happens.
     pub fn input(&mut self, input: Input<'_>) -> Sent {
         self.switch.handle(Instant(self.now), input);
@@ -150,7 +164,9 @@ impl World {
                             TargetHost::Name(name) => Err(format!("{name}: no such name")),
                             TargetHost::Ip(ip) => {
                                 let remote = SocketAddr::new(ip, target.port.unwrap_or(5060));
-                                Ok((vec![flow(remote, &[])], Duration::from_secs(86_400)))
+                                let transport = target.transport.unwrap_or(Transport::Udp);
+                                let way = Flow { transport, ..flow(remote, &[]) };
+                                Ok((vec![way], Duration::from_secs(86_400)))
                             }
                         };
                         inputs.push(Input::Located(host, found));
@@ -163,7 +179,9 @@ impl World {
                         self.told.push(sentence)
                     }
                     Output::Event(Event::CallEnded(record)) => self.records.push(record),
-                    Output::Connect { .. } => {}
+                    Output::Connect { ticket, transport, remote, .. } => {
+                        self.wanted.push((ticket, Flow { transport, ..flow(remote, &[]) }));
+                    }
                     Output::Event(_) | Output::Record(_) | Output::Media(_) | Output::Close(_) => {}
                 }
             }

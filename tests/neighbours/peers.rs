@@ -288,3 +288,35 @@ fn where_strangers_get_no_answer_a_friend_with_its_certificate_does() {
     let sent = world.say(other, &invite(other, "101", "555", "b"));
     assert!(sent.is_empty(), "{sent:?}");
 }
+
+/// The friend calls by a connection of its own, which ends as the call does: before our BYE, or before it is answered.
+#[test]
+fn what_is_under_way_when_a_friends_connection_ends_goes_on_by_ours() {
+    let (away, ours): (SocketAddr, SocketAddr) =
+        ("203.0.113.9:7001".parse().unwrap(), "203.0.113.9:5061".parse().unwrap());
+    let pin = "ab".repeat(32);
+    let text =
+        format!("peer.tokyo = sip:{ours};transport=tls\npeer.tokyo.prefix = 8023\npeer.tokyo.pin = {pin}\n");
+    for bye_first in [true, false] {
+        let mut world = World::with_tls(&text, &[101], &[away]).0;
+        world.certify(away, [0xab; 32]);
+        let sent = world.say(away, &invite(away, "101", "555", "a"));
+        let rung = one(&sent, World::at(101), "INVITE").to_owned();
+        let contact = format!("Contact: <sip:101@{}>\r\n", World::at(101));
+        let sent =
+            world.say(World::at(101), &answer(&rung, 200, "here", &contact, &sdp(World::at(101), 4000)));
+        let ok = one(&sent, away, "SIP/2.0 200").to_owned();
+        world.say(away, &in_dialog(&ok, "ACK", 1, away));
+
+        let bye = back_in_dialog(&rung, "here", "BYE", 1, World::at(101));
+        if bye_first {
+            one(&world.say(World::at(101), &bye), away, "BYE");
+            world.hang_up(away);
+        } else {
+            world.hang_up(away);
+            none(&world.say(World::at(101), &bye), away, "BYE");
+        }
+        one(&world.connect(), ours, "BYE");
+        world.is_at_rest();
+    }
+}

@@ -8,7 +8,7 @@ use crate::config::file::{Address, Each, Goal, Key, List, PeerKeys, TrunkKeys, W
 use crate::config::mistake::Reason;
 use crate::config::{
     Account, Identifier, Kind, Label, Listed, MAX_HOSTS, MAX_MEMBERS, MAX_NEIGHBOURS, MAX_ROUTES, Neighbour,
-    Number, Password, Peer, Route, Trunk, WebAddress,
+    Number, Password, Peer, Route, Target, Trunk, WebAddress,
 };
 
 /// Numbers to which somebody must answer ([`Trunk::emergency`]).
@@ -136,8 +136,11 @@ impl Check<'_> {
                 None => self.wrong(line, &key("trunks"), Reason::NoSuchNeighbour(format!("trunk.{name}"))),
             }
         }
+        // As much room as is needed: otherwise they would keep that of what the file says of them.
+        let hosts: Box<[Target]> =
+            keys.hosts.into_iter().filter_map(|said| said.value).map(|host| host.target).collect();
         Neighbour {
-            hosts: keys.hosts.into_iter().filter_map(|said| said.value).map(|host| host.target).collect(),
+            hosts: hosts.into_vec(),
             account: account(said(keys.user), said(keys.password)),
             allow: self.networks(&key("allow"), keys.allow),
             max_calls: said(keys.max_calls).map_or(10, |most| most.0),
