@@ -142,6 +142,23 @@ fn a_provider_that_cannot_is_passed_over_and_one_that_will_not_is_believed() {
 
 #[test]
 #[ignore = "needs baresip and SIPp"]
+fn a_fritzbox_takes_a_registration_for_nobody() {
+    let (scene, here) = (Scene::new(), ports::take(1));
+    let provider = Provider::start(&scene, "fritzbox", &[], here);
+    let settings = format!("{HOUSE}{}route.0 = trunk.box", trunk("box", &provider));
+    let denwa = Denwa::start_at(&scene, here, &settings);
+    denwa.program.expect("trunk.box is registered, for 300 s");
+    let mut phone = kitchen(&scene, &denwa);
+    phone.dial("0451234567");
+    phone.talks();
+    phone.hears_itself();
+    phone.hang_up();
+    denwa.program.expect("101 → 0451234567 ended");
+    provider.is_content();
+}
+
+#[test]
+#[ignore = "needs baresip and SIPp"]
 fn a_home_gateway_calls_for_nobody_and_wants_a_timer() {
     let (scene, here) = (Scene::new(), ports::take(1));
     let settings = format!("{HOUSE}trunk.hgw = sip:3@[::1]\ntrunk.hgw.numbers = 101");
