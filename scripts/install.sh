@@ -394,7 +394,10 @@ last_words() {
 tell() {
     (
         umask 077
-        "$binary" settings --config "$config" >"$phones.new" && mv "$phones.new" "$phones"
+        {
+            "$binary" settings --config "$config" &&
+                printf '\nAfter a change, and where a stop gave the server another address: denwa settings\n'
+        } >"$phones.new" && mv "$phones.new" "$phones"
     ) || fail 'what to type into phones cannot be told (see above)'
     [ ! -d /etc/profile.d ] || login_hint | put "$hint"
     echo

@@ -1,11 +1,12 @@
 """A script that is pasted when a server is created, on a real Alpine of 128 MB: as tiny-cloud runs it, without IPv6 in
 the kernel, the clock at 1970, a network that comes late, and the metadata service of EC2."""
 
+import re
 import subprocess
 import time
 
 from phones import Refused
-from steps import FORWARD, LINES, Server
+from steps import FILES, FORWARD, LINES, Server, differences
 from vm import OLDEST, Vm, as_on_ec2, metadata
 
 
@@ -33,7 +34,8 @@ def run(suite, releases, arch, work, port, tools):
                 check.that(said.returncode == 1 and not said.stdout, f"it takes {text[:40]!r}")
                 check.says(said.stderr, why)
         vm.put(work / "user-data", "/var/lib/cloud/user-data:700")
-        tiny_cloud = "cd /; env -i PATH=/sbin:/bin:/usr/sbin:/usr/bin /var/lib/cloud/user-data >/var/log/user-data.log 2>&1"
+        cannot_install(server, (work / "user-data").read_text(), port)
+        tiny_cloud = tiny_cloud_runs("user-data")
         with suite.check("user-data as tiny-cloud runs it, the clock at 1970, the first minute without a network") as check:
             start = time.monotonic()
             status, _ = vm.run("ip link set eth0 down; date -s @60 >/dev/null; (sleep 60; ip link set eth0 up) & " + tiny_cloud, 600)
@@ -64,6 +66,32 @@ def run(suite, releases, arch, work, port, tools):
     finally:
         vm.stop()
         imds.stop()
+
+
+def tiny_cloud_runs(name):
+    """How it runs a script: with neither HOME nor a terminal."""
+    return f"cd /; env -i PATH=/sbin:/bin:/usr/sbin:/usr/bin /var/lib/cloud/{name} >/var/log/{name}.log 2>&1"
+
+
+def cannot_install(server, script, port):
+    """What is wrong stands on the console, where somebody looks whose server does not answer."""
+    vm = server.vm
+    for name, now, then, words in (
+        ("a script that is not the one whose sum it has", r"^sum='[0-9a-f]*'$", f"sum='{64 * '0'}'", ("has the checksum", "expected is 000")),
+        ("a line of the configuration that is wrong", "^echo .*$", "ecko = 114", ("nothing is installed", "ecko")),
+        ("nothing that answers, for four minutes", "^url=.*$", f"url='http://{server.gateway}:{port + 5}'", ("cannot be fetched yet", "cannot be fetched; tried for")),
+    ):
+        with server.suite.check(f"user-data that cannot install says so on the console: {name}") as check:
+            wrong, changed = re.subn(now, then, script, flags=re.M)
+            check.that(changed == 1, f"{changed} lines are {now}")
+            (vm.work / "wrong").write_text(wrong)
+            vm.put(vm.work / "wrong", "/var/lib/cloud/wrong:700")
+            files, before, start = vm.say(FILES), len(vm.console()), time.monotonic()
+            status, _ = vm.run(tiny_cloud_runs("wrong"), 600)
+            check.that(status == 1, f"exit status {status}")
+            check.says(vm.console()[before:], *words, "it is not installed")
+            check.that(vm.say(FILES) == files, "it left something behind: " + differences(files, vm.say(FILES)))
+            check.figure = f"{time.monotonic() - start:.0f} s"
 
 
 def ec2(server, imds, port):

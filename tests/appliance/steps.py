@@ -141,6 +141,7 @@ def it_works(server, how):
         server.learn_passwords()
         check.that(sorted(server.passwords) == ["101", "102"], f"not both extensions: {server.passwords}")
         check.says(vm.say("sh -i -c '. /etc/profile' </dev/null 2>&1"), "/root/denwa-phones.txt")
+        check.says(vm.say("tail -n 1 /root/denwa-phones.txt"), "denwa settings")
         check.that(vm.say("stat -c %a:%U:%G /etc/denwa/denwa.conf") == "640:root:denwa", "wrong rights of the configuration")
         readable = vm.run("su -s /bin/sh nobody -c 'cat /etc/denwa/denwa.conf /root/denwa-phones.txt'")[1]
         check.that(not any(password in readable for password in server.passwords.values()), "anybody can read it")
