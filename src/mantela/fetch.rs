@@ -5,17 +5,19 @@
 //! | the document | 256 KiB | it is cut off there, and is an error |
 //! | the head of an answer | 16 KiB | an error |
 //! | going on to another address | 3 times, never from https to http | an error |
-//! | each address, from the question for its host to the end of the document | 10 s | an error |
+//! | where a host is, by the name servers that the exchange asks as well | 10 s | an error |
+//! | each address, from there to the end of the document | 10 s | an error |
 //! | a host in a private network, by its address, its name, or what its name leads to | only if that is wanted | an error |
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::text::Text;
 use super::{MAX_DOCUMENT, is_private, is_private_host};
-use crate::config::{TargetHost, WebAddress};
+use crate::config::{TargetHost, Transport, WebAddress};
+use crate::dns::{Host, Resolver, Target};
 use crate::tls::{Authorities, Client};
 use crate::web::{Question, WebError};
 
@@ -95,7 +97,7 @@ impl fmt::Display for FetchError {
 }
 
 /// Gets what is at an address; from hosts in private networks only if `private`. It takes as long as it takes, at
-/// most 40 s and what the system needs to find hosts.
+/// most 80 s.
 ///
 /// # Errors
 ///
@@ -135,8 +137,13 @@ fn found(address: &WebAddress, private: bool) -> Result<Vec<SocketAddr>, FetchEr
     let at: Vec<SocketAddr> = match host {
         TargetHost::Ip(ip) => vec![SocketAddr::new(*ip, address.port())],
         TargetHost::Name(name) => {
-            let found = (name.as_str(), address.port()).to_socket_addrs();
-            found?.take(MAX_ADDRESSES).collect()
+            let Some(host) = Host::new(name) else {
+                return Err(FetchError::Unreachable(Text::new(&format!("no host is called {name}"))));
+            };
+            let target = Target { host, port: Some(address.port()), transport: Some(Transport::Tcp) };
+            let located =
+                smol::block_on(Resolver::from_system()?.locate(&target)).map_err(io::Error::other)?;
+            located.places.into_iter().map(|place| place.address).take(MAX_ADDRESSES).collect()
         }
     };
     match at.iter().find(|at| !private && is_private(at.ip())) {

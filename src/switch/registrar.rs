@@ -629,9 +629,16 @@ fn renew(old: &mut Box<[u8]>, new: &[u8]) -> bool {
     is_other
 }
 
+/// A qvalue in thousandths (RFC 3261 §25.1); what is none says no more than 1 does. Not by way of a float: the tables
+/// with which the standard library reads those are 14 kB.
 fn preference(q: &[u8]) -> u16 {
-    let q = std::str::from_utf8(q).ok().and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
-    (q.clamp(0.0, 1.0) * 1000.0) as u16
+    let point = q.iter().position(|&octet| octet == b'.').unwrap_or(q.len());
+    let (whole, part) = (&q[..point], q.get(point + 1..).unwrap_or_default());
+    let is_qvalue = !(whole.is_empty() && part.is_empty())
+        && whole.iter().all(|&octet| octet == b'0')
+        && part.iter().all(u8::is_ascii_digit);
+    let digit = |at: usize| part.get(at).map_or(0, |digit| u16::from(digit - b'0'));
+    if is_qvalue { digit(0) * 100 + digit(1) * 10 + digit(2) } else { 1_000 }
 }
 
 fn without_expires(text: &[u8]) -> Box<[u8]> {
@@ -660,4 +667,30 @@ pub(super) fn join<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
         line.extend_from_slice(value);
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::preference;
+
+    #[test]
+    fn a_phone_is_preferred_by_thousandths() {
+        for (q, thousandths) in [
+            ("0", 0),
+            ("0.7", 700),
+            ("0.25", 250),
+            ("0.999", 999),
+            (".5", 500),
+            ("0.00099", 0),
+            ("1", 1_000),
+            ("1.000", 1_000),
+            ("", 1_000),
+            (".", 1_000),
+            ("-1", 1_000),
+            ("0.x", 1_000),
+            ("high", 1_000),
+        ] {
+            assert_eq!(preference(q.as_bytes()), thousandths, "{q}");
+        }
+    }
 }
