@@ -174,6 +174,8 @@ pub enum Reason {
     NoAddress,
     /// A trunk's URI has no user.
     NoUser,
+    /// A peer's URI has one.
+    UserOfPeer,
     /// A user without a password, or a password without a user.
     HalfAccount,
     /// Where a peer's document is without its identifier, or its identifier alone.
@@ -423,6 +425,10 @@ impl fmt::Display for Reason {
                 f.write_str("this exchange is nowhere: it needs a line `peer.NAME = sip:HOST` or `trunk.NAME = sip:USER@HOST`")
             }
             Reason::NoUser => f.write_str("who we are there is missing; write sip:USER@HOST"),
+            Reason::UserOfPeer => f.write_str(
+                "a friend's exchange is called by numbers, and not by a user; write sip:HOST, and `.user` and `.password` \
+                 if you have agreed on them",
+            ),
             Reason::HalfAccount => f.write_str("a user and a password belong together; one of the two is missing"),
             Reason::HalfListed => f.write_str("`.mantela` and `.identifier` belong together; one of the two is missing"),
             Reason::NotSaid("mantela.identifier") => f.write_str(

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Config, Extension, Number, reach};
+use super::{Config, Extension, Label, Neighbour, Number, Target, TargetHost, Transport, reach};
 
 /// A password shorter than this many bytes is remarked on: strangers on the Internet try millions.
 const SHORT: usize = 8;
@@ -53,8 +53,24 @@ impl Config {
         if self.user.as_deref() == Some("root") {
             remarks.push("user: root may do everything, and so may whoever breaks in; name another".into());
         }
+        remarks.extend(self.of_pins());
         remarks.append(&mut reach::remarks(self));
         remarks
+    }
+
+    /// Whoever is never spoken with by TLS shows no certificate. (A domain may say that it wants TLS.)
+    fn of_pins(&self) -> Option<String> {
+        let never = |host: &Target| match host.transport {
+            Some(transport) => transport != Transport::Tls,
+            None => host.port.is_some() || matches!(host.host, TargetHost::Ip(_)),
+        };
+        let in_vain = |(_, it): &(&Label, &Neighbour)| it.pin.is_some() && it.hosts.iter().all(never);
+        let calls_by_tls = self.listen.iter().any(|place| place.transport == Transport::Tls);
+        let (label, _) = self.neighbours.iter().find(in_vain).filter(|_| !calls_by_tls)?;
+        Some(format!(
+            "{label}.pin: a certificate is shown by TLS alone; add `;transport=tls` to its address, or `tls:5061` to \
+             `listen`"
+        ))
     }
 
     fn of_stealth(&self) -> Option<&'static str> {
@@ -107,6 +123,25 @@ mod tests {
             ]
         );
         assert!(remarks.iter().all(|remark| !remark.contains("a-long")));
+    }
+
+    #[test]
+    fn who_shows_no_certificate() {
+        let pin = format!("ext.101 = correct-horse\npeer.tokyo.pin = {}\n", "ab".repeat(32));
+        for (text, is_in_vain) in [
+            ("peer.tokyo = sip:192.0.2.1", true),
+            ("peer.tokyo = sip:tokyo.test:5060 sip:tokyo.test;transport=tcp", true),
+            ("peer.tokyo = sip:tokyo.test", false),
+            ("peer.tokyo = sip:192.0.2.1 sip:192.0.2.2;transport=tls", false),
+            ("peer.tokyo = sip:192.0.2.1\nlisten = tls:5061", false),
+        ] {
+            let remarks = Config::parse("x", format!("{pin}{text}").as_bytes()).unwrap().remarks();
+            assert_eq!(
+                remarks.iter().any(|it| it.starts_with("peer.tokyo.pin: ")),
+                is_in_vain,
+                "{text}: {remarks:?}"
+            );
+        }
     }
 
     #[test]

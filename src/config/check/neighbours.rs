@@ -113,6 +113,10 @@ impl Check<'_> {
         if let Some(beyond) = keys.hosts.get(MAX_HOSTS) {
             self.wrong(beyond.line, label.as_str(), Reason::TooMany { most: MAX_HOSTS });
         }
+        let has_user = |said: &&Said<Address>| said.value.as_ref().is_some_and(|host| host.user.is_some());
+        if let Some(said) = keys.hosts.iter().find(has_user) {
+            self.wrong(said.line, label.as_str(), Reason::UserOfPeer);
+        }
         let user = keys.user.as_ref().map(|said| said.line);
         let password = keys.password.as_ref().map(|said| said.line);
         if let (Some(line), None) | (None, Some(line)) = (user, password) {

@@ -61,6 +61,11 @@ fn mistakes_about_other_exchanges() {
             "peer.tokyo: in `sip:a;transport=sctp`, transport is none of udp, tcp and tls (for example `peer.tokyo = sip:[2001:db8::1]:5060`)",
         ),
         (
+            "peer.a = sip:b sip:kyoto@a",
+            "peer.a: a friend's exchange is called by numbers, and not by a user; write sip:HOST, and `.user` and \
+             `.password` if you have agreed on them",
+        ),
+        (
             "peer.a = sip:a\npeer.a.user = b",
             "peer.a: a user and a password belong together; one of the two is missing",
         ),
