@@ -187,6 +187,16 @@ impl Switch {
 
     /// A connection is gone. If it was one to another exchange, it is opened again.
     pub(super) fn neighbour_hung_up(&mut self, stream: StreamId) {
+        let is_it = |way: &&mut Way| way.flow.is_reliable() && way.flow.stream == stream;
+        for host in self.neighbours.hosts_mut() {
+            let Some(way) = host.ways.iter_mut().find(is_it) else { continue };
+            way.flow.stream = StreamId(0);
+            (way.asked, way.health) = (None, Health::Unknown);
+            // Whoever closes each connection at once is not to be asked all day.
+            let again = host.again();
+            self.io.arm(again, Timer::Connect(host.id));
+            break;
+        }
         let is_cut =
             |leg: &Leg| leg.neighbour().is_some() && leg.flow.is_reliable() && leg.flow.stream == stream;
         let mut cut = None;
@@ -195,24 +205,15 @@ impl Switch {
                 && let Some(call) = self.calls.get_mut(&id)
             {
                 for leg in call.legs.iter_mut().filter(|leg| is_cut(leg)) {
-                    cut = Some(leg.flow);
+                    cut = leg.neighbour().cloned().map(|label| (label, leg.flow));
                     leg.flow.stream = StreamId(0);
                 }
             }
         }
-        // What is under way in those calls waits with them for another connection.
-        if let Some(from) = cut {
-            self.moved(Moved { from, to: Flow { stream: StreamId(0), ..from }, has_ended: true });
-        }
-        let is_it = |way: &&mut Way| way.flow.is_reliable() && way.flow.stream == stream;
-        for host in self.neighbours.hosts_mut() {
-            let Some(way) = host.ways.iter_mut().find(is_it) else { continue };
-            way.flow.stream = StreamId(0);
-            (way.asked, way.health) = (None, Health::Unknown);
-            // Whoever closes each connection at once is not to be asked all day.
-            let again = host.again();
-            let id = host.id;
-            return self.io.arm(again, Timer::Connect(id));
+        // What is under way in those calls goes on by another connection, or waits with them for one.
+        if let Some((label, from)) = cut {
+            let to = self.neighbours.flow_now(&label, Flow { stream: StreamId(0), ..from });
+            self.moved(Moved { from, to, has_ended: true });
         }
     }
 

@@ -289,7 +289,8 @@ fn where_strangers_get_no_answer_a_friend_with_its_certificate_does() {
     assert!(sent.is_empty(), "{sent:?}");
 }
 
-/// The friend calls by a connection of its own, which ends as the call does: before our BYE, or before it is answered.
+/// The friend calls by a connection of its own, which ends as the call does: before our BYE, or before it is answered; and
+/// ours stands by then, or does not yet.
 #[test]
 fn what_is_under_way_when_a_friends_connection_ends_goes_on_by_ours() {
     let (away, ours): (SocketAddr, SocketAddr) =
@@ -297,9 +298,12 @@ fn what_is_under_way_when_a_friends_connection_ends_goes_on_by_ours() {
     let pin = "ab".repeat(32);
     let text =
         format!("peer.tokyo = sip:{ours};transport=tls\npeer.tokyo.prefix = 8023\npeer.tokyo.pin = {pin}\n");
-    for bye_first in [true, false] {
+    for (bye_first, we_are_connected) in [(true, false), (false, false), (true, true), (false, true)] {
         let mut world = World::with_tls(&text, &[101], &[away]).0;
         world.certify(away, [0xab; 32]);
+        if we_are_connected {
+            world.connect();
+        }
         let sent = world.say(away, &invite(away, "101", "555", "a"));
         let rung = one(&sent, World::at(101), "INVITE").to_owned();
         let contact = format!("Contact: <sip:101@{}>\r\n", World::at(101));
@@ -309,14 +313,17 @@ fn what_is_under_way_when_a_friends_connection_ends_goes_on_by_ours() {
         world.say(away, &in_dialog(&ok, "ACK", 1, away));
 
         let bye = back_in_dialog(&rung, "here", "BYE", 1, World::at(101));
+        let mut sent = Vec::new();
         if bye_first {
             one(&world.say(World::at(101), &bye), away, "BYE");
-            world.hang_up(away);
+            sent.extend(world.hang_up(away));
         } else {
             world.hang_up(away);
-            none(&world.say(World::at(101), &bye), away, "BYE");
+            sent.extend(world.say(World::at(101), &bye));
         }
-        one(&world.connect(), ours, "BYE");
+        none(&sent, away, "BYE");
+        sent.extend(world.connect());
+        one(&sent, ours, "BYE");
         world.is_at_rest();
     }
 }
