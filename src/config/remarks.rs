@@ -58,18 +58,23 @@ impl Config {
         remarks
     }
 
-    /// Whoever is never spoken with by TLS shows no certificate. (A domain may say that it wants TLS.)
+    /// Whoever is never called by TLS shows no certificate when we call. (A domain may say that it wants TLS.)
     fn of_pins(&self) -> Option<String> {
         let never = |host: &Target| match host.transport {
             Some(transport) => transport != Transport::Tls,
             None => host.port.is_some() || matches!(host.host, TargetHost::Ip(_)),
         };
         let in_vain = |(_, it): &(&Label, &Neighbour)| it.pin.is_some() && it.hosts.iter().all(never);
-        let calls_by_tls = self.listen.iter().any(|place| place.transport == Transport::Tls);
-        let (label, _) = self.neighbours.iter().find(in_vain).filter(|_| !calls_by_tls)?;
+        let mut labels = self.neighbours.iter().filter(in_vain).map(|(label, _)| label);
+        let (label, more) = (labels.next()?, labels.count());
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        let way_in = match self.listen.iter().any(|place| place.transport == Transport::Tls) {
+            true => "",
+            false => ", and calls from there need `listen.tls = tls:5061`",
+        };
         Some(format!(
-            "{label}.pin: a certificate is shown by TLS alone; add `;transport=tls` to its address, or `tls:5061` to \
-             `listen`"
+            "{label}.pin{more}: a certificate is shown by TLS alone, and calls to there are made without it; add \
+             `;transport=tls` to the address{way_in}"
         ))
     }
 
@@ -128,19 +133,20 @@ mod tests {
     #[test]
     fn who_shows_no_certificate() {
         let pin = format!("ext.101 = correct-horse\npeer.tokyo.pin = {}\n", "ab".repeat(32));
-        for (text, is_in_vain) in [
-            ("peer.tokyo = sip:192.0.2.1", true),
-            ("peer.tokyo = sip:tokyo.test:5060 sip:tokyo.test;transport=tcp", true),
-            ("peer.tokyo = sip:tokyo.test", false),
-            ("peer.tokyo = sip:192.0.2.1 sip:192.0.2.2;transport=tls", false),
-            ("peer.tokyo = sip:192.0.2.1\nlisten = tls:5061", false),
-        ] {
+        let remark = |text: &str| {
             let remarks = Config::parse("x", format!("{pin}{text}").as_bytes()).unwrap().remarks();
-            assert_eq!(
-                remarks.iter().any(|it| it.starts_with("peer.tokyo.pin: ")),
-                is_in_vain,
-                "{text}: {remarks:?}"
-            );
+            remarks.into_iter().find(|it| it.starts_with("peer.tokyo.pin"))
+        };
+        for (text, ends) in [
+            ("peer.tokyo = sip:192.0.2.1", "need `listen.tls = tls:5061`"),
+            ("peer.tokyo = sip:tokyo.test:5060 sip:tokyo.test;transport=tcp", "need `listen.tls = tls:5061`"),
+            ("peer.tokyo = sip:192.0.2.1\nlisten.tls = tls:5061", "add `;transport=tls` to the address"),
+        ] {
+            assert!(remark(text).is_some_and(|it| it.ends_with(ends)), "{text}: {:?}", remark(text));
+        }
+        for text in ["peer.tokyo = sip:tokyo.test", "peer.tokyo = sip:192.0.2.1 sip:192.0.2.2;transport=tls"]
+        {
+            assert_eq!(remark(text), None, "{text}");
         }
     }
 
