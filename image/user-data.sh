@@ -32,8 +32,8 @@ main() {
     got=$(sha256sum "$work/install.sh")
     [ "${got%% *}" = "$sum" ] ||
         fail "what $url/install.sh gives has the checksum ${got%% *}, expected is $sum: it is damaged, or of another version"
-    configuration >"$work/configuration"
-    sh "$work/install.sh" --url "$url" --with "$work/configuration"
+    configuration >"$work/denwa.conf"
+    sh "$work/install.sh" --url "$url" --with "$work/denwa.conf"
 }
 
 fail() {
@@ -77,6 +77,8 @@ tell() {
     done 2>/dev/null
 }
 
+failed=/run/denwa-user-data.$$.failed
+rm -f "$failed"
 {
     (main)
     status=$?
@@ -84,7 +86,7 @@ tell() {
         echo 'denwa: done'
     else
         echo "denwa: it is not installed. When the reason above is gone, run this as root: sh $0"
-        : >/run/denwa-user-data.failed
+        : >"$failed"
     fi
 } 2>&1 | tell
-[ ! -e /run/denwa-user-data.failed ] || { rm /run/denwa-user-data.failed; exit 1; }
+[ ! -e "$failed" ] || { rm "$failed"; exit 1; }

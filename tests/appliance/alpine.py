@@ -41,7 +41,7 @@ def bad_inputs(server, work):
           before="DENWA_PATIENCE=3 ", options="--url http://10.0.2.2:9 --with /root/test/lines")
     fails("a program that is not there", "404", before="DENWA_PATIENCE=0 ", options=f"--url {server.url('nowhere')}")
     server.bring(lines="ext.101 = random\nexd.102 = random\nmedia-ports = 50000\n")
-    fails("each wrong line of the configuration is told", "nothing is installed", "2", "exd", "3", "media-ports")
+    fails("each wrong line of the configuration is told", "nothing is installed", "lines:2: exd", "lines:3: media-ports")
     server.bring(lines=LINES + "state = /srv/denwa\n")
     fails("a state folder that the service could not write", "take the line 'state = ...' out")
     server.bring()
@@ -59,6 +59,18 @@ def bad_inputs(server, work):
     vm.say("mv /usr/bin/sha256sum /usr/bin/sha256sum.not")
     fails("a tool that is missing", "sha256sum is missing here")
     vm.say("mv /usr/bin/sha256sum.not /usr/bin/sha256sum")
+    vm.say("mv /bin/uname /bin/uname.not; printf '#!/bin/sh\\n[ $1 = -m ] && echo armv7l || echo Linux\\n' >/bin/uname; "
+           "chmod 755 /bin/uname")
+    fails("a processor that it is not made for", "there is no denwa for armv7l", after="mv /bin/uname.not /bin/uname")
+    fails("a folder here in which it is not", "cannot be copied", options="--url file:///srv --with /root/test/lines")
+    with server.suite.check("ended half-way, by SIGTERM: nothing is left") as check:
+        files = vm.say(steps.FILES)
+        # The port on which nobody answers makes it wait, with half of its work done.
+        status, said = vm.run(f"sh /root/test/good.sh --url http://{server.gateway}:9 --with /root/test/lines 2>&1 & "
+                              "sleep 4; kill $!; wait $!")
+        check.that(status == 143, f"exit status {status}: {said}")
+        check.says(said, "cannot be fetched yet")
+        check.that(vm.say(steps.FILES) == files, "it left something behind: " + steps.differences(files, vm.say(steps.FILES)))
 
 
 def install(server, memory):
@@ -79,6 +91,11 @@ def install(server, memory):
         check.that(status == 0, said)
         check.says(said, "cannot be fetched yet", "password", "extensions")
     vm.say("sh /root/test/good.sh --uninstall --purge")
+    with suite.check("from a folder of the server itself") as check:
+        vm.put(server.releases.folder / "good" / server.releases.name, f"/root/test/{server.releases.name}:644")
+        status, said = vm.run("sh /root/test/good.sh --url /root/test --with /root/test/lines")
+        check.that(status == 0, said)
+        vm.say("sh /root/test/good.sh --uninstall --purge")
     steps.installation(server)
     with suite.check("memory of the whole guest, idle, beside the same guest without it: at most 6 MB") as check:
         time.sleep(3)

@@ -41,7 +41,7 @@ def run(suite, releases, arch, work, port, tools):
             status, _ = vm.run("ip link set eth0 down; date -s @60 >/dev/null; (sleep 60; ip link set eth0 up) & " + tiny_cloud, 600)
             said = vm.say("cat /var/log/user-data.log")
             check.that(status == 0, said)
-            check.says(said, "cannot be fetched yet", "user       101", "denwa: done")
+            check.says(said, "cannot be fetched yet", "user       101", "no IPv6 address", "denwa: done")
             check.says(vm.console(), "user       101", "denwa: done")
             server.learn_passwords()
             check.figure = f"{time.monotonic() - start:.0f} s, of which 60 without a network"
@@ -78,7 +78,7 @@ def cannot_install(server, script, port):
     vm = server.vm
     for name, now, then, words in (
         ("a script that is not the one whose sum it has", r"^sum='[0-9a-f]*'$", f"sum='{64 * '0'}'", ("has the checksum", "expected is 000")),
-        ("a line of the configuration that is wrong", "^echo .*$", "ecko = 114", ("nothing is installed", "ecko")),
+        ("a line of the configuration that is wrong", "^echo .*$", "ecko = 114", ("nothing is installed", "denwa.conf:6: ecko")),
         ("nothing that answers, for four minutes", "^url=.*$", f"url='http://{server.gateway}:{port + 5}'", ("cannot be fetched yet", "cannot be fetched; tried for")),
     ):
         with server.suite.check(f"user-data that cannot install says so on the console: {name}") as check:
@@ -103,6 +103,15 @@ def ec2(server, imds, port):
         check.that("203.0.113.5" in server.status()["advertise"], f"advertised: {server.status()['advertise']}")
         check.says(vm.say("denwa settings"), "203.0.113.5")
         check.figure = f"{server.status()['advertise']}"
+    with suite.check("another address after a stop: it is found at the start") as check:
+        imds.stop()
+        imds = metadata(port, vm.work / "imds.log", "--public-ipv4", "198.51.100.7")
+        vm.say("rc-service denwa restart")
+        deadline = time.monotonic() + 30
+        while "198.51.100.7" not in server.status()["advertise"] and time.monotonic() < deadline:
+            time.sleep(1)
+        check.that("203.0.113.5" not in vm.say("denwa settings"), "the old address is still told")
+        check.says(vm.say("denwa settings"), "198.51.100.7")
     with suite.check("a spot notice: told in the log, phones are asked to come back soon, no new calls, calls end with a reason") as check:
         caller, called = server.phone("101"), server.phone("102")
         try:

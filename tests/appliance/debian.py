@@ -60,7 +60,7 @@ def cloud_init(server):
 
 def bad_inputs(server):
     server.bring(lines="ext.101 = random\nexd.102 = random\n")
-    server.fails("each wrong line of the configuration is told", "nothing is installed", "2", "exd")
+    server.fails("each wrong line of the configuration is told", "nothing is installed", "lines:2: exd")
     server.bring()
     server.fails("a damaged program is refused", "has the checksum", release="wrong")
     server.vm.say("systemd-run -q --unit taken python3 -c \"import socket, time; s = socket.socket(); s.bind(('', 5060)); s.listen(); time.sleep(600)\"; sleep 2")

@@ -16,6 +16,7 @@ ext.102        = random
 ext.102.digest = md5
 echo           = 114
 media-ports    = 40000-40063
+listen.low     = udp:60
 """
 FORWARD = [5060, *range(40000, 40064)]
 FILES = ("find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache "
@@ -149,6 +150,8 @@ def it_works(server, how):
         status = server.status()
         check.that(status["sandbox_complete"], f"not complete: {status['sandbox']}")
         check.says(status["sandbox"], "user denwa")
+        # A port that otherwise only root may take.
+        check.says(vm.say("cat /proc/net/udp /proc/net/udp6"), f":{60:04X} ")
         owners = vm.say(f"stat -c %U /proc/{status['keeper_pid']} /proc/{status['pid']}").split()
         check.that(owners == ["denwa", "denwa"] or owners == ["denwa", "root"], f"they are {owners}")
         uid = vm.say(f"awk '/^Uid/ {{ print $2, $3 }}' /proc/{status['pid']}/status; id -u denwa").split()
