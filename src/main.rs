@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use argh::{EarlyExit, FromArgs};
-use denwa::cloud::{self, Watch};
+use denwa::cloud::{self, Pace, Watch};
 use denwa::config::{self, Config, LogLevel};
 use denwa::console::control::Facts;
 use denwa::console::{Log, Records, Summary, certificate, own_addresses};
@@ -224,7 +224,7 @@ fn exchange() -> Done {
     let cage = keeper::enter_cage(&config, has_state)?;
     // It has its answer when all else is ready.
     let endpoints = || cloud::ENDPOINTS.map(String::from).into();
-    let watch = is_ec2.then(|| Watch::start(&config, endpoints())).transpose()?;
+    let watch = is_ec2.then(|| Watch::start(&config, endpoints(), Pace::default())).transpose()?;
     let mut log = Log::new(&config);
 
     let mut seed = [0; 32];

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use denwa::cloud::{Action, MAX_BODY, Metadata, MetadataError, News, Watch};
+use denwa::cloud::{Action, MAX_BODY, Metadata, MetadataError, News, Pace, Watch};
 use denwa::config::Config;
 
 /// How soon an address is known.
@@ -34,7 +34,11 @@ struct Said {
 
 impl Service {
     fn start(texts: &[(&'static str, &str)]) -> Service {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Service::start_at("127.0.0.1:0", texts)
+    }
+
+    fn start_at(place: &str, texts: &[(&'static str, &str)]) -> Service {
+        let listener = TcpListener::bind(place).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let said = Arc::new(Mutex::new(Said::default()));
         let service = Service { address, said: said.clone() };
@@ -130,7 +134,7 @@ fn what_is_there_is_told_and_a_token_is_used_again_as_long_as_it_holds() {
 
 #[test]
 fn where_one_address_does_not_answer_the_other_one_is_asked() {
-    let service = Service::start(&[("public-ipv4", "203.0.113.5")]);
+    let service = Service::start_at("[::1]:0", &[("public-ipv4", "203.0.113.5")]);
     let mut metadata = Metadata::new(vec!["http://127.0.0.1:1".into(), service.address.clone()]);
     assert!(matches!(metadata.get("public-ipv4"), Err(MetadataError::Unreachable(_))));
     assert_eq!(metadata.get("public-ipv4"), Ok(Some("203.0.113.5".into())));
@@ -184,7 +188,8 @@ fn who_never_answers_is_given_up() {
 #[test]
 fn the_address_comes_at_once_and_a_notice_within_seconds() {
     let service = Service::start(&[("public-ipv4", "203.0.113.5"), ("instance-life-cycle", "spot")]);
-    let watch = Watch::start(&config("advertise = auto"), vec![service.address.clone()]).unwrap();
+    let watch =
+        Watch::start(&config("advertise = auto"), vec![service.address.clone()], Pace::default()).unwrap();
     let address = vec!["203.0.113.5".parse().unwrap()];
     assert_eq!(watch.addresses_within(SOON), Some(address.clone()));
     assert_eq!(next(&watch), News::Addresses(address));
@@ -196,6 +201,26 @@ fn the_address_comes_at_once_and_a_notice_within_seconds() {
     assert_eq!(service.asked("public-ipv4"), 1);
 }
 
+#[test]
+fn another_address_is_found_and_trouble_is_told_once_and_its_end() {
+    let service = Service::start(&[("public-ipv4", "203.0.113.5")]);
+    let [again, often, seldom, told_after] = [5, 10, 20, 200].map(Duration::from_millis);
+    let pace = Pace { often, seldom, again, told_after };
+    let endpoints = vec![service.address.clone()];
+    let watch = Watch::start(&config("advertise = auto\nspot = off"), endpoints, pace).unwrap();
+    for address in ["203.0.113.5", "198.51.100.7"] {
+        service.say("public-ipv4", address);
+        assert_eq!(next(&watch), News::Addresses(vec![address.parse().unwrap()]));
+    }
+    let (begin, broken) = (Instant::now(), b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n");
+    service.said.lock().unwrap().instead = Some(broken.to_vec());
+    let News::Trouble(Some(why)) = next(&watch) else { panic!("no trouble") };
+    assert!(why.contains("500") && begin.elapsed() >= told_after, "{why} after {:?}", begin.elapsed());
+    thread::sleep(told_after * 2);
+    service.said.lock().unwrap().instead = None;
+    assert_eq!(next(&watch), News::Trouble(None));
+}
+
 /// Only what is not there is not: what makes no sense changes nothing.
 #[test]
 fn nonsense_takes_nothing_back() {
@@ -204,7 +229,8 @@ fn nonsense_takes_nothing_back() {
         ("instance-life-cycle", "spot"),
         ("spot/instance-action", "{\"action\": \"stop\", \"time\": \"2020-01-01T00:00:00Z\"}"),
     ]);
-    let watch = Watch::start(&config("advertise = auto"), vec![service.address.clone()]).unwrap();
+    let watch =
+        Watch::start(&config("advertise = auto"), vec![service.address.clone()], Pace::default()).unwrap();
     assert_eq!(next(&watch), News::Stopping(Action::Stop, Duration::ZERO));
     for wrong in ["", "127.0.0.1", "0.0.0.0", "203.0.113.5\n203.0.113.6"] {
         service.say("public-ipv4", wrong);
@@ -222,7 +248,7 @@ fn nonsense_takes_nothing_back() {
 fn nothing_is_asked_that_nobody_wants() {
     let service = Service::start(&[("public-ipv4", "203.0.113.5"), ("instance-life-cycle", "spot")]);
     let endpoints = || vec![service.address.clone()];
-    let off = Watch::start(&config("spot = off"), endpoints()).unwrap();
+    let off = Watch::start(&config("spot = off"), endpoints(), Pace::default()).unwrap();
     assert_eq!(off.addresses_within(SOON), None);
     thread::sleep(Duration::from_millis(200));
     assert!(service.said.lock().unwrap().asked.is_empty());
@@ -238,7 +264,7 @@ fn nothing_is_asked_that_nobody_wants() {
 
     // Nobody takes away what was not lent.
     service.say("instance-life-cycle", "on-demand");
-    let _lasting = Watch::start(&config(""), endpoints()).unwrap();
+    let _lasting = Watch::start(&config(""), endpoints(), Pace::default()).unwrap();
     thread::sleep(Duration::from_secs(6));
     assert_eq!((service.asked("instance-life-cycle"), service.asked("spot/instance-action")), (1, 0));
 }

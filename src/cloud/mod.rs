@@ -14,7 +14,7 @@ use std::path::Path;
 
 pub use metadata::{ENDPOINTS, MAX_BODY, Metadata, MetadataError};
 pub use notice::{Action, Notice};
-pub use watch::{News, Watch};
+pub use watch::{News, Pace, Watch};
 
 /// Where the firmware says who made this machine: a folder.
 pub(crate) const FIRMWARE: &str = "/sys/class/dmi/id";

@@ -13,17 +13,27 @@ use super::metadata::{Metadata, MetadataError};
 use super::notice::{Action, Notice};
 use crate::config::{Config, Spot};
 
-/// How often it is asked whether the machine will be stopped: EC2 gives two minutes.
-const OFTEN: Duration = Duration::from_secs(5);
+/// How soon and how often the service is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Whether the machine will be stopped: EC2 gives two minutes. Default 5 s.
+    pub often: Duration,
+    /// For the public address, which another one may be bound to at any time. Default 60 s.
+    pub seldom: Duration,
+    /// How long after a question in vain the next one comes, at first; twice as long each time, up to `seldom`. Default
+    /// 1 s.
+    pub again: Duration,
+    /// How long questions may be in vain before people are told: machines start before their network does. Default
+    /// 60 s.
+    pub told_after: Duration,
+}
 
-/// How often for the public address, which another one may be bound to at any time.
-const SELDOM: Duration = Duration::from_secs(60);
-
-/// How long after a question in vain the next one comes, at first; twice as long each time, up to [`SELDOM`].
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// How long questions may be in vain before people are told: machines start before their network does.
-const TOLD_AFTER: Duration = Duration::from_secs(60);
+impl Default for Pace {
+    fn default() -> Pace {
+        let [again, often, minute] = [1, 5, 60].map(Duration::from_secs);
+        Pace { often, seldom: minute, again, told_after: minute }
+    }
+}
 
 /// How many news wait for the exchange.
 const WAITING: usize = 16;
@@ -75,12 +85,13 @@ impl Watch {
     /// # Errors
     ///
     /// There can be no thread.
-    pub fn start(config: &Config, endpoints: Vec<String>) -> io::Result<Watch> {
+    pub fn start(config: &Config, endpoints: Vec<String>, pace: Pace) -> io::Result<Watch> {
         let (sender, news) = bounded(WAITING);
         let (wanted, first) = (Arc::new(Wanted::default()), Arc::new(First::default()));
         wanted.set(config);
         let asking = Asking {
             metadata: Metadata::new(endpoints),
+            pace,
             wanted: wanted.clone(),
             first: first.clone(),
             news: sender,
@@ -114,6 +125,7 @@ impl Watch {
 /// The thread itself.
 struct Asking {
     metadata: Metadata,
+    pace: Pace,
     wanted: Arc<Wanted>,
     first: Arc<First>,
     news: Sender<News>,
@@ -145,15 +157,17 @@ impl Asking {
                     if std::mem::take(&mut self.known.is_trouble) {
                         self.tell(News::Trouble(None));
                     }
-                    OFTEN
+                    self.pace.often
                 }
                 Err(error) => {
-                    let (since, pause) = in_vain.unwrap_or((Instant::now(), AGAIN));
-                    in_vain = Some((since, (pause * 2).min(SELDOM)));
-                    if since.elapsed() >= TOLD_AFTER && !std::mem::replace(&mut self.known.is_trouble, true) {
+                    let (since, pause) = in_vain.unwrap_or((Instant::now(), self.pace.again));
+                    in_vain = Some((since, (pause * 2).min(self.pace.seldom)));
+                    if since.elapsed() >= self.pace.told_after
+                        && !std::mem::replace(&mut self.known.is_trouble, true)
+                    {
                         self.tell(News::Trouble(Some(error.to_string())));
                     }
-                    if is_answered { OFTEN } else { pause }
+                    if is_answered { self.pace.often } else { pause }
                 }
             };
             thread::sleep(pause);
@@ -167,7 +181,7 @@ impl Asking {
             self.known.addresses = None;
             return Ok(());
         }
-        let is_due = self.known.asked.is_none_or(|asked| asked.elapsed() >= SELDOM);
+        let is_due = self.known.asked.is_none_or(|asked| asked.elapsed() >= self.pace.seldom);
         if self.known.addresses.is_some() && !is_due {
             return Ok(());
         }

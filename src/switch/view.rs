@@ -417,6 +417,8 @@ impl Binding {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::journal::{Clocks, State};
+    use crate::switch::{Event, Output};
 
     #[test]
     fn long_lists_come_in_pages_and_whole() {
@@ -474,5 +476,26 @@ mod tests {
         assert_eq!(hears("198.51.100.1:7000", 2_000), None, "that is ourselves");
         assert_eq!(hears("203.0.113.7:5060", 3_000), Some(0));
         assert_eq!(hears("203.0.113.7:5060", 13_000), Some(10));
+    }
+
+    #[test]
+    fn whom_nobody_outside_reaches_is_told_so() {
+        for (remote, is_unreached) in [("192.168.1.7:5060", true), ("203.0.113.7:5060", false)] {
+            let clocks = Clocks { now: Instant(0), wall: 0 };
+            let mut switch = Switch::restore(Config::default(), [1; 32], State::default(), clocks, &[]);
+            let (local, remote) = ("198.51.100.1:5060".parse().unwrap(), remote.parse().unwrap());
+            let transport = crate::switch::Transport::Udp;
+            let flow = Flow { transport, local, remote, stream: crate::switch::StreamId(0) };
+            switch.handle(Instant(1_000), crate::switch::Input::Packet { flow, bytes: b"hello" });
+            let told = |switch: &mut Switch| {
+                let outputs: Vec<Output> = std::iter::from_fn(|| switch.poll()).collect();
+                outputs.iter().any(|output| {
+                    matches!(output, Output::Event(Event::Notice(text)) if text.starts_with("nothing from outside"))
+                })
+            };
+            assert!(!told(&mut switch));
+            switch.handle(Instant(301_000), crate::switch::Input::Tick);
+            assert_eq!(told(&mut switch), is_unreached, "{remote}");
+        }
     }
 }

@@ -191,3 +191,41 @@ impl fmt::Display for Error {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use rustix::process::{Uid, geteuid};
+    use rustix::thread::set_thread_res_uid;
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_may_not_be_read_is_said_to_be_one() {
+        let file = |name: &str| std::env::temp_dir().join(format!("denwa-{}-{name}.pem", std::process::id()));
+        let files = TlsFiles { cert: file("cert"), key: file("key") };
+        for (path, mode) in [(&files.cert, 0o644), (&files.key, 0)] {
+            fs::write(path, "-----BEGIN").unwrap();
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        let asked = files.clone();
+        let read = std::thread::spawn(move || {
+            // Root may read everything; this thread is somebody else from now on.
+            if geteuid().is_root() {
+                set_thread_res_uid(Uid::ROOT, Uid::from_raw(65_534), Uid::ROOT).unwrap();
+            }
+            Material::read(&asked)
+        });
+        let error = read.join().unwrap().unwrap_err();
+        assert!(error.is_forbidden(), "{error:?}");
+        let advice =
+            format!("tls.key: {} may not be read by the user that denwa runs as", files.key.display());
+        assert!(error.to_string().starts_with(&advice), "{error}");
+        for path in [files.cert, files.key] {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}

@@ -1,9 +1,12 @@
 //! Friends and providers that are found by name, by a real name server.
 
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::kit::{Baresip, Denwa, Machine, Nameless, Names, Phone, Provider, Scene, ports, wait_until};
+use crate::kit::{
+    Baresip, Denwa, Machine, Nameless, Names, Phone, Provider, Scene, binary, ports, wait_until,
+};
 
 const KITCHEN: &str = "ext.101 = correct-horse\next.101.digest = md5\n";
 
@@ -193,4 +196,36 @@ fn a_provider_says_by_its_name_which_servers_it_has() {
     phone.hang_up();
     denwa.program.expect("101 → 0451234567 ended");
     provider.is_content();
+}
+
+/// By the names that the exchange knows too; whoever is not found leaves the file as it is.
+#[test]
+#[ignore = "needs dnsmasq"]
+fn a_friend_is_added_from_a_web_server_that_is_found_by_name() {
+    if !Names::are_here() {
+        return;
+    }
+    let (scene, port) = (Scene::new(), ports::take(1));
+    let settings = format!(
+        "{KITCHEN}mantela.listen = [::1]:{port}\nmantela.name = Tokyo Exchange\nmantela.identifier = tokyo.test\n\
+         mantela.prefix = 8023\n"
+    );
+    let _tokyo = Denwa::start(&scene, &settings);
+    let names = Names::start(&scene, &[host("tokyo.test", &["::1"])]);
+    let file = scene.write("kyoto.conf", KITCHEN);
+    let add = |name: &str| {
+        let mut command = Command::new(binary());
+        command.args(["peer", "add", "--private", "--yes", "--config"]).arg(&file);
+        let output = command.arg(format!("http://{name}:{port}/.well-known/mantela.json")).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let (is_done, said) = add("osaka.test");
+    assert!(!is_done && said.contains("osaka.test: no such name"), "{said}");
+    assert_eq!(scene.read("kyoto.conf"), KITCHEN);
+    let (is_done, said) = add("tokyo.test");
+    assert!(is_done && scene.read("kyoto.conf").contains("peer.tokyo-exchange "), "{said}");
+    drop(names);
+    let (is_done, said) = add("tokyo.test");
+    assert!(!is_done && said.contains("it cannot be had: tokyo.test: "), "{said}");
 }

@@ -145,7 +145,7 @@ fn a_provider_that_cannot_is_passed_over_and_one_that_will_not_is_believed() {
 fn a_fritzbox_takes_a_registration_for_nobody() {
     let (scene, here) = (Scene::new(), ports::take(1));
     let provider = Provider::start(&scene, "fritzbox", &[], here);
-    let settings = format!("{HOUSE}{}route.0 = trunk.box", trunk("box", &provider));
+    let settings = format!("{HOUSE}{}trunk.box.numbers = 101\nroute.0 = trunk.box", trunk("box", &provider));
     let denwa = Denwa::start_at(&scene, here, &settings);
     denwa.program.expect("trunk.box is registered, for 300 s");
     let mut phone = kitchen(&scene, &denwa);
@@ -154,6 +154,13 @@ fn a_fritzbox_takes_a_registration_for_nobody() {
     phone.hears_itself();
     phone.hang_up();
     denwa.program.expect("101 → 0451234567 ended");
+    // Where it has registered us, it calls as home gateways do: for nobody in particular.
+    let call = Provider::call(&scene, "gateway-calls", &[("TALK", "2000")], here);
+    phone.answer();
+    phone.hears_itself();
+    phone.is_hung_up();
+    call.succeeds();
+    denwa.program.expect("09011112222 → line ended");
     provider.is_content();
 }
 

@@ -449,6 +449,16 @@ fn a_call_goes_on_through_a_restart_and_is_still_proved() {
 }
 
 #[test]
+fn who_is_called_sees_the_number_that_the_line_is_to_show() {
+    for (more, shown) in [("", "0312345678"), ("trunk.isp.caller-id = 05012345678\n", "05012345678")] {
+        let (mut world, _) = World::new(&format!("{TRUNK}{more}"), &[101, 102]);
+        let (sent, _) = world.dial(101, "0451234567");
+        let invite = one(&sent, provider(), "INVITE");
+        assert!(header(invite, "From").starts_with(&format!("<sip:{shown}@203.0.113.9>")), "{invite}");
+    }
+}
+
+#[test]
 fn a_home_gateway_asks_for_nobody_and_for_timers_that_the_phone_does_not_know() {
     let text = "trunk.hgw = sip:3@[2001:db8::9]\ntrunk.hgw.numbers = 101\n";
     let (mut world, _) = World::new(text, &[101]);

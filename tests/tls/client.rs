@@ -28,9 +28,20 @@ pub(crate) struct Authority {
     key: Vec<u8>,
 }
 
+/// Sets from when until when it is valid, in days from now.
+fn is_valid_for(params: &mut CertificateParams, days: std::ops::Range<i64>) {
+    let now = std::time::SystemTime::now();
+    // An hour more, so that a day that has begun is a whole one.
+    let at = |days: i64| match days {
+        0.. => now + Duration::from_secs(86_400 * days.unsigned_abs() + 3_600),
+        _ => now - Duration::from_secs(86_400 * days.unsigned_abs() + 3_600),
+    };
+    (params.not_before, params.not_after) = (at(days.start).into(), at(days.end).into());
+}
+
 impl Authority {
-    /// One that may sign others, and one for a name, signed by it.
-    pub(crate) fn with_child(name: &str) -> (Authority, Authority) {
+    /// One that may sign others, and one for a name, signed by it, that is valid for these days from now.
+    pub(crate) fn with_child(name: &str, days: std::ops::Range<i64>) -> (Authority, Authority) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -40,6 +51,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        is_valid_for(&mut params, days);
         let cert = params.signed_by(&key, &issuer).unwrap().der().clone();
         (authority, Authority { cert, key: key.serialize_der() })
     }
@@ -70,13 +82,7 @@ impl Authority {
     pub(crate) fn new(days: std::ops::Range<i64>) -> Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["pbx.example.net".to_owned()]).unwrap();
-        let now = std::time::SystemTime::now();
-        // An hour more, so that a day that has begun is a whole one.
-        let at = |days: i64| match days {
-            0.. => now + Duration::from_secs(86_400 * days.unsigned_abs() + 3_600),
-            _ => now - Duration::from_secs(86_400 * days.unsigned_abs() + 3_600),
-        };
-        (params.not_before, params.not_after) = (at(days.start).into(), at(days.end).into());
+        is_valid_for(&mut params, days);
         let cert = params.self_signed(&key).unwrap().der().clone();
         Authority { cert, key: key.serialize_der() }
     }

@@ -150,7 +150,7 @@ fn connections_of_both_kinds_stand_and_are_like_others() {
 #[test]
 fn who_is_there_is_who_an_authority_says() {
     let folder = Folder::new();
-    let (authority, provider) = Authority::with_child("sip.example.net");
+    let (authority, provider) = Authority::with_child("sip.example.net", -1..90);
     let file = folder.0.join("authorities.pem");
     std::fs::write(&file, format!("# Root\n{}", authority.cert_pem())).unwrap();
     let known = || Authorities::of(File::open(&file).unwrap());
@@ -162,8 +162,12 @@ fn who_is_there_is_who_an_authority_says() {
         &call(at, "sip.example.net", None, Authorities::default()),
         &["7 fails: this machine has no list"],
     );
-    let stranger = echo(Some(&Authority::with_child("sip.example.net").1));
+    let stranger = echo(Some(&Authority::with_child("sip.example.net", -1..90).1));
     expect(&call(stranger, "sip.example.net", None, known()), &["7 fails: invalid peer certificate"]);
+    let (authority_then, expired) = Authority::with_child("sip.example.net", -90..-2);
+    std::fs::write(&file, authority_then.cert_pem()).unwrap();
+    let told = call(echo(Some(&expired)), "sip.example.net", None, known());
+    expect(&told, &["7 fails: invalid peer certificate: certificate expired"]);
     // A pin is all that counts.
     let wrong = call(at, "sip.example.net", Some(authority.fingerprint()), known());
     expect(&wrong, &["7 fails: invalid peer certificate"]);
