@@ -16,6 +16,7 @@ ext.102        = random
 ext.102.digest = md5
 echo           = 114
 media-ports    = 40000-40063
+listen         = udp:5060 tcp:5060
 listen.low     = udp:60
 """
 FORWARD = [5060, *range(40000, 40064)]
