@@ -4,7 +4,7 @@ import subprocess
 import time
 
 import steps
-from steps import FORWARD, LINES, Server
+from steps import FORWARD, LINES, LOW_PORT, Server
 from vm import Vm, metadata
 
 HOW = {
@@ -15,7 +15,7 @@ HOW = {
 }
 
 
-def user_data(work, tools, name, url, lines=LINES):
+def user_data(work, tools, name, url, lines=LINES + LOW_PORT):
     """A folder that is a NoCloud seed."""
     seed = work / name
     seed.mkdir()

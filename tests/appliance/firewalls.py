@@ -5,7 +5,7 @@ import dataclasses
 import socket
 
 from packages import Packages
-from steps import FILES, FORWARD, Server, differences
+from steps import FILES, FORWARD, LINES, Server, differences
 from vm import OLDEST, Vm
 
 HOLES = "tcp 5060, udp 5060, udp 40000-40063"
@@ -137,7 +137,7 @@ def run(suite, releases, arch, work, port, tools):
         vm.say("dpkg -r cloud-init")
         server = Server(suite, vm, releases, port)
         packages = Packages(vm)
-        server.bring()
+        server.bring(lines=LINES)
         with suite.check("without a firewall the port can be reached, and nothing is said of one") as check:
             check.that(echoes(server), "it cannot")
             status, said = server.install()
