@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 
 use smol::lock::{Mutex, Semaphore};
 
-use crate::config::Transport;
+use crate::config::{TargetHost, Transport};
 use cache::Cache;
 pub use error::{DnsError, Reason};
 use hosts::Hosts;
@@ -98,6 +98,18 @@ pub enum Host {
 }
 
 impl Host {
+    /// That of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// No host can be called so; a sentence says it.
+    pub fn of(host: &TargetHost) -> Result<Host, String> {
+        match host {
+            TargetHost::Ip(ip) => Ok(Host::Ip(*ip)),
+            TargetHost::Name(name) => Host::new(name).ok_or_else(|| format!("{name} is no host name")),
+        }
+    }
+
     /// What `text` says, if it is one of both; an IPv6 address may stand in brackets. What ends in a number is an
     /// address or a mistake: there is no such top-level domain (RFC 3696 §2).
     pub fn new(text: &str) -> Option<Host> {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::text::Text;
 use super::{MAX_DOCUMENT, is_private, is_private_host};
-use crate::config::{TargetHost, Transport, WebAddress};
+use crate::config::{Transport, WebAddress};
 use crate::dns::{Host, Resolver, Target};
 use crate::tls::{Authorities, Client};
 use crate::web::{Question, WebError};
@@ -106,9 +106,10 @@ pub fn fetch(address: &WebAddress, private: bool) -> Result<Fetched, FetchError>
     let authorities = Authorities::open();
     let has_authorities = authorities.are_there();
     let mut tls = Client::new(authorities);
+    let resolver = Resolver::from_system()?;
     let mut from = address.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let at = found(&from, private)?;
+        let at = found(&resolver, &from, private)?;
         let client = match from.is_https() {
             true if !has_authorities => return Err(FetchError::NoAuthorities),
             true => Some(tls.connect(&from.host().to_string(), None, None).map_err(io::Error::other)?),
@@ -129,23 +130,16 @@ pub fn fetch(address: &WebAddress, private: bool) -> Result<Fetched, FetchError>
 
 /// Where a host is. None of its addresses may be near unless that is wanted; it is these that are gone to, so that
 /// there is no moment between looking at an address and going there.
-fn found(address: &WebAddress, private: bool) -> Result<Vec<SocketAddr>, FetchError> {
+fn found(resolver: &Resolver, address: &WebAddress, private: bool) -> Result<Vec<SocketAddr>, FetchError> {
     let host = address.host();
     if !private && is_private_host(host) {
         return Err(FetchError::Private(host.to_string()));
     }
-    let at: Vec<SocketAddr> = match host {
-        TargetHost::Ip(ip) => vec![SocketAddr::new(*ip, address.port())],
-        TargetHost::Name(name) => {
-            let Some(host) = Host::new(name) else {
-                return Err(FetchError::Unreachable(Text::new(&format!("no host is called {name}"))));
-            };
-            let target = Target { host, port: Some(address.port()), transport: Some(Transport::Tcp) };
-            let located =
-                smol::block_on(Resolver::from_system()?.locate(&target)).map_err(io::Error::other)?;
-            located.places.into_iter().map(|place| place.address).take(MAX_ADDRESSES).collect()
-        }
-    };
+    let host_there = Host::of(host).map_err(io::Error::other)?;
+    let target = Target { host: host_there, port: Some(address.port()), transport: Some(Transport::Tcp) };
+    let located = smol::block_on(resolver.locate(&target)).map_err(io::Error::other)?;
+    let at: Vec<SocketAddr> =
+        located.places.into_iter().map(|place| place.address).take(MAX_ADDRESSES).collect();
     match at.iter().find(|at| !private && is_private(at.ip())) {
         Some(near) => Err(FetchError::Private(format!("{host} ({})", near.ip()))),
         None => Ok(at),

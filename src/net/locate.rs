@@ -10,7 +10,7 @@ use smol::channel::Receiver;
 
 use super::Machine;
 use super::hub::Hub;
-use crate::config::{Target, TargetHost};
+use crate::config::Target;
 use crate::dns::{self, Resolver};
 use crate::switch::{Flow, HostId, Input, StreamId, Transport};
 
@@ -37,10 +37,7 @@ pub(super) async fn serve<M: Machine>(
 }
 
 async fn locate(resolver: &Resolver, target: &Target) -> Result<dns::Located, String> {
-    let host = match &target.host {
-        TargetHost::Ip(ip) => dns::Host::Ip(*ip),
-        TargetHost::Name(name) => dns::Host::new(name).ok_or_else(|| format!("{name} is no host name"))?,
-    };
+    let host = dns::Host::of(&target.host)?;
     let target = dns::Target { host, port: target.port, transport: target.transport };
     resolver.locate(&target).await.map_err(|error| error.to_string())
 }

@@ -460,16 +460,21 @@ mod tests {
         assert_eq!(switch.phones(Some("zzz")), (Vec::new(), None));
     }
 
+    /// Somebody sends something to 198.51.100.1.
+    fn hear(switch: &mut Switch, remote: &str, now: u64) {
+        let (local, remote) = ("198.51.100.1:5060".parse().unwrap(), remote.parse().unwrap());
+        let transport = crate::switch::Transport::Udp;
+        let flow = Flow { transport, local, remote, stream: crate::switch::StreamId(0) };
+        switch.handle(Instant(now), crate::switch::Input::Packet { flow, bytes: b"hello" });
+    }
+
     #[test]
     fn nobody_outside_is_nobody() {
         let mut switch = Switch::new(Config::default(), [1; 32]);
         let counts = switch.counts();
         assert_eq!((counts.outside_s, counts.calls_limit), (None, 250));
         let mut hears = |remote: &str, now| {
-            let (local, remote) = ("198.51.100.1:5060".parse().unwrap(), remote.parse().unwrap());
-            let transport = crate::switch::Transport::Udp;
-            let flow = Flow { transport, local, remote, stream: crate::switch::StreamId(0) };
-            switch.handle(Instant(now), crate::switch::Input::Packet { flow, bytes: b"hello" });
+            hear(&mut switch, remote, now);
             switch.counts().outside_s
         };
         assert_eq!(hears("192.168.1.7:5060", 1_000), None);
@@ -483,10 +488,7 @@ mod tests {
         for (remote, is_unreached) in [("192.168.1.7:5060", true), ("203.0.113.7:5060", false)] {
             let clocks = Clocks { now: Instant(0), wall: 0 };
             let mut switch = Switch::restore(Config::default(), [1; 32], State::default(), clocks, &[]);
-            let (local, remote) = ("198.51.100.1:5060".parse().unwrap(), remote.parse().unwrap());
-            let transport = crate::switch::Transport::Udp;
-            let flow = Flow { transport, local, remote, stream: crate::switch::StreamId(0) };
-            switch.handle(Instant(1_000), crate::switch::Input::Packet { flow, bytes: b"hello" });
+            hear(&mut switch, remote, 1_000);
             let told = |switch: &mut Switch| {
                 let outputs: Vec<Output> = std::iter::from_fn(|| switch.poll()).collect();
                 outputs.iter().any(|output| {
