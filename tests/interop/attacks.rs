@@ -447,10 +447,10 @@ fn connect(street: &Street, denwa: &Denwa) -> std::io::Result<TcpStream> {
 
 /// How long it takes until the exchange closes a connection, on which it says nothing.
 fn closed_after(mut stream: TcpStream, since: Instant) -> Duration {
-    let mut buffer = [0; 2048];
-    match stream.read(&mut buffer) {
+    let mut said = Vec::new();
+    match stream.read_to_end(&mut said) {
         Ok(0) => since.elapsed(),
-        Ok(n) => panic!("it said: {}", String::from_utf8_lossy(&buffer[..n])),
+        Ok(_) => panic!("it said: {}", String::from_utf8_lossy(&said)),
         Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => since.elapsed(),
         Err(e) => panic!("it was not closed in {:?}: {e}", since.elapsed()),
     }

@@ -135,7 +135,7 @@ fn a_call_from_tcp_on_ipv6() {
 fn a_hundred_calls() {
     // Enough for all at once, should the machine pause.
     let port = ports::take(402).next_multiple_of(2);
-    let house = House::new(&format!("media-ports = {port}-{}", port + 399));
+    let house = House::new(&format!("ext.101.max-calls = 100\nmedia-ports = {port}-{}", port + 399));
     let callee = house.study.play("callee", &[]).times(100, 1);
     let callee = callee.start(&house.scene, &house.denwa);
     let caller = house.kitchen.call("102", "caller").times(100, 25);

@@ -39,7 +39,8 @@ impl Provider {
             .args(["-mi", "::1", "-mp", &ports::take(8).to_string(), "-rtp_echo"])
             .arg("-sf")
             .arg(file)
-            .args(["-nostdin", "-trace_msg", "-message_file"])
+            // A machine that pauses is not what it is to complain of.
+            .args(["-nostdin", "-watchdog_interval", "0", "-trace_msg", "-message_file"])
             .arg(scene.path(format!("{id}-messages.log")))
             .args(["-trace_err", "-error_file"])
             .arg(&errors)
