@@ -208,7 +208,9 @@ fetch() {
     fi
     pause=1 waited=0
     until fetch_once "$url/$1" "$2"; do
-        why=$(tr -d '\r' <"$work/why" | grep . | tail -n 1) || why='no reason was given'
+        # curl begins with the reason and goes on with advice; of others the last line is it.
+        why=$(tr -d '\r' <"$work/why" | grep . | sed -n '/^curl: /{p;q;}; $p')
+        why=${why:-no reason was given}
         [ $((waited + pause)) -le "$patience" ] ||
             fail "$url/$1 cannot be fetched; tried for $waited s: $why"
         say "$url/$1 cannot be fetched yet ($why); next try in $pause s"

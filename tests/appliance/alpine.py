@@ -5,7 +5,7 @@ import time
 
 import steps
 from steps import FORWARD, LINES, Server
-from vm import OLDEST, Vm, folder_by_http
+from vm import OLDEST, Vm, folder_by_http, folder_by_https
 
 HOW = {
     "start": "rc-service denwa start", "stop": "rc-service denwa stop", "reload": "rc-service denwa reload", "why": "true",
@@ -24,6 +24,7 @@ def run(suite, releases, arch, work, port, tools):
             server.bring(release)
         files = vm.say(steps.FILES)
         bad_inputs(server, work)
+        by_https(server, work)
         install(server, memory)
         steps.it_works(server, HOW)
         steps.reboots(server)
@@ -69,6 +70,25 @@ def bad_inputs(server, work):
                       "sleep 4; kill $!; wait $!; echo exit status $?")
         check.says(said, "cannot be fetched yet", "nothing of this installation was kept", "exit status 143")
         check.that(vm.say(steps.FILES) == files, "it left something behind: " + steps.differences(files, vm.say(steps.FILES)))
+
+
+def by_https(server, work):
+    """By either tool: a certificate is asked for, but not before the clock is right."""
+    vm, port = server.vm, server.port + 4
+    web = folder_by_https(server.releases.folder, port, work / "https.log")
+    options = f"--url https://{server.gateway}:{port}/good --with /root/test/lines"
+    try:
+        for tool, before, after in (("curl", "", ""), ("wget", "mv /usr/bin/curl /root/test/; ", "mv /root/test/curl /usr/bin/")):
+            server.fails(f"a certificate that nobody has signed, by {tool}", "cannot be fetched", "certificate",
+                         before=before + "DENWA_PATIENCE=0 ", after=after, options=options)
+            with server.suite.check(f"the same with the clock at 1970, in which none is valid, by {tool}") as check:
+                now = vm.say("date +%s")
+                status, said = vm.run(f"{before}date -s @600 >/dev/null; sh /root/test/good.sh {options}; s=$?; "
+                                      f"date -s @{int(now) + 5} >/dev/null; {after or ':'}; exit $s")
+                check.that(status == 0, said)
+                vm.say("sh /root/test/good.sh --uninstall --purge")
+    finally:
+        web.stop()
 
 
 def install(server, memory):

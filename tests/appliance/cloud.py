@@ -49,6 +49,12 @@ def run(suite, releases, arch, work, port, tools):
             before = server.status()
             check.that(vm.run(tiny_cloud, 600)[0] == 0, vm.say("cat /var/log/user-data.log"))
             check.that(server.status()["pid"] == before["pid"], "another process serves")
+        with suite.check("two runs of it at once: one does it, the other says so") as check:
+            vm.say("cp -p /var/lib/cloud/user-data /var/lib/cloud/twin")
+            said = vm.say(f"({tiny_cloud}) & p=$!; ({tiny_cloud_runs('twin')}); s=$?; wait $p; echo $? $s")
+            check.that(sorted(said.split()) == ["0", "1"], f"exit statuses {said}")
+            said = vm.say("cat /var/log/user-data.log /var/log/twin.log")
+            check.says(said, "denwa: done", "another run of this script is under way", "it is not installed")
         with suite.check("10 calls at once in 128 MB") as check:
             talk, sent = server.talk(10, 5)
             check.that(talk.lost() == 0, f"{talk.lost()} of {sent} packets were lost")

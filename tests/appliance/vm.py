@@ -228,5 +228,25 @@ def folder_by_http(folder, port, log, bind="127.0.0.1"):
     return Fake("python3", "-m", "http.server", port, "--bind", bind, "--directory", folder, log=log)
 
 
+# The same by TLS, with a certificate that nobody has signed and that is valid from today.
+HTTPS = """
+import functools, http.server as h, ssl, sys
+port, folder, certificate = sys.argv[1:]
+server = h.ThreadingHTTPServer(("127.0.0.1", int(port)), functools.partial(h.SimpleHTTPRequestHandler, directory=folder))
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain(certificate)
+server.socket = tls.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
+
+
+def folder_by_https(folder, port, log):
+    certificate = pathlib.Path(log).with_suffix(".pem")
+    # The key and the certificate in one file.
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=10.0.2.2",
+                    "-keyout", certificate, "-out", certificate], check=True, capture_output=True)
+    return Fake("python3", "-c", HTTPS, port, folder, certificate, log=log)
+
+
 def metadata(port, log, *options):
     return Fake(TOOLS / "fake-imds", "--port", port, *options, log=log)
