@@ -82,8 +82,8 @@ impl Denwa {
 
     /// The process that serves; waits until one that it took over from is gone.
     pub fn exchange(&self) -> u32 {
-        wait_until("the keeper has one child", || self.children().len() == 1);
-        self.children()[0]
+        wait_until("the keeper has one child", || self.program.children().len() == 1);
+        self.program.children()[0]
     }
 
     /// Kills the process that serves; the next one serves by then.
@@ -92,12 +92,6 @@ impl Denwa {
         kill_process(exchange, Signal::KILL).unwrap();
         self.program.expect("it is started again");
         self.program.expect(READY);
-    }
-
-    fn children(&self) -> Vec<u32> {
-        let keeper = self.program.pid();
-        let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
-        children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
     }
 
     /// Runs one of its commands, which has to do it; what it prints.

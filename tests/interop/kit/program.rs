@@ -16,7 +16,7 @@ use super::Scene;
 const PATIENCE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(10);
 
-/// A program whose output goes to `NAME.log` in the scene. It is killed when dropped.
+/// A program whose output goes to `NAME.log` in the scene. It is killed when dropped, and its children are gone then.
 pub struct Program {
     name: String,
     child: Child,
@@ -47,6 +47,13 @@ impl Program {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The processes that it has started and that are there.
+    pub fn children(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
     }
 
     /// Types a line.
@@ -119,9 +126,21 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        let children = self.children();
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // They end by themselves soon after it, and have its ports until then.
+        let end = Instant::now() + PATIENCE;
+        while children.iter().any(|&pid| is_alive(pid)) && Instant::now() < end {
+            sleep(POLL);
+        }
     }
+}
+
+/// Whether a process is there, and not only what nobody has asked after yet (proc_pid_stat(5)).
+fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
 
 /// Waits until `condition` holds.
