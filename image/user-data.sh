@@ -45,8 +45,9 @@ fail() {
 fetch() {
     pause=1 waited=0
     until fetch_once "$1" "$2" 2>"$work/why"; do
-        # curl begins with the reason and goes on with advice; of others the last line is it.
-        why=$(sed -n '/^curl: /{p;q;}; $p' "$work/why")
+        # curl begins with the reason and goes on with advice, and what is wrong with a certificate is not said at the
+        # end; else the last line is it.
+        why=$(sed -n -e '/^curl: /{p;q;}' -e '/certificate/{p;q;}' -e '$p' "$work/why")
         [ $waited -lt 240 ] || fail "$1 cannot be fetched; tried for $waited s: $why"
         echo "denwa: $1 cannot be fetched yet ($why); next try in $pause s"
         sleep $pause

@@ -208,8 +208,9 @@ fetch() {
     fi
     pause=1 waited=0
     until fetch_once "$url/$1" "$2"; do
-        # curl begins with the reason and goes on with advice; of others the last line is it.
-        why=$(tr -d '\r' <"$work/why" | grep . | sed -n '/^curl: /{p;q;}; $p')
+        # curl begins with the reason and goes on with advice, and what is wrong with a certificate is not said at the
+        # end; else the last line is it.
+        why=$(tr -d '\r' <"$work/why" | grep . | sed -n -e '/^curl: /{p;q;}' -e '/certificate/{p;q;}' -e '$p')
         why=${why:-no reason was given}
         [ $((waited + pause)) -le "$patience" ] ||
             fail "$url/$1 cannot be fetched; tried for $waited s: $why"

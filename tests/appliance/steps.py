@@ -63,6 +63,15 @@ class Server:
     def status(self):
         return json.loads(self.vm.say("denwa status --json"))
 
+    def advertises(self, address):
+        """Waits until it says of itself that it is to be found at this one; all that it says."""
+        until = time.monotonic() + 30
+        while address not in (said := self.status()["advertise"]):
+            if time.monotonic() > until:
+                raise Failed(f"advertised: {said}")
+            time.sleep(1)
+        return said
+
     def learn_passwords(self):
         text = self.vm.say("cat /root/denwa-phones.txt")
         self.passwords = dict(re.findall(r"user +(\d+)\s+password +(\S+)", text))
