@@ -138,3 +138,4 @@ def ec2(server, imds, port):
         finally:
             caller.close()
             called.close()
+    imds.stop()
